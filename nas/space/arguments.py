@@ -1,0 +1,229 @@
+"""The arguments that a module takes in a row of a model YAML, checked and named.
+
+A row is `[from, number, module, args]`; `args` is positional there, as in YOLOv5. This table
+says what each position means, so that nothing else in the house counts positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nas import NasError
+
+
+class SpecError(NasError):
+    """A model YAML that cannot be read, or whose rows do not fit together."""
+
+
+Check = Callable[[Any], bool]
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Argument:
+    """One position of `args`: its name, the rule it obeys, and what stands for it when absent."""
+
+    name: str
+    rule: str
+    check: Check
+    default: Any = None
+    is_required: bool = False
+
+
+CHANNELS = Argument(
+    name="channels",
+    rule="the output channels are a whole number of at least 1",
+    check=lambda v: _is_int(v) and v >= 1,
+    is_required=True,
+)
+STRIDE = Argument(
+    name="stride",
+    rule="the stride is 1 or 2",
+    check=lambda v: _is_int(v) and v in (1, 2),
+    default=1,
+)
+
+
+def _kernel(default: int) -> Argument:
+    return Argument(
+        name="kernel",
+        rule="the kernel is an odd whole number from 1 to 11",
+        check=lambda v: _is_int(v) and v % 2 == 1 and 1 <= v <= 11,
+        default=default,
+    )
+
+
+def _expand_ratio(default: float) -> Argument:
+    return Argument(
+        name="expand_ratio",
+        rule="the expansion is a number of at least 1",
+        check=lambda v: _is_number(v) and v >= 1,
+        default=default,
+    )
+
+
+def _se_ratio(default: float) -> Argument:
+    return Argument(
+        name="se_ratio",
+        rule="the SE ratio is a number from 0 (no SE) to 1",
+        check=lambda v: _is_number(v) and 0 <= v <= 1,
+        default=default,
+    )
+
+
+ARGUMENTS: Final[dict[str, tuple[Argument, ...]]] = {
+    "Conv": (
+        CHANNELS,
+        Argument(
+            name="kernel",
+            rule="the kernel is a whole number from 1 to 11 (an even one needs its padding)",
+            check=lambda v: _is_int(v) and 1 <= v <= 11,
+            default=1,
+        ),
+        STRIDE,
+        Argument(
+            name="padding",
+            rule="the padding is null (half the kernel) or a whole number from 0 to 5",
+            check=lambda v: v is None or (_is_int(v) and 0 <= v <= 5),
+        ),
+        Argument(
+            name="groups",
+            rule="the number of groups is a whole number of at least 1",
+            check=lambda v: _is_int(v) and v >= 1,
+            default=1,
+        ),
+    ),
+    "DWConvBlock": (CHANNELS, _kernel(3), STRIDE),
+    "FusedMBConv": (CHANNELS, _kernel(3), STRIDE, _expand_ratio(4), _se_ratio(0)),
+    "MBConv": (CHANNELS, _kernel(3), STRIDE, _expand_ratio(4), _se_ratio(0.25)),
+    "C3": (
+        CHANNELS,
+        Argument(
+            name="shortcut",
+            rule="the shortcut is true or false",
+            check=lambda v: isinstance(v, bool),
+            default=True,
+        ),
+    ),
+    "SPPF": (CHANNELS, _kernel(5)),
+    "nn.Upsample": (
+        Argument(
+            name="size",
+            rule="the size is null (the scale decides)",
+            check=lambda v: v is None,
+            is_required=True,
+        ),
+        Argument(
+            name="scale",
+            rule="the scale is the whole number 2",
+            check=lambda v: _is_int(v) and v == 2,
+            is_required=True,
+        ),
+        Argument(
+            name="mode",
+            rule="the mode is nearest",
+            check=lambda v: v == "nearest",
+            default="nearest",
+        ),
+    ),
+    "Concat": (
+        Argument(
+            name="dimension",
+            rule="the dimension is 1 (channels)",
+            check=lambda v: _is_int(v) and v == 1,
+            default=1,
+        ),
+    ),
+    "Detect": (
+        Argument(
+            name="classes",
+            rule="the number of classes is the name nc",
+            check=lambda v: v == "nc",
+            is_required=True,
+        ),
+        Argument(
+            name="anchors",
+            rule="the anchors are the name anchors",
+            check=lambda v: v == "anchors",
+            is_required=True,
+        ),
+    ),
+}
+"""Module name -> its positional arguments. The list of modules that the house can build."""
+
+ACTIVATIONS: Final = ("SiLU", "ReLU", "Hardswish", "LeakyReLU")
+"""What a model YAML's `activation` may name (YOLOv5 writes them `nn.ReLU()`, which is read too)."""
+
+DEPTH_INSIDE: Final = frozenset({"C3"})
+"""Modules that repeat something inside: their `number` is a depth, not copies of the module."""
+
+
+def has_channels(module: str) -> bool:
+    """Whether the module's first argument is its output channels (and so scales with the width)."""
+    return ARGUMENTS[module][:1] == (CHANNELS,)
+
+
+def check_module(module: Any, where: str) -> str:
+    """The module's name, if the house can build it; SpecError otherwise."""
+    if not isinstance(module, str) or module not in ARGUMENTS:
+        raise SpecError(
+            where,
+            "the module is one that is known here",
+            repr(module),
+            f"Known: {', '.join(ARGUMENTS)}",
+        )
+    return module
+
+
+def read_arguments(module: str, args: tuple[Any, ...], where: str) -> dict[str, Any]:
+    """Argument name -> value for one row, defaults filled in; SpecError names the position."""
+    table = ARGUMENTS[module]
+    if len(args) > len(table):
+        raise SpecError(
+            where,
+            f"{module} takes at most {len(table)} arguments ({', '.join(a.name for a in table)})",
+            f"{len(args)}: {list(args)}",
+        )
+    values: dict[str, Any] = {}
+    for position, argument in enumerate(table):
+        if position >= len(args):
+            if argument.is_required:
+                raise SpecError(
+                    where, f"{module} needs its argument '{argument.name}'", f"{list(args)}"
+                )
+            values[argument.name] = argument.default
+            continue
+        value = args[position]
+        if not argument.check(value):
+            raise SpecError(
+                f"{where}, argument '{argument.name}' of {module}", argument.rule, repr(value)
+            )
+        values[argument.name] = value
+    if module == "Conv":
+        _check_conv(values, where)
+    return values
+
+
+def _check_conv(values: dict[str, Any], where: str) -> None:
+    if values["kernel"] % 2 == 0 and values["padding"] is None:
+        raise SpecError(
+            where,
+            "a Conv with an even kernel states its padding",
+            f"kernel {values['kernel']}",
+            "Write it as YOLOv5 does: [64, 6, 2, 2]",
+        )
+    if values["channels"] % values["groups"]:
+        raise SpecError(
+            where,
+            "the groups of a Conv divide its output channels",
+            f"{values['channels']} channels in {values['groups']} groups",
+        )

@@ -1,0 +1,259 @@
+"""A detector as a model YAML in YOLOv5 v6 form, in and out.
+
+    nc: 80
+    depth_multiple: 1.0        # applied on reading; written as 1.0, so a file states true widths
+    width_multiple: 1.0
+    max_channels: 1024         # optional cap before the width multiple (as in YOLOv8's YAMLs)
+    activation: SiLU           # optional
+    anchors: [[10,13, 16,30, 33,23], [30,61, ...], [116,90, ...]]    # pixels, P3 P4 P5
+    backbone: [[from, number, module, args], ...]
+    head: [...]
+
+Read with a safe YAML loader and no `eval`: the only names that may stand in `args` are `nc`,
+`anchors` and `None`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from nas.space.arguments import (
+    ACTIVATIONS,
+    SpecError,
+    check_module,
+    has_channels,
+    read_arguments,
+)
+
+Anchors = tuple[tuple[float, ...], ...]
+
+DEFAULT_ANCHORS: Final[Anchors] = (
+    (10, 13, 16, 30, 33, 23),
+    (30, 61, 62, 45, 59, 119),
+    (116, 90, 156, 198, 373, 326),
+)
+"""YOLOv5's anchors for COCO at 640 px: (w, h) pairs in pixels for P3, P4, P5."""
+
+KEYS: Final = frozenset(
+    {
+        "nc",
+        "depth_multiple",
+        "width_multiple",
+        "max_channels",
+        "activation",
+        "anchors",
+        "backbone",
+        "head",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One row `[from, number, module, args]`, multiples applied.
+
+    `source` holds `from` as written: negative counts back from this row, else a row's index.
+    """
+
+    source: tuple[int, ...]
+    number: int
+    module: str
+    args: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSpec:
+    """A detector's description: rows with true widths and depths, classes and anchors."""
+
+    num_classes: int
+    backbone: tuple[Row, ...]
+    head: tuple[Row, ...]
+    anchors: Anchors = DEFAULT_ANCHORS
+    activation: str = "SiLU"
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Backbone and head in one sequence: the indices that `from` speaks of."""
+        return self.backbone + self.head
+
+
+def with_classes(spec: ModelSpec, num_classes: int) -> ModelSpec:
+    """The same detector for another number of classes."""
+    return replace(spec, num_classes=num_classes)
+
+
+def with_anchors(spec: ModelSpec, anchors: Anchors) -> ModelSpec:
+    """The same detector with other anchors (pixels)."""
+    return replace(spec, anchors=anchors)
+
+
+def make_divisible(channels: float, divisor: int = 8) -> int:
+    """The smallest multiple of `divisor` that is not below `channels` (YOLOv5's rule)."""
+    return math.ceil(channels / divisor) * divisor
+
+
+def read_spec(path: str | Path) -> ModelSpec:
+    """The detector that a model YAML describes; SpecError names the file, row and rule."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpecError(str(path), "the model YAML exists", "no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(str(path), "the model YAML can be read", str(error)) from None
+    return parse_spec(text, str(path))
+
+
+def parse_spec(text: str, where: str = "model YAML") -> ModelSpec:
+    """The detector described by YAML text; `where` names it in errors (SpecError)."""
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise SpecError(where, "the file is plain YAML (no code, no tags)", reason) from None
+    if not isinstance(document, dict):
+        raise SpecError(
+            where, "the file is a mapping with nc, backbone and head", type(document).__name__
+        )
+    unknown = sorted(str(key) for key in document if key not in KEYS)
+    if unknown:
+        raise SpecError(
+            where, f"the keys are {', '.join(sorted(KEYS))}", f"unknown {', '.join(unknown)}"
+        )
+    for key in ("nc", "backbone", "head"):
+        if key not in document:
+            raise SpecError(where, f"the key {key} is there", "none")
+    depth = _positive(document.get("depth_multiple", 1.0), f"{where}, depth_multiple")
+    width = _positive(document.get("width_multiple", 1.0), f"{where}, width_multiple")
+    cap = document.get("max_channels")
+    if cap is not None:
+        _positive(cap, f"{where}, max_channels")
+    num_classes = document["nc"]
+    if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 1:
+        raise SpecError(f"{where}, nc", "the number of classes is at least 1", repr(num_classes))
+    anchors = _read_anchors(document.get("anchors", [list(a) for a in DEFAULT_ANCHORS]), where)
+    scale = _Scale(depth=depth, width=width, max_channels=cap)
+    return ModelSpec(
+        num_classes=num_classes,
+        backbone=_read_rows(document["backbone"], f"{where}, backbone", scale),
+        head=_read_rows(document["head"], f"{where}, head", scale),
+        anchors=anchors,
+        activation=_read_activation(document.get("activation", "SiLU"), where),
+    )
+
+
+def dump_spec(spec: ModelSpec, comment: str = "") -> str:
+    """YAML text in YOLOv5 v6 form, both multiples 1.0; `parse_spec` gives the same spec back."""
+    lines = [f"# {line}" for line in comment.splitlines()]
+    lines += [f"nc: {spec.num_classes}", "depth_multiple: 1.0", "width_multiple: 1.0"]
+    if spec.activation != "SiLU":
+        lines.append(f"activation: {spec.activation}")
+    lines.append("anchors:")
+    lines += [f"  - [{', '.join(_number(value) for value in level)}]" for level in spec.anchors]
+    for name, rows in (("backbone", spec.backbone), ("head", spec.head)):
+        lines.append(f"{name}:")
+        lines.append("  # [from, number, module, args]")
+        lines += [f"  - {_row_text(row)}" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Scale:
+    depth: float
+    width: float
+    max_channels: float | None
+
+
+def _positive(value: Any, where: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+        raise SpecError(where, "the value is a number above 0", repr(value))
+    return float(value)
+
+
+def _read_activation(value: Any, where: str) -> str:
+    name = str(value).removeprefix("nn.").removesuffix("()")
+    if name not in ACTIVATIONS:
+        raise SpecError(
+            f"{where}, activation",
+            f"the activation is one of {', '.join(ACTIVATIONS)}",
+            repr(value),
+        )
+    return name
+
+
+def _read_anchors(value: Any, where: str) -> Anchors:
+    rule = "the anchors are a list for each level, of as many (w, h) pairs in each, pixels above 0"
+    remedy = "Example: [[10,13, 16,30, 33,23], [30,61, 62,45, 59,119], [116,90, 156,198, 373,326]]"
+    error = SpecError(f"{where}, anchors", rule, repr(value), remedy)
+    if not isinstance(value, list) or not value:
+        raise error
+    levels = []
+    for level in value:
+        if (
+            not isinstance(level, list)
+            or not level
+            or len(level) % 2
+            or len(level) != len(value[0])
+        ):
+            raise error
+        if any(not isinstance(v, int | float) or isinstance(v, bool) or not v > 0 for v in level):
+            raise error
+        levels.append(tuple(level))
+    return tuple(levels)
+
+
+def _read_rows(value: Any, where: str, scale: _Scale) -> tuple[Row, ...]:
+    if not isinstance(value, list) or not value:
+        raise SpecError(
+            where, "the part is a list of rows [from, number, module, args]", repr(value)
+        )
+    return tuple(_read_row(row, f"{where} row {i}", scale) for i, row in enumerate(value))
+
+
+def _read_row(value: Any, where: str, scale: _Scale) -> Row:
+    if not isinstance(value, list) or len(value) != 4 or not isinstance(value[3], list):
+        raise SpecError(where, "a row is [from, number, module, args]", repr(value))
+    source, number, module, args = value
+    sources = source if isinstance(source, list) else [source]
+    if not sources or any(not isinstance(s, int) or isinstance(s, bool) for s in sources):
+        raise SpecError(where, "'from' is a row's number or a list of them", repr(source))
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise SpecError(where, "the number of repeats is at least 1", repr(number))
+    module = check_module(module, where)
+    args = [_read_name(arg) for arg in args]
+    read_arguments(module, tuple(args), where)
+    if has_channels(module):
+        channels = args[0] if scale.max_channels is None else min(args[0], scale.max_channels)
+        # YOLOv5 rounds every width up to a multiple of 8; at 1.0 the file states true widths.
+        args[0] = make_divisible(channels * scale.width) if scale.width != 1.0 else int(channels)
+    if number > 1:
+        number = max(round(number * scale.depth), 1)
+    return Row(source=tuple(sources), number=number, module=module, args=tuple(args))
+
+
+def _read_name(value: Any) -> Any:
+    """YOLOv5 writes Python's None as text; every other name stays text and meets its rule."""
+    return None if value == "None" else value
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def _row_text(row: Row) -> str:
+    source = str(row.source[0]) if len(row.source) == 1 else str(list(row.source))
+    return f"[{source}, {row.number}, {row.module}, [{', '.join(_text(a) for a in row.args)}]]"
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int | float):
+        return _number(value)
+    return f"'{value}'" if value not in ("nc", "anchors") else str(value)
