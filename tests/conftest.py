@@ -1,0 +1,41 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch is imported anywhere: two test processes share the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _absent(what: str, variable: str) -> None:
+    """Fails where the environment says that it must be there, else skips with the reason."""
+    if os.environ.get(variable):
+        pytest.fail(f"{what}, and {variable} is set")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with the real datasets and logs, beside the checkout (marker `data`)."""
+    folder = ROOT.parent / "shared"
+    if not (folder / "datasets").is_dir():
+        _absent("no folder ../shared with the datasets", "NAS_REQUIRE_SHARED")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a headless browser (marker `browser`)."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        _absent("no chromium on the PATH", "NAS_REQUIRE_BROWSER")
+    assert found is not None
+    return found
