@@ -147,7 +147,7 @@ def test_a_mistake_gets_one_message_with_file_stage_and_field(
 
 
 def test_an_unknown_space_lists_those_that_are_there() -> None:
-    with pytest.raises(SpaceError, match="There are: .*fused_mbconv.*, tiny"):
+    with pytest.raises(SpaceError, match=r"There are: .*fused_mbconv.*, tiny"):
         read_space("nonsense")
 
 
