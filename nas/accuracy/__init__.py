@@ -1,0 +1,34 @@
+"""How good, cheaply: proxies for a detector's accuracy behind one protocol.
+
+`read_proxy` reads what a proxy is to do (its name, or a YAML), `build_proxy` makes it for a data
+set. Only the implementations know torch, and only once they are built.
+"""
+
+from __future__ import annotations
+
+from nas.accuracy.choice import (
+    PROXIES,
+    FakeSettings,
+    ProxyError,
+    ProxySettings,
+    Regrade,
+    ShortTrainingSettings,
+    build_proxy,
+    parse_proxy,
+    read_proxy,
+)
+from nas.accuracy.proxy import Proxy, Score
+
+__all__ = [
+    "PROXIES",
+    "FakeSettings",
+    "Proxy",
+    "ProxyError",
+    "ProxySettings",
+    "Regrade",
+    "Score",
+    "ShortTrainingSettings",
+    "build_proxy",
+    "parse_proxy",
+    "read_proxy",
+]

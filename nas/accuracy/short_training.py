@@ -1,0 +1,114 @@
+"""The mAP after a short training at a reduced image size: a real one, of a poor student.
+
+The candidate is trained on the training part for a fixed number of steps and graded on the
+validation part, both at `image_scale` of its own image size. Every candidate sees the same images
+in the same order (the batches follow from the seed), so that candidates differ by their
+architecture and not by their luck with the data.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from functools import lru_cache
+from typing import Final
+
+import torch
+
+from nas.accuracy.choice import ShortTrainingSettings
+from nas.accuracy.proxy import Score
+from nas.detector.builder import build_detector
+from nas.space.search_space import Candidate
+from nas.space.spec import Anchors, ModelSpec, with_anchors
+from nas.training.dataset import DataConfig, Part, load_part
+from nas.training.images import ImageSet
+from nas.training.loop import TrainingError, train
+from nas.training.settings import TrainSettings, short_settings
+
+STRIDE: Final = 32
+"""Image sizes are multiples of the largest stride."""
+
+SMALLEST_SIZE: Final = 64
+"""Pixels; below it the last feature map is a single cell."""
+
+
+class ShortTraining:
+    """Trains and grades candidates on one data set; keeps its images decoded at each size."""
+
+    def __init__(self, settings: ShortTrainingSettings, data: DataConfig) -> None:
+        self._settings = settings
+        self._data = data
+        self._recipe = train_settings(settings)
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        # Both parts at every size a space has: uint8, a few MB for the sizes of a proxy.
+        self._load = lru_cache(maxsize=None)(self._load_part)
+
+    @property
+    def kind(self) -> str:
+        """What was trained, for how long, and what was computed of it."""
+        s = self._settings
+        return (
+            f"mAP50-95 after {s.steps} steps of {s.batch_size} images at {s.image_scale:g} x size"
+        )
+
+    def score(self, candidate: Candidate, seed: int) -> Score:
+        """The validation mAP50-95 after the short training, with `seed` for weights and batches."""
+        begin = time.perf_counter()
+        size = proxy_image_size(candidate.image_size, self._settings.image_scale)
+        spec = with_anchors(
+            candidate.spec, _scaled(candidate.spec.anchors, size / candidate.image_size)
+        )
+        train_set, val_set = self._load("train", size), self._load("val", size)
+        try:
+            map50_95, map50 = self._train(spec, train_set, val_set, seed)
+            is_diverged = False
+        except TrainingError:
+            # Classes and sizes fit by construction: only the loss can have gone astray.
+            map50_95, map50, is_diverged = 0.0, 0.0, True
+        return Score(
+            score=map50_95,
+            kind=self.kind,
+            is_map=True,
+            seconds=time.perf_counter() - begin,
+            map50_95=map50_95,
+            map50=map50,
+            is_diverged=is_diverged,
+        )
+
+    def _train(
+        self, spec: ModelSpec, train_set: ImageSet, val_set: ImageSet, seed: int
+    ) -> tuple[float, float]:
+        """mAP50-95 and mAP50. Raises TrainingError where the loss leaves the finite numbers."""
+        assert spec.num_classes == self._data.num_classes, "a candidate has the data's classes"
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            detector = build_detector(spec)
+        trained = train(detector, train_set, val_set, self._recipe, seed=seed, device=self._device)
+        assert trained.grades is not None, "a training with a validation part is graded"
+        return trained.grades.map50_95, trained.grades.map50
+
+    def _load_part(self, part: Part, image_size: int) -> ImageSet:
+        return load_part(self._data, part, image_size)
+
+
+def train_settings(settings: ShortTrainingSettings) -> TrainSettings:
+    """How nas.training is to train for the proxy: its own recipe for few steps."""
+    recipe = short_settings(settings.steps)
+    return replace(
+        recipe,
+        batch_size=settings.batch_size,
+        lr=recipe.lr if settings.lr is None else settings.lr,
+    )
+
+
+def proxy_image_size(image_size: int, image_scale: float) -> int:
+    """The size (pixels) that a candidate of `image_size` is trained at by the proxy.
+
+    The nearest multiple of the largest stride, at least SMALLEST_SIZE, never above `image_size`.
+    """
+    nearest = round(image_size * image_scale / STRIDE) * STRIDE
+    return min(max(nearest, SMALLEST_SIZE), image_size)
+
+
+def _scaled(anchors: Anchors, factor: float) -> Anchors:
+    return tuple(tuple(value * factor for value in level) for level in anchors)

@@ -1,0 +1,514 @@
+"""Times emitted graphs on the machine it runs on. One file: Python 3.9+, numpy and one runtime.
+
+    python board.py < PACK > LINES
+
+It imports nothing of the rest of the house: it is copied to a board and run there. PACK and LINES
+are JSON lines. PACK: a header, then one job a line.
+
+    {"protocol": 1, "runtime": "ncnn", "precision": "fp32", "threads": 1, "seed": 0,
+     "anchors": [job, ...], "seconds": 240 or null, "empty": {"1x1": model, ...}, "timing": {...}}
+    {"job": "...", "model": "...", "inputs": [[c, h, w], ...], "outputs": 1, "weights": [...],
+     "is_whole": false, "has_plain_output": false, "is_anchor_only": false}
+
+LINES: `hello` (protocol, environment), then `timing`, `anchor` and `failure` as they come, and
+`bye`. A job's `timing` holds every sample; nothing is averaged here.
+
+How it times. Parts of networks are timed in *rings* of some thirty, drawn at random, that take
+turns: one run each, round after round. A part timed alone finds its weights in the nearest cache,
+where no network leaves them: networks of this space took up to 1.47 times the sum of such times
+(docs and LOG.md have the figures). In a ring, as in a network, other parts have run in between;
+and as in a network, the part's input has just been written, in the runtime's own packed layout.
+A ring spreads a part's samples over seconds, so that a burst of other work spoils a few samples
+of many parts and not all samples of one. Whole networks take turns too, but are timed on the
+second of two runs, as a camera would run them.
+
+Every ring has the same `anchors` in it, whose times tell the reader which rings drifted, and the
+graphs that do nothing, whose time (`overhead_ms`) is the cost of calling the runtime. The machine
+is kept busy before the first ring (`warmup_s`), every job is run `warmup_runs` times, then
+sampled until the 95 % interval of each median is narrower than `interval` of it (`min_samples` at
+least, `cap_s` a ring at most). Samples in which the kernel took the core away are named in
+`preempted`, with the time that we had it in `cpu_ms` (one thread only). Inputs and weights are
+ordinary random numbers (a denormal costs a hundred times a normal number). The order of jobs is
+that of the pack, shuffled within each `stint` of them: with a time limit (`seconds`) the parts at
+the end stay out, and whole networks never do.
+"""
+
+from __future__ import annotations
+
+import base64
+import gc
+import json
+import math
+import os
+import platform
+import random
+import resource
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+PROTOCOL = 1
+"""Version of PACK and LINES. 1: the first."""
+
+THROTTLED_NOW = 0xF
+"""Bits of the Pi's `get_throttled`: under-voltage, clock capped, throttled, soft limit."""
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Loaded:
+    """A job that is ready: `prepare` writes its inputs afresh, `run` runs it once.
+
+    samples_ms  one number a run, by the wall clock
+    preempted   indices of the samples in which the kernel gave the core to something else, and
+    cpu_ms      the time that our thread ran in each of those
+    """
+
+    name: str
+    is_whole: bool
+    prepare: Callable[[], None]
+    run: Callable[[], Any]
+    samples_ms: list[float] = field(default_factory=list)
+    preempted: list[int] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
+
+    def sample(self) -> None:
+        """Takes one sample."""
+        self.prepare()
+        if self.is_whole:
+            self.run()
+        switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+        begin_cpu = time.thread_time_ns()
+        begin = time.perf_counter_ns()
+        self.run()
+        elapsed = time.perf_counter_ns() - begin
+        if resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw != switches:
+            self.preempted.append(len(self.samples_ms))
+            self.cpu_ms.append(_rounded((time.thread_time_ns() - begin_cpu) / 1e6))
+        self.samples_ms.append(_rounded(elapsed / 1e6))
+
+    def is_settled(self, min_samples: int, interval: float) -> bool:
+        """Whether the 95 % interval of the median is narrower than `interval` of it."""
+        lost = set(self.preempted)
+        whole = sorted(value for i, value in enumerate(self.samples_ms) if i not in lost)
+        n = len(whole)
+        if n < min_samples:
+            return False
+        reach = 0.98 * math.sqrt(n)
+        low = max(0, math.floor((n - 1) / 2 - reach))
+        high = min(n - 1, math.ceil((n - 1) / 2 + reach))
+        return bool(whole[high] - whole[low] < interval * whole[n // 2])
+
+
+def _rounded(ms: float) -> float:
+    return float(f"{ms:.5g}")
+
+
+class Runtime(Protocol):
+    """What executes graphs here."""
+
+    version: str
+
+    def load(self, job: Json) -> Loaded:
+        """The job's graph, ready; RuntimeError where the runtime doesn't take it."""
+
+
+class Ncnn:
+    """Tencent's ncnn, in the precision and with the threads of the pack's header."""
+
+    def __init__(self, header: Json) -> None:
+        import ncnn
+
+        self.ncnn = ncnn
+        self.version = str(ncnn.__version__)
+        self.header = header
+        # All graphs share their buffers, as the layers of one network do: memory that was just
+        # freed by one is still in the cache for the next.
+        self.blobs = ncnn.PoolAllocator()
+        self.workspace = ncnn.PoolAllocator()
+        # A leaky ReLU of slope 1: what comes out is what went in, packed.
+        self.identity = self._net()
+        self.identity.load_param_mem("7767517\n2 2\nInput i 0 1 in0\nReLU r 1 1 in0 out0 0=1.0\n")
+        self.identity.load_model(ncnn.DataReaderFromEmpty())
+
+    def load(self, job: Json) -> Loaded:
+        net, parameters = self._net(), job["model"]
+        # ncnn reads the weights where they lie: `weights` has to outlive the net.
+        weights = _ncnn_weights(parameters, _generator(self.header, job))
+        if net.load_param_mem(parameters) != 0:
+            raise RuntimeError("ncnn refuses the .param")
+        net.load_model_mem(weights)
+        generator = _generator(self.header, job)
+        sources = [self._owned(_map(shape, generator)) for shape in job["inputs"]]
+        outputs = [f"out{i}" for i in range(job["outputs"])]
+        # 1: leave the output as the runtime has it inside a network, packed.
+        form = 0 if job["has_plain_output"] else 1
+        inputs: list[Any] = []
+
+        def prepare() -> None:
+            inputs[:] = sources if job["is_whole"] else [self._packed(mat) for mat in sources]
+
+        def run(_keep: bytes = weights) -> int:
+            extractor = net.create_extractor()
+            for i, mat in enumerate(inputs):
+                extractor.input(f"in{i}", mat)
+            failed = 0
+            for name in outputs:
+                failed |= extractor.extract(name, form)[0]
+            return failed
+
+        prepare()
+        if run() != 0:
+            raise RuntimeError("ncnn fails to run the graph")
+        return Loaded(job["job"], job["is_whole"], prepare, run)
+
+    def _net(self) -> Any:
+        precision = self.header["precision"]
+        net = self.ncnn.Net()
+        net.opt.num_threads = self.header["threads"]
+        net.opt.use_vulkan_compute = False
+        net.opt.blob_allocator = self.blobs
+        net.opt.workspace_allocator = self.workspace
+        is_half = precision == "fp16"
+        net.opt.use_fp16_packed = is_half
+        net.opt.use_fp16_storage = is_half
+        net.opt.use_fp16_arithmetic = is_half
+        net.opt.use_bf16_packed = precision == "bf16"
+        net.opt.use_bf16_storage = precision == "bf16"
+        return net
+
+    def _owned(self, array: Any) -> Any:
+        # A Mat borrows the array's memory; clone() owns its own.
+        return self.ncnn.Mat(array).clone()
+
+    def _packed(self, mat: Any) -> Any:
+        """The map freshly written in the layout that a layer of this build would hand on."""
+        extractor = self.identity.create_extractor()
+        extractor.input("in0", mat)
+        failed, packed = extractor.extract("out0", 1)
+        if failed:
+            raise RuntimeError("ncnn fails to pack an input")
+        return packed
+
+
+def _ncnn_weights(parameters: str, generator: np.random.Generator) -> bytes:
+    """A `.bin` for a `.param`: per layer a zero flag, weights and biases, fp32."""
+    parts = []
+    for line in parameters.splitlines()[2:]:
+        words = line.split()
+        if words[0] not in ("Convolution", "ConvolutionDepthWise", "InnerProduct"):
+            continue
+        values = dict(word.split("=") for word in words[4:] if "=" in word)
+        outputs = int(values["0"])
+        count = int(values["2" if words[0] == "InnerProduct" else "6"])
+        parts += [
+            struct.pack("<I", 0),
+            _weights(count, count // outputs, generator).tobytes(),
+            _weights(outputs, 200, generator).tobytes(),
+        ]
+    return b"".join(parts)
+
+
+class OnnxRuntime:
+    """ONNX Runtime on the CPU, with the threads of the pack's header."""
+
+    def __init__(self, header: Json) -> None:
+        import onnxruntime
+
+        self.onnxruntime = onnxruntime
+        self.version = str(onnxruntime.__version__)
+        self.header = header
+
+    def load(self, job: Json) -> Loaded:
+        options = self.onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.header["threads"]
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        generator = _generator(self.header, job)
+        weights = [
+            (name, _weights(math.prod(shape), fan_in, generator).reshape(shape))
+            for name, shape, fan_in in job["weights"]
+        ]
+        values = [self.onnxruntime.OrtValue.ortvalue_from_numpy(array) for _, array in weights]
+        options.add_external_initializers([name for name, _ in weights], values)
+        session = self.onnxruntime.InferenceSession(
+            base64.b64decode(job["model"]), options, providers=["CPUExecutionProvider"]
+        )
+        sources = [_map(shape, generator)[np.newaxis] for shape in job["inputs"]]
+        feeds = {f"in{i}": array.copy() for i, array in enumerate(sources)}
+
+        def prepare() -> None:
+            for feed, source in zip(feeds.values(), sources):  # noqa: B905  # Python 3.9
+                np.copyto(feed, source)
+
+        def run() -> Any:
+            return session.run(None, feeds)
+
+        run()
+        return Loaded(job["job"], job["is_whole"], prepare, run)
+
+
+RUNTIMES: dict[str, Callable[[Json], Runtime]] = {"ncnn": Ncnn, "onnxruntime": OnnxRuntime}
+
+
+def _generator(header: Json, job: Json) -> np.random.Generator:
+    name = int.from_bytes(job["job"].encode(), "little")
+    return np.random.default_rng([header["seed"], name])
+
+
+def _weights(count: int, fan_in: int, generator: np.random.Generator) -> Any:
+    """Random weights (count,) float32 that keep a signal's size from layer to layer."""
+    values = generator.random(count, dtype=np.float32) - np.float32(0.5)
+    return values * np.float32(math.sqrt(24 / max(fan_in, 1)))
+
+
+def _map(shape: list[int], generator: np.random.Generator) -> Any:
+    return generator.standard_normal(shape, dtype=np.float32)
+
+
+# ---------------------------------------------------------------- the state of the board
+
+
+def environment(header: Json, runtime: Runtime) -> Json:
+    """What stays the same during a session: machine, system, runtime, key and settings."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    found: Json = {
+        "board": _read("/proc/device-tree/model").rstrip("\0")
+        or _cpuinfo("model name")
+        or platform.processor(),
+        "architecture": platform.machine(),
+        "bits": 8 * struct.calcsize("P"),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "runtime": header["runtime"],
+        "runtime_version": runtime.version,
+        "precision": header["precision"],
+        "threads": header["threads"],
+        "cores": os.cpu_count(),
+        "cores_allowed": len(cores),
+        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "max_mhz": _number("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq", 1000),
+        "is_emulated": platform.machine() == "aarch64" and bool(_cpuinfo("vendor_id")),
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "seed": header["seed"],
+        "timing": header["timing"],
+    }
+    return {name: value for name, value in found.items() if value not in (None, "")}
+
+
+def state() -> Json:
+    """What changes: clock, temperature, load, throttling bits, time stolen by a hypervisor."""
+    found: Json = {
+        "mhz": _number("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", 1000),
+        "temp_c": _number("/sys/class/thermal/thermal_zone0/temp", 1000),
+        "throttled": _throttled(),
+        "stolen_s": _stolen(),
+    }
+    if hasattr(os, "getloadavg"):
+        found["load"] = round(os.getloadavg()[0], 2)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace").strip()
+    except OSError:  # this board does not say: the field is left out
+        return ""
+
+
+def _number(path: str, divisor: float) -> float | None:
+    text = _read(path)
+    return round(float(text) / divisor, 1) if text.lstrip("-").isdigit() else None
+
+
+def _cpuinfo(field: str) -> str:
+    for line in _read("/proc/cpuinfo").splitlines():
+        if line.startswith(field):
+            return line.partition(":")[2].strip()
+    return ""
+
+
+def _throttled() -> int | None:
+    """The Raspberry Pi's bits (what `vcgencmd get_throttled` prints), where there are any."""
+    text = _read("/sys/devices/platform/soc/soc:firmware/get_throttled")
+    return int(text, 16) if text else None
+
+
+def _stolen() -> float | None:
+    words = _read("/proc/stat").split("\n", 1)[0].split()
+    return int(words[8]) / 100 if len(words) > 8 else None
+
+
+# ---------------------------------------------------------------- rings
+
+
+class Session:
+    """One pack on one runtime: times its rings, and says what it found, a line at a time."""
+
+    def __init__(self, header: Json, jobs: list[Json], say: Callable[[Json], None]) -> None:
+        self.header, self.timing, self.say = header, header["timing"], say
+        self.jobs = {job["job"]: job for job in jobs}
+        self.runtime = RUNTIMES[header["runtime"]](header)
+        self.start = time.monotonic()
+
+    def run(self) -> None:
+        self.say({
+            "line": "hello", "protocol": PROTOCOL,
+            "environment": environment(self.header, self.runtime), "state": state(),
+        })  # fmt: skip
+        empties = {
+            name: self.runtime.load({**job, "job": f"empty {name}"})
+            for name, job in self.header["empty"].items()
+        }
+        anchors = [self.runtime.load(self.jobs[name]) for name in self.header["anchors"]]
+        end = time.perf_counter() + self.timing["warmup_s"]
+        while time.perf_counter() < end:
+            for loaded in [*empties.values(), *anchors]:
+                loaded.sample()
+        rings, done = self._rings(), 0
+        for window, ring in enumerate(rings):
+            if not ring[0]["is_whole"] and self._is_late(rings[window:]):
+                continue
+            done += self._time_ring(window, ring, empties, anchors)
+        seconds = round(time.monotonic() - self.start, 1)
+        left = sum(map(len, rings)) - done
+        self.say({"line": "bye", "done": done, "left": left, "seconds": seconds})
+
+    def _rings(self) -> list[list[Json]]:
+        """Rings of parts, at random within each `stint` of the pack, whole networks among them."""
+        rng = random.Random(self.header["seed"])
+        jobs = [job for job in self.jobs.values() if not job["is_anchor_only"]]
+        parts = [job for job in jobs if not job["is_whole"]]
+        whole = [job for job in jobs if job["is_whole"]]
+        rings: list[list[Json]] = []
+        for start in range(0, len(parts), self.timing["stint"]):
+            stint = parts[start : start + self.timing["stint"]]
+            rng.shuffle(stint)
+            size = self.timing["ring_size"]
+            rings += [stint[i : i + size] for i in range(0, len(stint), size)]
+        rng.shuffle(whole)
+        size = self.timing["whole_ring_size"]
+        for i in range(0, len(whole), size):
+            rings.insert(rng.randint(0, len(rings)), whole[i : i + size])
+        return rings
+
+    def _is_late(self, left: list[list[Json]]) -> bool:
+        """Whether what time is left is needed for the whole networks among the rings left."""
+        limit = self.header["seconds"]
+        if limit is None:
+            return False
+        reserved = self.timing["whole_cap_s"] * sum(ring[0]["is_whole"] for ring in left)
+        return bool(time.monotonic() - self.start + reserved > limit)
+
+    def _time_ring(
+        self, window: int, ring: list[Json], empties: dict[str, Loaded], anchors: list[Loaded]
+    ) -> int:
+        """Times one ring and says its lines; returns how many jobs it held."""
+        before = self._cool(state())
+        loaded = [found for job in ring if (found := self._load(job)) is not None]
+        common = [*empties.values(), *anchors]
+        for _ in range(3):
+            self._sample(common, loaded, ring[0]["is_whole"])
+            after = state()
+            if not after.get("throttled", 0) & THROTTLED_NOW:
+                break
+            # A throttled core measures its cooling, not the graphs: those samples go.
+            after = self._cool(after)
+        for one in anchors:
+            self._say_samples("anchor", one, window, {})
+        for one in loaded:
+            job = self.jobs[one.name]
+            empty = empties[f"{len(job['inputs'])}x{job['outputs']}"]
+            overhead = sorted(empty.samples_ms)[len(empty.samples_ms) // 2]
+            self._say_samples(
+                "timing", one, window, {"overhead_ms": overhead, "before": before, "after": after}
+            )
+        return len(ring)
+
+    def _sample(self, common: list[Loaded], loaded: list[Loaded], is_whole: bool) -> None:
+        timing = self.timing
+        for one in [*common, *loaded]:
+            one.samples_ms, one.preempted, one.cpu_ms = [], [], []
+        order = [*common, *loaded]
+        random.Random(len(order)).shuffle(order)
+        end = time.perf_counter() + timing["whole_cap_s" if is_whole else "cap_s"]
+        rounds = 0
+        while rounds < timing["min_samples"] or time.perf_counter() < end:
+            for one in order:
+                one.sample()
+            rounds += 1
+            if rounds % 5 == 0 and all(
+                one.is_settled(timing["min_samples"], timing["interval"]) for one in loaded
+            ):
+                break
+
+    def _load(self, job: Json) -> Loaded | None:
+        try:
+            loaded = self.runtime.load(job)
+            for _ in range(1 if job["is_whole"] else self.timing["warmup_runs"]):
+                loaded.run()
+        except Exception as error:
+            # Whatever the runtime objects to costs this job alone, and is said by name.
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            self.say({"line": "failure", "job": job["job"], "reason": reason})
+            return None
+        return loaded
+
+    def _say_samples(self, kind: str, one: Loaded, window: int, more: Json) -> None:
+        self.say({
+            "line": kind, "job": one.name, "window": window,
+            "samples_ms": one.samples_ms, "preempted": one.preempted,
+            # With several threads our own thread's time says nothing about the others'.
+            "cpu_ms": one.cpu_ms if self.header["threads"] == 1 else [], **more,
+        })  # fmt: skip
+
+    def _cool(self, now: Json) -> Json:
+        """The state once the board is cool and unthrottled again, or after `cool_s` of waiting."""
+        limit = self.timing["max_temp_c"]
+        end = time.monotonic() + self.timing["cool_s"]
+        target = limit
+        while time.monotonic() < end:
+            is_hot = limit is not None and now.get("temp_c", -math.inf) > target
+            if not is_hot and not now.get("throttled", 0) & THROTTLED_NOW:
+                break
+            target = limit - 5 if limit is not None else None
+            time.sleep(2)
+            now = state()
+        return now
+
+
+def read_pack(lines: Iterator[str]) -> tuple[Json, list[Json]]:
+    """Header and jobs; ValueError where the pack is of another protocol."""
+    header = json.loads(next(lines))
+    if header["protocol"] != PROTOCOL:
+        raise ValueError(f"this board.py speaks protocol {PROTOCOL}, the pack {header['protocol']}")
+    return header, [json.loads(line) for line in lines if line.strip()]
+
+
+def main() -> None:
+    out = sys.stdout
+
+    def say(line: Json) -> None:
+        out.write(json.dumps(line, separators=(",", ":")) + "\n")
+        out.flush()
+
+    try:
+        header, jobs = read_pack(iter(sys.stdin))
+        gc.disable()
+        Session(header, jobs, say).run()
+    except (ImportError, ValueError) as error:
+        say({"line": "refusal", "reason": f"{type(error).__name__}: {error}"})
+        sys.exit(2)
+    except (BrokenPipeError, KeyboardInterrupt):
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

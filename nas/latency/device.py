@@ -1,0 +1,143 @@
+"""Boards: `latency_tables/<device>/device.yaml`, and the key under which times are comparable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nas import NasError
+
+ROOT: Final = Path("latency_tables")
+"""Where device folders lie, from the folder a command runs in."""
+
+MODEL_FILE: Final = Path("/proc/device-tree/model")
+"""Where a board with a device tree says what it is."""
+
+FORMAT: Final = 1
+"""Version of device.yaml. 1: the first."""
+
+
+class DeviceError(NasError):
+    """A device that has no file, a file that breaks a rule, or a key that the device lacks."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableKey:
+    """Where and how something was timed. Times of unlike keys never meet in one table or sum."""
+
+    device: str
+    runtime: str = "ncnn"
+    precision: str = "fp32"
+    threads: int = 1
+
+    @property
+    def stem(self) -> str:
+        """The name of the table's files in the device's folder, without an ending."""
+        return f"{self.runtime}-{self.precision}-{self.threads}t"
+
+    def path(self, root: Path = ROOT) -> Path:
+        """The table's file."""
+        return root / self.device / f"{self.stem}.jsonl"
+
+    def __str__(self) -> str:
+        plural = "" if self.threads == 1 else "s"
+        return f"{self.device}, {self.runtime} {self.precision}, {self.threads} thread{plural}"
+
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+
+
+class Device(BaseModel):
+    """One board, as its file describes it.
+
+    recognise     texts, one of which stands in /proc/device-tree/model there; empty: any machine
+    runtimes      runtime -> the precisions that make sense on its cores
+    threads       thread counts worth a table; empty: any up to the machine's cores
+    kind          `board` is timed; `fake` answers from a formula
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: Literal[1]
+    name: str = ""
+    title: str
+    soc: str
+    cores: Annotated[int, Field(ge=1)] | None = None
+    clock_mhz: Annotated[int, Field(ge=1)] | None = None
+    memory_mb: Annotated[int, Field(ge=1)] | None = None
+    kind: Literal["board", "fake"] = "board"
+    recognise: list[str] = []
+    default_host: str | None = None
+    runtimes: dict[str, list[Precision]]
+    threads: list[Annotated[int, Field(ge=1)]] = []
+
+    def is_here(self, model: str | None = None) -> bool:
+        """Whether this machine is the board (`model`: what it calls itself; None: ask)."""
+        if not self.recognise:
+            return True
+        if model is None:
+            model = MODEL_FILE.read_text(errors="replace") if MODEL_FILE.exists() else ""
+        return any(text in model for text in self.recognise)
+
+
+def read_device(name: str, root: Path = ROOT) -> Device:
+    """The device of that name; DeviceError where its file is missing or breaks a rule."""
+    path = root / name / "device.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(found.parent.name for found in root.glob("*/device.yaml")))
+        raise DeviceError(
+            "--device",
+            "the device has a file latency_tables/<device>/device.yaml",
+            f"'{name}', and no {path}",
+            f"Known here: {known or 'none'}. A new board needs a file of ten lines",
+        )
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Device.model_validate({**_mapping(document, path), "name": name})
+    except yaml.YAMLError as error:
+        raise DeviceError(
+            str(path), "the file is plain YAML", " ".join(str(error).split())
+        ) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise DeviceError(f"{path}, {field}", first["msg"], repr(first["input"])) from None
+
+
+def check_key(key: TableKey, device: Device) -> None:
+    """DeviceError where the device does not offer the key's runtime, precision or threads."""
+    where = f"device {device.name}"
+    if key.runtime not in device.runtimes:
+        raise DeviceError(
+            where,
+            f"its runtimes are {', '.join(device.runtimes)}",
+            key.runtime,
+            "Choose by --runtime",
+        )
+    precisions = device.runtimes[key.runtime]
+    if key.precision not in precisions:
+        raise DeviceError(
+            where,
+            f"its precisions in {key.runtime} are {', '.join(precisions)}",
+            key.precision,
+            "Choose by --precision",
+        )
+    if device.threads and key.threads not in device.threads:
+        raise DeviceError(
+            where,
+            f"its thread counts are {', '.join(map(str, device.threads))}",
+            str(key.threads),
+            "Choose by --threads",
+        )
+    if key.threads < 1:
+        raise DeviceError("--threads", "there is at least one thread", str(key.threads))
+
+
+def _mapping(document: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(document, dict):
+        raise DeviceError(str(path), "the file is a mapping", type(document).__name__)
+    return document

@@ -1,0 +1,154 @@
+"""A graph of primitive ops as ncnn `.param` text, as pnnx would write it (without torch or pnnx).
+
+The oracle is pnnx (tests/latency/test_emit_ncnn.py): the same layer types, fused activations and
+parameters. What it does, found by converting torch modules with pnnx 20261020:
+
+- ReLU, LeakyReLU and Sigmoid are fused into the convolution before them (`9=`, `10=`);
+  SiLU (`Swish`), Hardswish and Hardsigmoid stay layers of their own.
+- A global average pool gives a vector, and a 1x1 convolution on that vector is an InnerProduct.
+- A blob with several readers goes through a Split.
+
+The text format is described in ncnn's wiki (param-and-model-file-structure, operators).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from nas.space.ops import Graph, Op, OpKind
+
+MAGIC: Final = "7767517"
+
+FUSED_ACTIVATIONS: Final[dict[str, str]] = {
+    "ReLU": " 9=1",
+    "LeakyReLU": " -23310=1,0.1 9=2",
+    "Sigmoid": " 9=4",
+}
+"""Activation -> what it adds to the convolution or inner product before it."""
+
+LAYER_ACTIVATIONS: Final[dict[str, tuple[str, str]]] = {
+    "SiLU": ("Swish", ""),
+    "ReLU": ("ReLU", ""),
+    "LeakyReLU": ("ReLU", " 0=0.1"),
+    "Sigmoid": ("Sigmoid", ""),
+    "Hardswish": ("HardSwish", " 0=0.166666672 1=0.5"),
+    "Hardsigmoid": ("HardSigmoid", " 0=0.166666672 1=0.5"),
+}
+"""Activation -> ncnn layer type and its parameters, where it stands alone."""
+
+
+def emit_ncnn(graph: Graph) -> str:
+    """The graph as `.param` text; inputs are named in0, in1, ..., outputs out0, out1, ..."""
+    return _Writer(graph).text()
+
+
+class _Writer:
+    """A `.param` while it is written: layers in order, and which blob holds which tensor."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.layers: list[str] = []
+        self.written: set[str] = set()
+        self.readers = Counter(i for op in graph.ops for i in op.inputs)
+        self.readers.update(graph.outputs)
+        self.only_reader = {i: op for op in graph.ops for i in op.inputs if self.readers[i] == 1}
+        self.names: dict[int, list[str]] = {}
+        self.outputs = {tensor: f"out{i}" for i, tensor in enumerate(graph.outputs)}
+        self.vectors: set[int] = set()
+        self.fused: set[int] = set()
+
+    def text(self) -> str:
+        for i, tensor in enumerate(self.graph.inputs):
+            self._layer("Input", [], [f"in{i}"], "")
+            self._define(tensor, f"in{i}")
+        for op in self.graph.ops:
+            if op.output not in self.fused:
+                self._op(op)
+        for i, tensor in enumerate(self.graph.outputs):
+            if f"out{i}" not in self.written:
+                self._layer("Noop", [self.names[tensor].pop(0)], [f"out{i}"], "")
+        return f"{MAGIC}\n{len(self.layers)} {len(self.written)}\n" + "\n".join(self.layers) + "\n"
+
+    def _op(self, op: Op) -> None:
+        kind, parameters = _LAYERS[op.kind](op)
+        output = op.output
+        if op.kind is OpKind.GLOBAL_POOL:
+            self.vectors.add(output)
+        elif op.inputs[0] in self.vectors and op.kind is OpKind.CONVOLUTION and op.kernel == 1:
+            kind, parameters = _inner_product(op)
+            self.vectors.add(output)
+        elif op.inputs[0] in self.vectors and op.kind is OpKind.ACTIVATION:
+            self.vectors.add(output)
+        if op.kind is OpKind.CONVOLUTION:
+            follower = self.only_reader.get(output)
+            if follower and follower.activation in FUSED_ACTIVATIONS:
+                parameters += FUSED_ACTIVATIONS[follower.activation]
+                if output in self.vectors:
+                    self.vectors.add(follower.output)
+                output = follower.output
+                self.fused.add(output)
+        name = self._name(output)
+        self._layer(kind, [self.names[i].pop(0) for i in op.inputs], [name], parameters)
+        self._define(output, name)
+
+    def _name(self, tensor: int) -> str:
+        """The blob a tensor is written to: outN where only the caller reads it, else a number."""
+        if tensor in self.outputs and self.readers[tensor] == 1:
+            return self.outputs[tensor]
+        return f"t{tensor}"
+
+    def _define(self, tensor: int, name: str) -> None:
+        """Makes `name` readable as often as the tensor is read, through a Split if need be."""
+        count = self.readers[tensor]
+        if count <= 1:
+            self.names[tensor] = [name]
+            return
+        names = [f"{name}_{i}" for i in range(count)]
+        if tensor in self.outputs:
+            names[-1] = self.outputs[tensor]
+        self._layer("Split", [name], names, "")
+        self.names[tensor] = names
+
+    def _layer(self, kind: str, inputs: list[str], outputs: list[str], parameters: str) -> None:
+        self.written.update(outputs)
+        words = [kind, f"l{len(self.layers)}", str(len(inputs)), str(len(outputs))]
+        self.layers.append(" ".join(words + inputs + outputs) + parameters)
+
+
+def _convolution(op: Op) -> tuple[str, str]:
+    parameters = (
+        f" 0={op.shape_out.channels} 1={op.kernel} 11={op.kernel} 2=1 12=1"
+        f" 3={op.stride} 13={op.stride} 4={op.padding} 14={op.padding} 5=1 6={op.weights}"
+    )
+    if op.groups == 1:
+        return "Convolution", parameters
+    return "ConvolutionDepthWise", f"{parameters} 7={op.groups}"
+
+
+def _inner_product(op: Op) -> tuple[str, str]:
+    return "InnerProduct", f" 0={op.shape_out.channels} 1=1 2={op.weights}"
+
+
+def _max_pool(op: Op) -> tuple[str, str]:
+    return "Pooling", (
+        f" 0=0 1={op.kernel} 11={op.kernel} 2={op.stride} 12={op.stride}"
+        f" 3={op.padding} 13={op.padding} 5=1"
+    )
+
+
+def _activation(op: Op) -> tuple[str, str]:
+    return LAYER_ACTIVATIONS[op.activation]
+
+
+_LAYERS: Final[dict[OpKind, Callable[[Op], tuple[str, str]]]] = {
+    OpKind.CONVOLUTION: _convolution,
+    OpKind.ACTIVATION: _activation,
+    OpKind.ADD: lambda op: ("BinaryOp", " 0=0"),
+    OpKind.MULTIPLY: lambda op: ("BinaryOp", " 0=2"),
+    OpKind.CONCAT: lambda op: ("Concat", " 0=0"),
+    OpKind.MAX_POOL: _max_pool,
+    OpKind.GLOBAL_POOL: lambda op: ("Pooling", " 0=1 4=1"),
+    OpKind.UPSAMPLE: lambda op: ("Interp", " 0=1 1=2.0 2=2.0 6=0"),
+}

@@ -1,0 +1,160 @@
+"""What was measured: raw samples with the state of the board, and what is computed from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from nas.space.blocks import Block
+
+DRIFT_LIMIT: Final = 0.03
+"""A window whose anchors stray further than this from their usual time is doubtful."""
+
+INTERVAL_LIMIT: Final = 0.05
+"""A median whose 95 % interval is wider than this share of it is doubtful."""
+
+PREEMPTED_LIMIT: Final = 0.25
+"""A row that lost more than this share of its samples to other work is doubtful."""
+
+THROTTLED_NOW: Final = 0xF
+"""Bits of the Raspberry Pi's `get_throttled` that speak of the present."""
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Samples:
+    """Times of single runs in ms, all of them.
+
+    preempted    indices of samples during which the kernel gave the core to something else
+    cpu_ms       for each of those, how long the thread ran (empty where several threads ran)
+    overhead_ms  what calling the runtime costs by itself, measured beside these samples
+    """
+
+    samples_ms: tuple[float, ...]
+    preempted: tuple[int, ...] = ()
+    cpu_ms: tuple[float, ...] = ()
+    overhead_ms: float = 0.0
+
+    def kept_ms(self) -> list[float]:
+        """The samples that statistics are made of, in ms, ascending.
+
+        The undisturbed ones, where there are ten. On a machine so busy that there are fewer, a
+        disturbed sample counts with the time that the thread had the core: what it would have
+        taken, but for caches that others emptied meanwhile.
+        """
+        if not self.preempted:
+            return sorted(self.samples_ms)
+        lost = set(self.preempted)
+        kept = [value for i, value in enumerate(self.samples_ms) if i not in lost]
+        if len(kept) < 10:
+            kept += self.cpu_ms or [self.samples_ms[i] for i in self.preempted]
+        return sorted(kept)
+
+    def median_ms(self) -> float:
+        """The median of the undisturbed samples less the overhead, in ms (above 0)."""
+        kept = self.kept_ms()
+        n = len(kept)
+        middle = (kept[(n - 1) // 2] + kept[n // 2]) / 2
+        # An op cheaper than the spread of the overhead may come out below it.
+        return max(middle - self.overhead_ms, middle / 20)
+
+    def interval(self) -> float:
+        """Width of the 95 % interval of the median (order statistics), as a share of the median."""
+        kept = self.kept_ms()
+        n = len(kept)
+        reach = 0.98 * math.sqrt(n)
+        low = max(0, math.floor((n - 1) / 2 - reach))
+        high = min(n - 1, math.ceil((n - 1) / 2 + reach))
+        return (kept[high] - kept[low]) / kept[n // 2]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """One row of a table: a block, or a whole network, timed in one window of one session.
+
+    block       what was timed, where it is a block
+    network     what was timed, where it is a whole network
+    before, after   the board's clock (MHz), temperature (C), load, throttling bits, stolen seconds
+    """
+
+    session: int
+    window: int
+    samples: Samples
+    block: Block | None = None
+    network: Network | None = None
+    before: Json
+    after: Json
+
+    def doubts(self, drift: float = 0.0) -> tuple[str, ...]:
+        """Why the row is doubtful and what helps; none where it is sound.
+
+        drift  how far the window's anchors strayed, as a signed share
+        """
+        found = []
+        lost = len(self.samples.preempted) / len(self.samples.samples_ms)
+        bits = int(self.after.get("throttled", 0)) & THROTTLED_NOW
+        if bits & 1:
+            found.append("under-voltage: use the board's own power supply")
+        if bits & ~1:
+            found.append("throttled: cool the board")
+        if lost > PREEMPTED_LIMIT:
+            found.append(f"{lost:.0%} of the samples lost the core: stop other work on the board")
+        if self.samples.interval() > INTERVAL_LIMIT:
+            found.append(
+                f"median uncertain by {self.samples.interval():.0%}: stop other work on the board"
+            )
+        if abs(drift) > DRIFT_LIMIT:
+            found.append(
+                f"the board drifted by {drift:+.0%} meanwhile: profile again when it is idle"
+            )
+        return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Network:
+    """A whole detector that was timed.
+
+    digest  of the architecture and image size; turn: 0 for the first timing, 1 for its repetition
+    space   digest of the search space it was drawn from
+    model   its model YAML
+    """
+
+    digest: str
+    turn: int
+    image_size: int
+    space: str
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Anchor:
+    """An anchor block's samples in one window, by which drift is seen."""
+
+    session: int
+    window: int
+    name: str
+    samples: Samples
+
+
+def drifts(anchors: list[Anchor]) -> dict[tuple[int, int], float]:
+    """(session, window) -> how far its anchors strayed from their usual time, a signed share.
+
+    An anchor's usual time is the lower quartile of its medians over all windows of the table:
+    the machine when little else runs, yet not its luckiest moment. A window's drift is the
+    median over its anchors.
+    """
+    medians: dict[str, list[tuple[tuple[int, int], float]]] = {}
+    for anchor in anchors:
+        place = (anchor.session, anchor.window)
+        medians.setdefault(anchor.name, []).append((place, anchor.samples.median_ms()))
+    ratios: dict[tuple[int, int], list[float]] = {}
+    for found in medians.values():
+        usual = float(np.quantile([value for _, value in found], 0.25))
+        for place, value in found:
+            ratios.setdefault(place, []).append(value / usual - 1)
+    return {place: float(np.median(values)) for place, values in ratios.items()}

@@ -1,0 +1,119 @@
+"""What is sent to a board: a header and emitted graphs, one JSON line each, for board.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from nas.latency.board import PROTOCOL
+from nas.latency.device import TableKey
+from nas.latency.emit_ncnn import emit_ncnn
+from nas.space.ops import Graph, Shape
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timing:
+    """How a board times; what each field does is told in board.py.
+
+    warmup_s is for the machine (before the first job), warmup_runs for every job.
+    max_temp_c   the board pauses above it, until 5 degrees below; None: never
+    """
+
+    warmup_s: float = 1.0
+    warmup_runs: int = 10
+    stint: int = 512
+    ring_size: int = 32
+    whole_ring_size: int = 8
+    min_samples: int = 25
+    interval: float = 0.02
+    cap_s: float = 2.0
+    whole_cap_s: float = 8.0
+    max_temp_c: float | None = None
+    cool_s: float = 120.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One graph to time.
+
+    name              what the board's answer is told by
+    is_whole          a whole network: maps go in and come out plain, and it is never left out
+    has_plain_output  a part at the end of a network: its output leaves the runtime
+    is_anchor_only    timed as an anchor alone, its own row being there already
+    """
+
+    name: str
+    graph: Graph
+    is_whole: bool = False
+    has_plain_output: bool = False
+    is_anchor_only: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pack:
+    """Jobs for one board, runtime, precision and thread count.
+
+    anchors  names of jobs that are timed again in every window
+    seconds  time limit; None: none
+    """
+
+    key: TableKey
+    jobs: tuple[Job, ...]
+    anchors: tuple[str, ...]
+    seed: int
+    seconds: float | None = None
+    timing: Timing = field(default_factory=Timing)
+
+
+def pack_lines(pack: Pack) -> Iterator[str]:
+    """The pack as JSON lines for board.py, header first; graphs are emitted as they are needed."""
+    emit = EMITTERS[pack.key.runtime]
+    sizes = {(len(job.graph.inputs), len(job.graph.outputs)) for job in pack.jobs}
+    header = {
+        "protocol": PROTOCOL,
+        "runtime": pack.key.runtime,
+        "precision": pack.key.precision,
+        "threads": pack.key.threads,
+        "seed": pack.seed,
+        "anchors": list(pack.anchors),
+        "seconds": pack.seconds,
+        "timing": asdict(pack.timing),
+        "empty": {f"{i}x{o}": _job_line(_empty(i, o), emit) for i, o in sorted(sizes)},
+    }
+    yield json.dumps(header)
+    for job in pack.jobs:
+        yield json.dumps(_job_line(job, emit))
+
+
+def _job_line(job: Job, emit: Callable[[Graph], dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "job": job.name,
+        "inputs": [list(shape) for shape in job.graph.input_shapes],
+        "outputs": len(job.graph.outputs),
+        "is_whole": job.is_whole,
+        "has_plain_output": job.has_plain_output or job.is_whole,
+        "is_anchor_only": job.is_anchor_only,
+        **emit(job.graph),
+    }
+
+
+def _empty(inputs: int, outputs: int) -> Job:
+    """A graph of no ops with so many inputs and outputs of one number each."""
+    tensors = tuple(range(inputs))
+    graph = Graph(
+        inputs=tensors,
+        input_shapes=(Shape(1, 1, 1),) * inputs,
+        ops=(),
+        outputs=tuple(i % inputs for i in range(outputs)),
+    )
+    return Job(name=f"empty {inputs}x{outputs}", graph=graph, has_plain_output=True)
+
+
+def _ncnn_fields(graph: Graph) -> dict[str, Any]:
+    return {"model": emit_ncnn(graph)}
+
+
+EMITTERS: Final[dict[str, Callable[[Graph], dict[str, Any]]]] = {"ncnn": _ncnn_fields}
+"""Runtime -> the fields of a job that hold its model."""

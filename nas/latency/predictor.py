@@ -1,0 +1,251 @@
+"""The latency of any detector from a table: blocks summed, corrected, with an interval.
+
+A block that the table has counts as measured, any other comes from the cost model fitted to the
+table. The sum is corrected by what whole networks taught (correction.py), and its interval is
+conformal: it is as wide as the errors of networks that were predicted without being seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.latency.correction import Correction, quantities
+from nas.latency.cost_model import CostModel, Smoothness, fit_cost_model
+from nas.latency.device import ROOT, TableKey
+from nas.latency.fit import SpaceFit, read_fits
+from nas.latency.table import Table, TableError, profile_command, read_table
+from nas.space.blocks import Block, blocks
+from nas.space.search_space import SearchSpace
+from nas.space.spec import ModelSpec
+
+Array = NDArray[np.float64]
+
+
+class LatencyKind(str, Enum):
+    """Where a latency comes from. The three never share a column."""
+
+    MEASURED = "measured"
+    PREDICTED = "predicted"
+    ESTIMATED = "estimated"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Latency:
+    """A latency in ms, with its 90 % interval and where it comes from.
+
+    measured_share  the share of the sum that stands on blocks timed on the board (0 to 1)
+    heldout_mape    mean absolute relative error on whole networks never fitted (a fraction)
+    """
+
+    ms: float
+    low_ms: float
+    high_ms: float
+    kind: LatencyKind
+    measured_share: float
+    heldout_mape: float
+
+
+class LatencyModel(Protocol):
+    """What answers how long a detector takes.
+
+    `predict` gives a Latency for every detector that the house can build, for a square image of
+    `image_size` pixels (a multiple of the largest stride), the same answer every time.
+    """
+
+    def predict(self, spec: ModelSpec, image_size: int) -> Latency:
+        """How long the detector takes."""
+        ...
+
+
+SURE_TO: Final = 0.01
+"""The error of a network all of whose blocks were measured, to which that of the cost model is
+added when intervals are scaled. Only the ratio of the two matters."""
+
+
+class BlockTimes:
+    """Time and quantities of every block: from the table, or else from the cost model.
+
+    The cost model is fitted when a block first needs it (half a second, where the smoothness is
+    known).
+    """
+
+    def __init__(self, measured_ms: dict[Block, float], smoothness: Smoothness | None) -> None:
+        self.measured_ms = measured_ms
+        self.smoothness = smoothness
+        self._cost_model: CostModel | None = None
+        self._known: dict[Block, Array] = {}
+
+    @property
+    def cost_model(self) -> CostModel:
+        """The cost model of the measured blocks."""
+        if self._cost_model is None:
+            found, ms = list(self.measured_ms), list(self.measured_ms.values())
+            self._cost_model = fit_cost_model(found, ms, self.smoothness)
+        return self._cost_model
+
+    def rows(self, wanted: Sequence[Block]) -> list[Array]:
+        """Quantities of each block (len(QUANTITIES),) and, last, its measured ms (0: modelled)."""
+        lacking = [b for b in dict.fromkeys(wanted) if b not in self._known]
+        modelled = [block for block in lacking if block not in self.measured_ms]
+        times = (
+            dict(self.measured_ms)
+            if not modelled
+            else {
+                **self.measured_ms,
+                **dict(zip(modelled, self.cost_model.predict(modelled).tolist(), strict=True)),
+            }
+        )
+        for block in lacking:
+            ms = times[block]
+            known = self.measured_ms.get(block, 0.0)
+            self._known[block] = np.append(quantities(block, ms), known)
+        return [self._known[block] for block in wanted]
+
+    def network(self, wanted: Sequence[Block]) -> tuple[Array, float]:
+        """Quantities of a network (len(QUANTITIES),) and the share of its sum that was measured."""
+        total = np.sum(self.rows(wanted), axis=0)
+        return total[:-1], float(total[-1] / total[0])
+
+    def networks(self, wanted: Iterable[Sequence[Block]]) -> tuple[Array, Array]:
+        """Quantities (n, len(QUANTITIES)) and measured shares (n,) of networks."""
+        found = [self.network(one) for one in wanted]
+        return np.stack([one for one, _ in found]), np.array([share for _, share in found])
+
+
+def uncertainty(measured_share: Array, cost_model_error: float) -> Array:
+    """How unsure networks are relative to one another, shape (n,): scales the interval."""
+    return SURE_TO + (1 - measured_share) * cost_model_error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A layer's part in a network's time.
+
+    ms  corrected so that the parts add up to the network's latency
+    """
+
+    layer: int
+    module: str
+    ms: float
+    is_measured: bool
+
+
+class Predictor:
+    """A `LatencyModel` made from a table and what was fitted on it for one space."""
+
+    def __init__(self, table: Table, fit: SpaceFit) -> None:
+        self.key = table.key
+        self.fit = fit
+        self.times = BlockTimes(table.block_ms(), fit.smoothness())
+        self._correction: Correction = fit.correction_form()
+        self.provenance = _provenance(table, fit)
+
+    def predict(self, spec: ModelSpec, image_size: int) -> Latency:
+        """How long the detector takes on the table's board (ms), predicted."""
+        return self.predict_blocks(blocks(spec, image_size))
+
+    def predict_blocks(self, walk: Sequence[Block]) -> Latency:
+        """How long a network of these blocks takes (ms), predicted."""
+        network, share = self.times.network(walk)
+        ms = float(network[0] * self._correction.factor(network[np.newaxis])[0])
+        unsure = uncertainty(np.array([share]), self.fit.cost_model_error)[0]
+        width = float(np.exp(self.fit.interval_quantile * unsure))
+        return Latency(
+            ms=ms,
+            low_ms=ms / width,
+            high_ms=ms * width,
+            kind=LatencyKind.PREDICTED,
+            measured_share=share,
+            heldout_mape=self.fit.report.mape,
+        )
+
+
+def _provenance(table: Table, fit: SpaceFit) -> dict[str, Any]:
+    environment = table.environments[-1] if table.environments else {}
+    found: dict[str, Any] = {
+        "device": table.key.device,
+        "runtime": table.key.runtime,
+        "precision": table.key.precision,
+        "threads": table.key.threads,
+        "board": environment.get("board", ""),
+        "system": environment.get("system", ""),
+        "runtime_version": environment.get("runtime_version", ""),
+        "date": environment.get("date", ""),
+        "space": fit.space,
+        "blocks_measured": fit.blocks_measured,
+        "blocks_in_space": fit.blocks_in_space,
+        "heldout_networks": fit.report.count,
+        "heldout_mape": fit.report.mape,
+        "interval_coverage": fit.report.coverage,
+        "noise_floor": fit.report.noise_floor,
+        "doubts": doubts(table, fit),
+    }
+    return found
+
+
+def doubts(table: Table, fit: SpaceFit) -> list[str]:
+    """What a reader of the predictions should know, each with its remedy."""
+    found = []
+    drift = table.drifts()
+    rows = [
+        min(rows, key=lambda r: abs(drift.get((r.session, r.window), 0.0)))
+        for rows in table.blocks.values()
+    ]
+    doubtful = sum(bool(r.doubts(drift.get((r.session, r.window), 0.0))) for r in rows)
+    if doubtful > 0.05 * len(rows):
+        found.append(
+            f"{doubtful} of {len(rows)} rows are doubtful: profile again when the board is idle"
+        )
+    if fit.table_rows != table.row_count():
+        found.append(
+            "the table has changed since the predictor was fitted: "
+            + profile_command(table.key, fit.space)
+        )
+    if table.damaged:
+        numbers = ", ".join(str(number) for number, _ in table.damaged[:5])
+        found.append(f"{len(table.damaged)} lines of the table are damaged (line {numbers})")
+    if any(environment.get("is_emulated") for environment in table.environments):
+        found.append("the board was emulated: its times mean nothing")
+    return found
+
+
+def load_predictor(
+    key: TableKey, root: Path = ROOT, space: SearchSpace | None = None, num_classes: int = 80
+) -> Predictor:
+    """The predictor of a table, fitted for `space` (None: the space fitted last).
+
+    TableError where there is no table, nothing fitted, or blocks of the space are missing; the
+    message has the command that helps.
+    """
+    table = read_table(key, root)
+    fits = read_fits(key, root)
+    if not fits:
+        raise TableError(
+            f"latency table of {key}",
+            "the table has been validated on whole networks (the last part of profiling)",
+            f"{table.row_count()} rows and no fit",
+            f"Run {profile_command(key, space.name if space else '')}",
+        )
+    if space is None:
+        return Predictor(table, fits[-1])
+    for fit in fits:
+        if fit.space_digest == space.digest:
+            return Predictor(table, fit)
+    wanted = [b for b in space.blocks(num_classes) if b.module != "Detect"]
+    missing = sum(block not in table.blocks for block in wanted)
+    if missing:
+        raise TableError(
+            f"latency table of {key}",
+            f"the table is one of the space {space.name}",
+            f"one of {', '.join(fit.space for fit in fits)}: {missing} of {len(wanted)} blocks "
+            f"of {space.name} are missing",
+            f"Run {profile_command(key, space.name)}",
+        )
+    return Predictor(table, fits[-1])

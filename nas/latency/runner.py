@@ -1,0 +1,176 @@
+"""Runners: they hand a pack to a board and bring its lines back as they are said."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from nas import NasError
+from nas.latency import board
+from nas.latency.device import Device
+from nas.latency.pack import Job, Pack, pack_lines
+from nas.space.ops import Graph, Op, OpKind
+
+Line = dict[str, Any]
+"""One line of board.py: `line` says which kind it is."""
+
+
+class BoardError(NasError):
+    """A board that cannot be reached, cannot run the pack, or went away."""
+
+
+class Runner(Protocol):
+    """What times a pack somewhere.
+
+    `run` yields the board's lines as they come: `hello` first, `bye` last, and in between one
+    `timing` or `failure` for each job that time allowed, and the `anchor`s. Whoever reads them
+    keeps each at once. The iterator may be closed early: the board then stops. BoardError where
+    the board cannot be reached, refuses the pack, or goes away before its `bye`.
+    """
+
+    def run(self, pack: Pack) -> Iterator[Line]:
+        """Times the pack's jobs."""
+        ...
+
+
+class LocalRunner:
+    """Runs board.py here, in a process of its own (an interpreter without our imports)."""
+
+    def __init__(self, python: str = sys.executable) -> None:
+        self.python = python
+
+    def run(self, pack: Pack) -> Iterator[Line]:
+        """Times the pack's jobs on this machine."""
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as source:
+            source.writelines(f"{line}\n" for line in pack_lines(pack))
+            source.seek(0)
+            command = [self.python, "-u", str(Path(board.__file__))]
+            process = subprocess.Popen(
+                command,
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "OMP_NUM_THREADS": str(pack.key.threads)},
+            )
+        with process:
+            try:
+                yield from checked_lines(process, "this machine")
+            finally:
+                process.kill()
+
+
+def runner_for(device: Device) -> Runner:
+    """What times packs for a device from here; BoardError where this machine isn't the board."""
+    if device.kind == "fake":
+        return FakeRunner()
+    if not device.is_here():
+        raise BoardError(
+            f"device {device.name}",
+            f"the command runs on the board itself ({device.title})",
+            f"a machine that doesn't call itself {' or '.join(device.recognise)}",
+            "Log in to the board and run it there, or choose another --device",
+        )
+    return LocalRunner()
+
+
+def checked_lines(process: subprocess.Popen[str], where: str) -> Iterator[Line]:
+    """The lines that board.py prints; BoardError where it refuses or ends before its `bye`."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    for text in process.stdout:
+        line: Line = json.loads(text)
+        if line["line"] == "refusal":
+            raise BoardError(where, "the board runs the pack", line["reason"])
+        if line["line"] == "hello" and line["protocol"] != board.PROTOCOL:
+            got = f"protocol {line['protocol']}"
+            raise BoardError(where, f"the board speaks protocol {board.PROTOCOL}", got)
+        yield line
+        if line["line"] == "bye":
+            return
+    code = process.wait()
+    last = process.stderr.read().strip().splitlines()[-1:]
+    raise BoardError(
+        where,
+        "the board answers until it is done",
+        f"exit code {code}{': ' + last[0] if last else ''}",
+        "What was measured is kept; the same command resumes",
+    )
+
+
+NANOSECONDS_PER_MAC: Final[dict[str, float]] = {"dense": 0.05, "1x1": 0.07, "depthwise": 0.4}
+NANOSECONDS_PER_BYTE: Final = 0.12
+NANOSECONDS_PER_OP: Final = 2000.0
+
+
+def formula_ms(graph: Graph, threads: int = 1) -> float:
+    """What the fake board takes for a graph: a sum over its ops, so parts add up to the whole."""
+    return sum(_op_ns(op, threads) for op in graph.ops) / 1e6
+
+
+def _op_ns(op: Op, threads: int) -> float:
+    kind = "depthwise" if op.groups > 1 else "1x1" if op.kernel == 1 else "dense"
+    work = op.macs * NANOSECONDS_PER_MAC[kind]
+    moved = (op.bytes_in + op.bytes_out + op.bytes_weight) * NANOSECONDS_PER_BYTE
+    if op.kind is OpKind.MAX_POOL:
+        work = op.kernel**2 * op.shape_out.elements * 0.1
+    return float((work + moved) / threads**0.8 + NANOSECONDS_PER_OP)
+
+
+class FakeRunner:
+    """A board that does not exist: `formula_ms` with seeded noise, told without delay or clock.
+
+    The answer for a job depends on the job, the pack's seed and nothing else: the same seed gives
+    the same table, however often the profile was cut. `stop_after` cuts it (BoardError) after so
+    many timings, as a lost connection would.
+    """
+
+    def __init__(self, noise: float = 0.01, stop_after: int | None = None) -> None:
+        self.noise = noise
+        self.stop_after = stop_after
+
+    def run(self, pack: Pack) -> Iterator[Line]:
+        """Answers for the pack's jobs in the order of their names."""
+        environment = {
+            "board": "fake",
+            "runtime": pack.key.runtime,
+            "runtime_version": "fake",
+            "precision": pack.key.precision,
+            "threads": pack.key.threads,
+            "date": "2000-01-01T00:00:00Z",
+            "seed": pack.seed,
+        }
+        yield {"line": "hello", "protocol": board.PROTOCOL, "environment": environment}
+        jobs = {job.name: job for job in pack.jobs}
+        for name in pack.anchors:
+            yield {"line": "anchor", "job": name, "window": 0, **self._samples(pack, jobs[name])}
+        done = 0
+        for name, job in sorted(jobs.items()):
+            if job.is_anchor_only:
+                continue
+            if done == self.stop_after:
+                raise BoardError("fake board", "the board answers until it is done", "cut off")
+            found = self._samples(pack, job)
+            more = {"overhead_ms": 0.0, "before": {}, "after": {}}
+            yield {"line": "timing", "job": name, "window": 0, **found, **more}
+            done += 1
+        for name in pack.anchors:
+            yield {"line": "anchor", "job": name, "window": 1, **self._samples(pack, jobs[name])}
+        yield {"line": "bye", "done": done, "left": 0, "seconds": 0.0}
+
+    def _samples(self, pack: Pack, job: Job) -> Line:
+        seed = hashlib.sha256(f"{pack.seed} {job.name}".encode()).digest()[:8]
+        rng = np.random.default_rng(int.from_bytes(seed, "little"))
+        noise = 1 + self.noise * rng.standard_normal(21)
+        samples = formula_ms(job.graph, pack.key.threads) * noise
+        rounded = [float(f"{value:.5g}") for value in samples]
+        return {"samples_ms": rounded, "preempted": [], "cpu_ms": []}

@@ -1,0 +1,298 @@
+"""Latency tables: append-only JSON lines, one file for each device, runtime, precision, threads.
+
+    {"line": "header", "format": 1, "device": ..., "runtime": ..., "precision": ..., "threads": ...}
+    {"line": "session", "session": 1, "environment": {...}}
+    {"line": "anchor", "session": 1, "window": 0, "name": ..., "samples_ms": [...],
+     "preempted": [...], "cpu_ms": [...], "overhead_ms": 0}
+    {"line": "block", "session": 1, "window": 0, "block": {...}, "samples_ms": [...],
+     "preempted": [...], "cpu_ms": [...], "overhead_ms": ...,
+     "before": {...}, "after": {...}, "doubts": [...]}
+    {"line": "network", ..., "digest": ..., "turn": 0, "image_size": ..., "space": ...,
+     "model": YAML}
+    {"line": "failure", "session": 1, "name": ..., "reason": ...}
+
+Every sample is kept; statistics are computed on reading. A last line cut by a kill is dropped, a
+corrupt line elsewhere is named and costs only itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+
+from nas import NasError
+from nas.latency.device import ROOT, TableKey
+from nas.latency.measurement import Anchor, Measurement, Network, Samples, drifts
+from nas.space.blocks import Block
+
+FORMAT: Final = 1
+"""Version of the table's lines. 1: the first."""
+
+SAME_IN_A_TABLE: Final = ("board", "architecture", "bits", "runtime_version")
+"""Fields of the environment in which all sessions of a table agree."""
+
+
+class TableError(NasError):
+    """A table that is missing, of another key or format, in use, or of another machine."""
+
+
+@dataclass(kw_only=True)
+class Table:
+    """A table as read: rows in the order they were written.
+
+    damaged   line number and reason of each line that could not be read
+    failures  name of a block (its key) or network -> what the runtime objected to
+    """
+
+    key: TableKey
+    path: Path
+    environments: list[dict[str, Any]] = field(default_factory=list)
+    blocks: dict[Block, list[Measurement]] = field(default_factory=dict)
+    networks: dict[tuple[str, int], list[Measurement]] = field(default_factory=dict)
+    anchors: list[Anchor] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    damaged: list[tuple[int, str]] = field(default_factory=list)
+
+    def drifts(self) -> dict[tuple[int, int], float]:
+        """(session, window) -> drift, a signed share."""
+        return drifts(self.anchors)
+
+    def block_ms(self) -> dict[Block, float]:
+        """Every measured block with its time in ms, from the row whose window drifted least."""
+        drift = self.drifts()
+        return {block: best(rows, drift).samples.median_ms() for block, rows in self.blocks.items()}
+
+    def networks_of(self, space_digest: str) -> list[Measurement]:
+        """The best row of each timing of a whole network of that space, by digest."""
+        drift = self.drifts()
+        found = [best(rows, drift) for _, rows in sorted(self.networks.items())]
+        return [row for row in found if row.network and row.network.space == space_digest]
+
+    def row_count(self) -> int:
+        """How many rows of blocks and networks there are, repetitions counted."""
+        return sum(map(len, self.blocks.values())) + sum(map(len, self.networks.values()))
+
+
+def best(rows: list[Measurement], drift: dict[tuple[int, int], float]) -> Measurement:
+    """The row to believe among repetitions: least drift of its window, the later of equals."""
+    return min(reversed(rows), key=lambda row: abs(drift.get((row.session, row.window), 0.0)))
+
+
+def read_table(key: TableKey, root: Path = ROOT) -> Table:
+    """The table of that key; TableError where it is missing, of another key or newer format."""
+    path = key.path(root)
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise missing_table(key, root) from None
+    table = Table(key=key, path=path)
+    lines = text.split(b"\n")
+    # What stands after the last newline was cut off while it was written.
+    complete, cut = lines[:-1], lines[-1]
+    if not complete:
+        raise TableError(str(path), "a table starts with a header line", "none", _start_again(path))
+    check_header(complete[0], key, path)
+    for number, line in enumerate(complete[1:], start=2):
+        try:
+            _read_line(table, json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            table.damaged.append((number, f"{type(error).__name__}: {error}"))
+    if cut:
+        table.damaged.append((len(lines), "cut off in the middle"))
+    return table
+
+
+def missing_table(key: TableKey, root: Path = ROOT) -> TableError:
+    """The error for a key without a table: it lists those there are, and the command to make it."""
+    there = sorted(path.stem for path in (root / key.device).glob("*.jsonl"))
+    return TableError(
+        f"latency table of {key}",
+        "the table has been made",
+        f"no {key.path(root)}; tables of {key.device} there: {', '.join(there) or 'none'}",
+        f"Make it: {profile_command(key)}",
+    )
+
+
+def profile_command(key: TableKey, space: str = "") -> str:
+    """The command that makes the table."""
+    default = TableKey(device=key.device)
+    words = ["python -m nas.profile --device", key.device]
+    words += ["--space", space] if space else []
+    words += ["--runtime", key.runtime] if key.runtime != default.runtime else []
+    words += ["--precision", key.precision] if key.precision != default.precision else []
+    words += ["--threads", str(key.threads)] if key.threads != default.threads else []
+    return " ".join(words)
+
+
+def check_header(line: bytes, key: TableKey, path: Path) -> None:
+    """TableError where a table's first line is not the header of that key in this format."""
+    try:
+        header = json.loads(line)
+        version, found = header["format"], TableKey(**{n: header[n] for n in asdict(key)})
+    except (ValueError, KeyError, TypeError):
+        got = repr(line[:60].decode(errors="replace"))
+        raise TableError(
+            str(path), "a table starts with a header line", got, _start_again(path)
+        ) from None
+    if version != FORMAT:
+        raise TableError(
+            str(path),
+            f"the table is of format {FORMAT}",
+            f"format {version}",
+            "A newer version of this program wrote it: upgrade",
+        )
+    if found != key:
+        raise TableError(str(path), f"the table is that of {key}", str(found), _start_again(path))
+
+
+def _start_again(path: Path) -> str:
+    return f"Move {path.name} away and profile again"
+
+
+def _read_line(table: Table, line: dict[str, Any]) -> None:
+    kind = line["line"]
+    if kind == "session":
+        table.environments.append(line["environment"])
+    elif kind == "failure":
+        table.failures[line["name"]] = line["reason"]
+    elif kind == "anchor":
+        table.anchors.append(
+            Anchor(
+                session=line["session"],
+                window=line["window"],
+                name=line["name"],
+                samples=_samples(line),
+            )
+        )
+    elif kind in ("block", "network"):
+        row = _measurement(line)
+        if row.block is not None:
+            table.blocks.setdefault(row.block, []).append(row)
+        elif row.network is not None:
+            table.networks.setdefault((row.network.digest, row.network.turn), []).append(row)
+    else:
+        raise ValueError(f"unknown line {kind!r}")
+
+
+def _samples(line: dict[str, Any]) -> Samples:
+    samples = tuple(line["samples_ms"])
+    if not samples or min(samples) <= 0:
+        raise ValueError("a row has samples, all above 0")
+    return Samples(
+        samples_ms=samples,
+        preempted=tuple(line["preempted"]),
+        cpu_ms=tuple(line["cpu_ms"]),
+        overhead_ms=line.get("overhead_ms", 0.0),
+    )
+
+
+def _measurement(line: dict[str, Any]) -> Measurement:
+    block = network = None
+    if line["line"] == "block":
+        block = Block.from_dict(line["block"])
+    else:
+        network = Network(
+            **{n: line[n] for n in ("digest", "turn", "image_size", "space", "model")}
+        )
+    return Measurement(
+        session=line["session"],
+        window=line["window"],
+        samples=_samples(line),
+        block=block,
+        network=network,
+        before=line["before"],
+        after=line["after"],
+    )
+
+
+class TableWriter:
+    """Appends to a table that it holds the lock of; every line is on the disk when it returns."""
+
+    def __init__(self, file: IO[bytes], table: Table) -> None:
+        self._file = file
+        self.table = table
+
+    def start_session(self, environment: dict[str, Any]) -> int:
+        """Writes the session's line and returns its number; TableError for another machine's."""
+        for name in SAME_IN_A_TABLE if self.table.environments else ():
+            was, now = self.table.environments[0].get(name), environment.get(name)
+            if was != now:
+                raise TableError(
+                    str(self.table.path),
+                    f"all rows of a table come from one machine and runtime ({name} {was})",
+                    str(now),
+                    _start_again(self.table.path),
+                )
+        number = len(self.table.environments) + 1
+        self._append({"line": "session", "session": number, "environment": environment})
+        return number
+
+    def add(self, row: Measurement) -> None:
+        """Appends a row."""
+        what: dict[str, Any]
+        if row.block is not None:
+            what = {"line": "block", "block": row.block.to_dict()}
+        else:
+            assert row.network is not None, "a row is of a block or a network"
+            what = {"line": "network", **asdict(row.network)}
+        self._append(
+            {
+                **what,
+                "session": row.session,
+                "window": row.window,
+                **asdict(row.samples),
+                "before": dict(row.before),
+                "after": dict(row.after),
+                "doubts": list(row.doubts()),
+            }
+        )
+
+    def add_anchor(self, anchor: Anchor) -> None:
+        """Appends an anchor's samples."""
+        place = {"line": "anchor", "session": anchor.session, "window": anchor.window}
+        self._append({**place, "name": anchor.name, **asdict(anchor.samples)})
+
+    def add_failure(self, session: int, name: str, reason: str) -> None:
+        """Appends that the runtime failed on something."""
+        self._append({"line": "failure", "session": session, "name": name, "reason": reason})
+
+    def _append(self, line: dict[str, Any]) -> None:
+        self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+        self._file.flush()
+        _read_line(self.table, line)
+
+
+@contextmanager
+def open_table(key: TableKey, root: Path = ROOT) -> Iterator[TableWriter]:
+    """The table, made if need be, locked for writing; TableError where another one writes it."""
+    path = key.path(root)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TableError(
+                str(path), "one profile at a time writes a table", "another one is at work on it"
+            ) from None
+        if os.fstat(file.fileno()).st_size == 0:
+            header = {"line": "header", "format": FORMAT, **asdict(key)}
+            file.write(json.dumps(header, separators=(",", ":")).encode() + b"\n")
+            file.flush()
+        _drop_cut_line(file)
+        yield TableWriter(file, read_table(key, root))
+        os.fsync(file.fileno())
+
+
+def _drop_cut_line(file: IO[bytes]) -> None:
+    """Cuts the file after its last newline: what follows was half-written when a profile died."""
+    file.seek(0)
+    content = file.read()
+    if not content.endswith(b"\n"):
+        file.truncate(content.rfind(b"\n") + 1)
+    file.seek(0, os.SEEK_END)

@@ -1,0 +1,171 @@
+"""Times a search space on a board, and says how well whole detectors are predicted from it.
+
+    python -m nas.profile --device host
+
+Every distinct block of the space is timed, and whole random detectors of it: half of these
+correct the predictor, the other half state its error. Each row is kept at once in
+latency_tables/<device>/; the same command resumes, and does nothing when all is done.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nas import NasError
+from nas.terminal import command_line
+
+if TYPE_CHECKING:
+    from nas.latency.fit import SpaceFit
+    from nas.latency.measurement import Measurement
+    from nas.latency.table import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Time a search space on a board; resumes where it was stopped."""
+
+    device: str = "host"
+    """A folder of latency_tables/ with a device.yaml."""
+    space: str = "fused_mbconv"
+    """A search space: a YAML file, or the name of one in search_spaces/."""
+    runtime: str = "ncnn"
+    """What runs the graphs: ncnn or onnxruntime."""
+    precision: str = "fp32"
+    """Number format, as the device's file offers it."""
+    threads: int = 1
+    """How many threads the runtime uses."""
+    time_limit: str = ""
+    """For example 90s, 4m or 1h: times the blocks most worth it, the cost model does the rest."""
+    validate: int = 40
+    """Whole random detectors to time: half correct the predictor, half state its error."""
+
+
+def run(arguments: Arguments) -> None:
+    """Plans, measures what is missing, measures again what drifted, fits, and prints the error."""
+    import time
+
+    from nas.latency.campaign import drifted, measure, order_of_work, pending, plan
+    from nas.latency.device import TableKey, check_key, read_device
+    from nas.latency.fit import read_fits, write_fit
+    from nas.latency.runner import runner_for
+    from nas.latency.table import open_table
+    from nas.latency.validation import validate
+    from nas.space.search_space import read_space
+
+    started = time.monotonic()
+    limit = seconds(arguments.time_limit) if arguments.time_limit else None
+    device = read_device(arguments.device)
+    key = TableKey(
+        device=arguments.device,
+        runtime=arguments.runtime,
+        precision=arguments.precision,
+        threads=arguments.threads,
+    )
+    check_key(key, device)
+    if arguments.validate < 8:
+        raise NasError(
+            "--validate", "at least 8 whole detectors are timed", str(arguments.validate)
+        )
+    runner = runner_for(device)
+    space = read_space(arguments.space)
+    wanted = plan(space, arguments.validate)
+
+    with open_table(key) as writer:
+        table = writer.table
+        report_damage(table)
+        work = pending(wanted, table, order_of_work(wanted, is_limited=limit is not None))
+        for again in range(2):
+            left = None if limit is None else limit - (time.monotonic() - started)
+            if not len(work) or (left is not None and left <= 0):
+                break
+            say(f"{key}: {len(work.blocks)} blocks, {len(work.networks)} whole detectors to time")
+            show(measure(writer, runner, wanted, work, seed=again, seconds=left), len(work), left)
+            work = drifted(wanted, table)
+            if len(work):
+                say(f"{len(work)} of them were timed while the machine drifted: once more")
+        fits = [fit for fit in read_fits(key) if fit.space_digest == space.digest]
+        if not fits or fits[0].table_rows != table.row_count():
+            fits = [validate(table, wanted, time.strftime("%Y-%m-%d"))]
+            write_fit(key, fits[0])
+    print(summary(table, fits[0]))
+
+
+def seconds(text: str) -> float:
+    """Seconds in a time limit like 90s, 4m or 1h; NasError for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
+    if not match or float(match[1]) == 0:
+        raise NasError("--time-limit", "a time limit is a number with s, m or h", repr(text))
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def say(text: str) -> None:
+    """Log goes to stderr."""
+    print(text, file=sys.stderr)
+
+
+def report_damage(table: Table) -> None:
+    """Names the lines of the table that could not be read: they are measured again."""
+    for number, reason in table.damaged:
+        say(f"{table.path}, line {number}: cannot be read ({reason}); its row is measured again")
+
+
+def show(rows: Iterable[Measurement], count: int, limit: float | None) -> None:
+    """Draws the rows as they come, on stderr: done, time left, the one in hand."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    left = TimeRemainingColumn() if limit is None else TextColumn(f"time limit {limit:.0f} s")
+    columns = [BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), left]
+    with Progress(
+        *columns, TextColumn("{task.description}"), console=Console(stderr=True)
+    ) as progress:
+        task = progress.add_task("", total=count)
+        for row in rows:
+            name = str(row.block) if row.block else "a whole detector"
+            progress.update(
+                task, advance=1, description=f"{name}: {row.samples.median_ms():.3f} ms"
+            )
+
+
+def summary(table: Table, fit: SpaceFit) -> str:
+    """What was measured and how far predictions are off, in lines for the terminal."""
+    from nas.latency.predictor import doubts
+
+    environment, report = table.environments[-1], fit.report
+    floor = "not measured" if report.noise_floor is None else f"{report.noise_floor:.1%}"
+    bands = report.spearman_in_bands
+    lines = [
+        f"{table.key}: {environment.get('board', '')}, {table.key.runtime} "
+        f"{environment.get('runtime_version', '')}, {environment.get('date', '')}",
+        f"{fit.blocks_measured} of {fit.blocks_in_space} blocks of {fit.space} are measured; "
+        f"the cost model is off by {fit.cost_model_error:.1%} on a block it has not seen",
+        f"error on {report.count} whole detectors that were never fitted "
+        f"({report.fastest_ms:.1f} to {report.slowest_ms:.1f} ms; correction: {fit.form}, "
+        f"from {fit.networks_fitted} others):",
+        f"  MAPE {report.mape:.1%}, worst {report.worst:.1%}, {report.within_5:.0%} within 5 %, "
+        f"{report.within_10:.0%} within 10 %",
+        "  Spearman inside bands of +-15 %: "
+        + ("too few detectors" if bands is None else f"{bands:.2f}"),
+        f"  the interval that claims 90 % holds {report.coverage:.0%}",
+        f"  two timings of one detector differ by {floor}",
+        f"  for comparison: plain sum {report.plain_mape:.1%}, sum times one number "
+        f"{report.scalar_mape:.1%}, line through MACs {report.flops_mape:.1%}",
+        *(f"doubt: {doubt}" for doubt in doubts(table, fit)),
+        *(f"failed: {name}: {reason}" for name, reason in table.failures.items()),
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    command_line(Arguments, run)

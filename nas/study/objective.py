@@ -1,0 +1,312 @@
+"""The loop: ask, answer from memory, refuse, grade.
+
+Ask and tell run in an order that follows from the seed alone. Trial n is asked for once at most
+`in_flight - 1` graded trials before it are still untold, and results are told in the order of
+their trials, whichever worker is done first. So the same seed gives the same trials whatever the
+timing and the number of workers; and a search that was killed goes through its record in the
+same way, without the sampler and without grading, and then goes on as if it had never stopped.
+
+Three things end a trial without work: an architecture that was asked for before is answered from
+memory, one over the latency limit is told as PRUNED with the constraint `over_limit_ms` (TPE ranks
+such trials by their excess behind every finished one, and learns from it), and only what is left
+is graded and counts against the budget. A sampler that only repeats itself, or is only refused,
+does not spin: see nas.study.fresh.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from nas.accuracy import Score
+from nas.latency.predictor import Latency, LatencyModel
+from nas.space.search_space import Candidate
+from nas.study.candidates import Candidates
+from nas.study.fresh import draw_fresh
+from nas.study.record import CONSTRAINT, Asked, Record
+from nas.study.sampling import SamplerName, chooser, distributions, make_sampler, to_params
+from nas.study.trial import Outcome, Trial
+from nas.study.view import View
+from nas.study.workers import Grader
+
+REPEATS: Final = 3
+"""After so many repeated architectures in a row one is drawn without the sampler."""
+
+IDLE: Final = 20
+"""After so many refused or repeated ones in a row one is drawn without the sampler."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """How to search.
+
+    limit_ms   a candidate predicted above it is never graded; None refuses nothing
+    in_flight  graded trials that may be untold at a time; the result depends on it
+    """
+
+    sampler: SamplerName
+    seed: int
+    limit_ms: float | None
+    in_flight: int
+
+    def __post_init__(self) -> None:
+        assert self.in_flight >= 1, "one trial at least is in flight"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """How far a search is; `trial` is what has just ended."""
+
+    budget: int
+    graded: int
+    refused: int
+    repeated: int
+    trial: Trial
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """A search's end: every trial by number, and whether the space ran out before the budget."""
+
+    trials: tuple[Trial, ...]
+    is_exhausted: bool
+
+    @property
+    def graded(self) -> tuple[Trial, ...]:
+        """The trials that count: distinct architectures, each with a score."""
+        return tuple(t for t in self.trials if t.outcome is Outcome.GRADED and t.score)
+
+    def count(self, outcome: Outcome) -> int:
+        """How many trials ended so."""
+        return sum(trial.outcome is outcome for trial in self.trials)
+
+
+class Search:
+    """One search over one record; `run` it once."""
+
+    def __init__(
+        self,
+        *,
+        candidates: Candidates,
+        model: LatencyModel,
+        grader: Grader,
+        record: Record,
+        plan: Plan,
+        within: Candidate | None = None,
+        observe: Callable[[Standing], None] = lambda standing: None,
+    ) -> None:
+        """`within` is a candidate known to meet the limit, for fresh draws to start from."""
+        self._candidates = candidates
+        self._model = model
+        self._grader = grader
+        self._record = record
+        self._plan = plan
+        self._within = within
+        self._observe = observe
+        self._view = View()
+        self._options = candidates.space.options()
+        self._distributions = distributions(self._options)
+        self._trials: list[Trial] = []
+        self._first: dict[str, int] = {}
+        self._latencies: dict[str, Latency] = {}
+        self._waiting: deque[int] = deque()
+        self._repeats = 0
+        self._idle = 0
+        self._budget = 0
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Every trial asked for so far, by number."""
+        return tuple(self._trials)
+
+    def run(self, budget: int) -> Ending:
+        """Grades until `budget` distinct architectures have a score, or the space has no more.
+
+        What the record holds counts, also beyond the budget.
+        """
+        self._budget = budget
+        recorded = deque(self._record.asked())
+        is_exhausted = False
+        while recorded or (len(self._first) < budget and not is_exhausted):
+            while self._in_flight() >= self._plan.in_flight:
+                self._settle_next()
+            if recorded:
+                self._replay(recorded.popleft())
+            else:
+                is_exhausted = not self._ask()
+            self._collect(is_waiting=False)
+        while self._waiting:
+            self._settle_next()
+        return Ending(trials=self.trials, is_exhausted=is_exhausted)
+
+    def _ask(self) -> bool:
+        """Asks for one more candidate and sees what becomes of it; False if there is none left."""
+        number = len(self._trials)
+        if self._repeats >= REPEATS or self._idle >= IDLE:
+            candidate = self._fresh(number)
+            if candidate is None:
+                return False
+            self._enter(candidate, number)
+            return True
+        sampler = make_sampler(self._plan.sampler, self._plan.seed, number)
+        drawn = self._view.draw(sampler)
+        candidate = self._candidates.build(chooser(drawn))
+        trial = self._judge(candidate, number)
+        over_ms = self._over_limit_ms(trial.latency)
+        if over_ms is not None:
+            drawn.set_constraint(CONSTRAINT, over_ms)
+        self._add(trial)
+        return True
+
+    def _enter(self, candidate: Candidate, number: int) -> None:
+        """Adds a trial that was drawn without the sampler."""
+        trial = self._judge(candidate, number)
+        self._view.insert(
+            to_params(dict(candidate.choices), self._options),
+            self._distributions,
+            over_limit_ms=self._over_limit_ms(trial.latency),
+        )
+        self._add(trial)
+
+    def _add(self, trial: Trial) -> None:
+        """Records a new trial and sets about it."""
+        seen = self._view.trial(trial.number)
+        self._record.add(
+            trial,
+            params=seen.params,
+            distributions=seen.distributions,
+            system_attrs=seen.system_attrs,
+            sampler_state=self._view.new_state(),
+        )
+        self._take(trial)
+
+    def _replay(self, asked: Asked) -> None:
+        """Goes through a recorded trial as it went then; grades it if it was in hand."""
+        self._view.restore_state(asked.sampler_state)
+        self._view.insert(asked.params, self._distributions, system_attrs=asked.system_attrs)
+        self._take(
+            Trial(
+                number=asked.number,
+                candidate=self._candidates.rebuild(asked.choices),
+                latency=asked.latency,
+                outcome=asked.outcome,
+                original=asked.original,
+                score=asked.score,
+            )
+        )
+
+    def _judge(self, candidate: Candidate, number: int) -> Trial:
+        """What becomes of a candidate, latency first."""
+        latency = self._predict(candidate)
+        original = self._first.get(candidate.digest)
+        over_ms = self._over_limit_ms(latency)
+        if original is not None:
+            outcome = Outcome.REPEATED
+        elif over_ms is not None and over_ms > 0:
+            outcome = Outcome.REFUSED
+        else:
+            outcome = Outcome.GRADED
+        return Trial(
+            number=number,
+            candidate=candidate,
+            latency=latency,
+            outcome=outcome,
+            original=original,
+            score=None if original is None else self._trials[original].score,
+        )
+
+    def _take(self, trial: Trial) -> None:
+        """Sets about a trial that view and record know: ends it, or has it graded."""
+        self._trials.append(trial)
+        self._latencies[trial.candidate.digest] = trial.latency
+        self._repeats = self._repeats + 1 if trial.outcome is Outcome.REPEATED else 0
+        self._idle = 0 if trial.outcome is Outcome.GRADED else self._idle + 1
+        if trial.outcome is Outcome.REFUSED:
+            self._view.tell(trial.number, None)
+            self._observe(self._standing(trial))
+            return
+        if trial.outcome is Outcome.GRADED:
+            self._first[trial.candidate.digest] = trial.number
+            if trial.score is None:
+                self._grader.submit(trial.number, trial.candidate, self._plan.seed)
+        self._waiting.append(trial.number)
+        self._settle_repeats()
+
+    def _settle_next(self) -> None:
+        """Tells the sampler of the oldest trial that waits, once its score is there."""
+        number = self._waiting[0]
+        while self._score_of(number) is None:
+            self._collect(is_waiting=True)
+        self._waiting.popleft()
+        self._tell(number)
+        self._settle_repeats()
+
+    def _settle_repeats(self) -> None:
+        """Tells of the repeats at the head of the line: nothing before them is open any more."""
+        while self._waiting and self._trials[self._waiting[0]].outcome is Outcome.REPEATED:
+            self._tell(self._waiting.popleft())
+
+    def _tell(self, number: int) -> None:
+        trial = self._trials[number]
+        score = self._score_of(number)
+        assert score is not None, "what is told has a score"
+        if trial.score is None:
+            # A repeat of a trial that was in hand: the first had to be graded.
+            self._record.finish(trial, score)
+            self._trials[number] = trial = replace(trial, score=score)
+        self._view.tell(number, (score.score, trial.latency.ms))
+        if trial.outcome is Outcome.REPEATED:
+            self._observe(self._standing(trial))
+
+    def _collect(self, *, is_waiting: bool) -> None:
+        """Records what the grader has done, at once and in whatever order it was done."""
+        for number, score in self._grader.collect(is_waiting=is_waiting):
+            trial = self._trials[number]
+            self._record.finish(trial, score)
+            self._trials[number] = replace(trial, score=score)
+            self._observe(self._standing(self._trials[number]))
+
+    def _score_of(self, number: int) -> Score | None:
+        trial = self._trials[number]
+        return self._trials[trial.original].score if trial.original is not None else trial.score
+
+    def _in_flight(self) -> int:
+        return sum(self._trials[n].outcome is Outcome.GRADED for n in self._waiting)
+
+    def _predict(self, candidate: Candidate) -> Latency:
+        if candidate.digest not in self._latencies:
+            latency = self._model.predict(candidate.spec, candidate.image_size)
+            self._latencies[candidate.digest] = latency
+        return self._latencies[candidate.digest]
+
+    def _over_limit_ms(self, latency: Latency) -> float | None:
+        """How far a latency is over the limit in ms, below 0 under it; None without a limit."""
+        return None if self._plan.limit_ms is None else latency.ms - self._plan.limit_ms
+
+    def _is_fresh(self, candidate: Candidate) -> bool:
+        """Whether a candidate would be graded."""
+        if candidate.digest in self._first:
+            return False
+        over_ms = self._over_limit_ms(self._predict(candidate))
+        return over_ms is None or over_ms <= 0
+
+    def _fresh(self, number: int) -> Candidate | None:
+        """A candidate that would be graded, drawn without the sampler; None if there is none."""
+        starts = [self._trials[n].candidate for n in self._first.values()]
+        starts += [self._within] if self._within else []
+        rng = np.random.default_rng([self._plan.seed, number])
+        return draw_fresh(self._candidates, self._is_fresh, starts, rng)
+
+    def _standing(self, trial: Trial) -> Standing:
+        outcomes = [t.outcome for t in self._trials]
+        return Standing(
+            budget=self._budget,
+            graded=sum(t.score is not None and t.outcome is Outcome.GRADED for t in self._trials),
+            refused=outcomes.count(Outcome.REFUSED),
+            repeated=outcomes.count(Outcome.REPEATED),
+            trial=trial,
+        )

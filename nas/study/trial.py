@@ -1,0 +1,78 @@
+"""What the search knows of one trial, from its asking to its score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from nas.accuracy import Score
+from nas.latency.predictor import Latency, LatencyKind
+from nas.space.search_space import Candidate
+
+
+class Outcome(str, Enum):
+    """What becomes of a candidate."""
+
+    GRADED = "graded"
+    """Its proxy score counts against the budget."""
+    REFUSED = "refused"
+    """Over the latency limit: never trained, free of charge."""
+    REPEATED = "repeated"
+    """Its architecture was asked for before: answered from memory, free of charge."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One candidate that the sampler asked about.
+
+    number    counted from 0, refused and repeated ones too; the trial's number in study.db
+    original  the graded trial whose architecture this one repeats
+    score     None while it is in hand, and for a refused one for ever
+    """
+
+    number: int
+    candidate: Candidate
+    latency: Latency
+    outcome: Outcome
+    original: int | None = None
+    score: Score | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.original is not None) == (self.outcome is Outcome.REPEATED)
+        assert self.score is None or self.outcome is not Outcome.REFUSED
+
+
+def latency_to_dict(latency: Latency) -> dict[str, Any]:
+    """The latency as JSON can hold it."""
+    return {
+        "ms": latency.ms,
+        "low_ms": latency.low_ms,
+        "high_ms": latency.high_ms,
+        "kind": latency.kind.value,
+        "measured_share": latency.measured_share,
+        "heldout_mape": latency.heldout_mape,
+    }
+
+
+def latency_from_dict(document: dict[str, Any]) -> Latency:
+    """The latency that `latency_to_dict` wrote."""
+    return Latency(**{**document, "kind": LatencyKind(document["kind"])})
+
+
+def score_to_dict(score: Score) -> dict[str, Any]:
+    """The score as JSON can hold it."""
+    return {
+        "score": score.score,
+        "kind": score.kind,
+        "is_map": score.is_map,
+        "seconds": score.seconds,
+        "map50_95": score.map50_95,
+        "map50": score.map50,
+        "is_diverged": score.is_diverged,
+    }
+
+
+def score_from_dict(document: dict[str, Any]) -> Score:
+    """The score that `score_to_dict` wrote."""
+    return Score(**document)

@@ -1,0 +1,67 @@
+"""The batch of each step, as a function of the step: nothing to save, nothing to restore."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.training.assign import HeadGrid, Targets, assign
+from nas.training.augment import AugmentSettings, make_batch
+from nas.training.images import ImageSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPlan:
+    """Which images a step sees, and how they are varied: by seed and step alone."""
+
+    part: ImageSet
+    grid: HeadGrid
+    batch_size: int
+    augment: AugmentSettings
+    closing_step: int
+    """From this step on there is no mosaic."""
+    seed: int
+
+    def indices(self, step: int) -> NDArray[np.int64]:
+        """The images (B,) of a step. Passes follow each other without a gap or a short batch."""
+        count = len(self.part)
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        order = {
+            lap: np.random.default_rng([self.seed, 0, lap]).permutation(count)
+            for lap in np.unique(positions // count).tolist()
+        }
+        return np.array([order[p // count][p % count] for p in positions.tolist()], np.int64)
+
+    def make(self, step: int) -> tuple[NDArray[np.uint8], Targets]:
+        """Images (B, S, S, 3) and targets of a step."""
+        augment = self.augment
+        if step >= self.closing_step:
+            augment = replace(augment, mosaic=0.0)
+        rng = np.random.default_rng([self.seed, 1, step])
+        batch = make_batch(self.part, self.indices(step), augment, rng)
+        return batch.images, assign(batch, self.grid)
+
+    def run(
+        self, start: int, stop: int, workers: int
+    ) -> Iterator[tuple[NDArray[np.uint8], Targets]]:
+        """The batches from `start` to before `stop`, made ahead by `workers` threads if any."""
+        if workers == 0:
+            yield from map(self.make, range(start, stop))
+            return
+        ahead: deque[Future[tuple[NDArray[np.uint8], Targets]]] = deque()
+        with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
+            try:
+                for step in range(start, stop):
+                    ahead.append(pool.submit(self.make, step))
+                    if len(ahead) > 2 * workers:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:
+                for future in ahead:
+                    future.cancel()

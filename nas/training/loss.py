@@ -1,0 +1,130 @@
+"""The loss of a YOLOv5 head: box by CIoU, objectness, class.
+
+Clean-room, from the published description. Raw outputs t of the cell (column, row) of a level with
+stride s and anchor (aw, ah) mean
+    x = (2 sigmoid(tx) - 0.5 + column) s        w = (2 sigmoid(tw))^2 aw
+    y = (2 sigmoid(ty) - 0.5 + row) s           h = (2 sigmoid(th))^2 ah
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nas.training.assign import HeadGrid, Targets
+
+LEVEL_BALANCE = (4.0, 1.0, 0.4)
+"""Weight of a level's objectness, P3 first: it has four times the cells of the next."""
+
+EPSILON = 1e-7
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSettings:
+    """Gains of the parts, as YOLOv5 v6 states them for 640 px, 80 classes and three levels."""
+
+    box: float = 0.05
+    """Gain of 1 - CIoU."""
+    objectness: float = 1.0
+    """Gain of the objectness at 640 px; scaled with the area of the image."""
+    classes: float = 0.5
+    """Gain of the class at 80 classes; scaled with their number."""
+    label_smoothing: float = 0.0
+    """Share of the class target that is spread evenly over yes and no."""
+
+    def __post_init__(self) -> None:
+        if min(self.box, self.objectness, self.classes) < 0:
+            raise ValueError("gains are at least 0")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing lies in 0..1 (not 1); got {self.label_smoothing}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Losses:
+    """The loss of a batch and its parts, gains applied, each a mean and not yet times the batch."""
+
+    total: Tensor
+    """Scalar to go backward from: the parts' sum times the batch size, as YOLOv5 scales it."""
+    parts: Tensor
+    """(3,) box, objectness, class; detached."""
+
+
+def detection_loss(
+    raw: Sequence[Tensor], targets: Targets, grid: HeadGrid, settings: LossSettings
+) -> Losses:
+    """The loss of raw outputs [(B, anchors, rows, columns, 5 + classes)] against their targets."""
+    images, device = raw[0].shape[0], raw[0].device
+    flat = torch.cat([level.reshape(-1, level.shape[-1]) for level in raw]).float()
+    objectness = flat[:, 4]
+    wanted = torch.zeros_like(objectness)
+    box_loss = class_loss = flat.new_zeros(())
+    if len(targets.cells):
+        cells = torch.from_numpy(targets.cells).to(device)
+        chosen = flat.index_select(0, cells)
+        overlap = _ciou(_decode(chosen, targets), torch.from_numpy(targets.boxes).to(device))
+        box_loss = (1.0 - overlap).mean()
+        # Where two objects want one prediction it is the better overlap that it should report.
+        wanted.scatter_reduce_(0, cells, overlap.detach().clamp(min=0.0), "amax")
+        if grid.num_classes > 1:
+            class_loss = _class_loss(chosen[:, 5:], targets, settings.label_smoothing)
+    objectness_loss = _objectness_loss(objectness, wanted, grid, images)
+    levels = 3 / len(grid.strides)
+    parts = torch.stack(
+        [
+            settings.box * levels * box_loss,
+            settings.objectness * levels * (grid.image_size / 640) ** 2 * objectness_loss,
+            settings.classes * levels * (grid.num_classes / 80) * class_loss,
+        ]
+    )
+    return Losses(total=parts.sum() * images, parts=parts.detach())
+
+
+def _decode(chosen: Tensor, targets: Targets) -> Tensor:
+    """Boxes (P, 4): centre from the cell's corner, width and height, in pixels."""
+    device = chosen.device
+    strides = torch.from_numpy(targets.strides).to(device)[:, None]
+    anchors = torch.from_numpy(targets.anchors).to(device)
+    doubled = 2.0 * chosen[:, :4].sigmoid()
+    return torch.cat([(doubled[:, :2] - 0.5) * strides, doubled[:, 2:].square() * anchors], dim=1)
+
+
+def _ciou(one: Tensor, two: Tensor) -> Tensor:
+    """Complete IoU (P,) of boxes (P, 4) as centre, width, height (arXiv 1911.08287, eq. 10)."""
+    size_one, size_two = one[:, 2:], two[:, 2:]
+    low_one, high_one = one[:, :2] - size_one / 2, one[:, :2] + size_one / 2
+    low_two, high_two = two[:, :2] - size_two / 2, two[:, :2] + size_two / 2
+    common = (torch.minimum(high_one, high_two) - torch.maximum(low_one, low_two)).clamp(min=0)
+    hull = torch.maximum(high_one, high_two) - torch.minimum(low_one, low_two)
+    intersection = common[:, 0] * common[:, 1]
+    union = size_one.prod(dim=1) + size_two.prod(dim=1) - intersection + EPSILON
+    overlap = intersection / union
+    distance = (one[:, :2] - two[:, :2]).square().sum(dim=1)
+    diagonal = hull.square().sum(dim=1) + EPSILON
+    angle_one = torch.atan(size_one[:, 0] / (size_one[:, 1] + EPSILON))
+    angle_two = torch.atan(size_two[:, 0] / (size_two[:, 1] + EPSILON))
+    aspect = (4 / math.pi**2) * (angle_two - angle_one).square()
+    with torch.no_grad():
+        weight = aspect / (aspect - overlap + (1 + EPSILON))
+    return overlap - distance / diagonal - weight * aspect
+
+
+def _class_loss(logits: Tensor, targets: Targets, smoothing: float) -> Tensor:
+    """Binary cross entropy of class logits (P, classes)."""
+    classes = torch.from_numpy(targets.classes).to(logits.device)
+    wanted = torch.full_like(logits, 0.5 * smoothing)
+    wanted.scatter_(1, classes[:, None], 1.0 - 0.5 * smoothing)
+    return F.binary_cross_entropy_with_logits(logits, wanted)
+
+
+def _objectness_loss(logits: Tensor, wanted: Tensor, grid: HeadGrid, images: int) -> Tensor:
+    """Binary cross entropy of objectness, averaged within each level, the levels balanced."""
+    losses = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    counts = [images * cells for cells in grid.cells]
+    balance = LEVEL_BALANCE if len(counts) == len(LEVEL_BALANCE) else (1.0,) * len(counts)
+    levels = losses.split(counts)
+    return torch.stack([w * level.mean() for w, level in zip(balance, levels, strict=True)]).sum()

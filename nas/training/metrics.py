@@ -1,0 +1,247 @@
+"""How good a detector is: NMS by OpenCV, average precision by faster-coco-eval.
+
+Grading asks a function for predictions, not a torch module, so that an exported file is graded by
+the same lines as the network that it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import torch
+from faster_coco_eval import COCO, COCOeval_faster
+from numpy.typing import NDArray
+from torch import nn
+
+from nas.training.images import ImageSet
+
+Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Images (B, S, S, 3) RGB -> (B, N, 5 + classes): centre x, y, width, height in pixels of the
+square, then objectness and class probabilities."""
+
+SCORE_THRESHOLD: Final = 0.001
+IOU_THRESHOLD: Final = 0.6
+"""YOLO's thresholds for grading: keep nearly all, so that precision is known at every recall."""
+
+CANDIDATES: Final = 1000
+"""Best-scored pairs of box and class of an image that NMS looks at; its cost is quadratic."""
+
+DETECTIONS: Final = 100
+"""Best-scored boxes of an image that are graded: COCO's limit."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Detections:
+    """n boxes found on one image, best first."""
+
+    boxes: NDArray[np.float64]
+    """(n, 4) left, top, right, bottom in pixels."""
+    scores: NDArray[np.float64]
+    """(n,) objectness times class probability."""
+    classes: NDArray[np.int64]
+    """(n,) class indices."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassGrade:
+    """Average precision of one class; None where the images show no object of it."""
+
+    name: str
+    objects: int
+    map50_95: float | None
+    map50: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grades:
+    """Mean average precision (0..1) over the classes that the images show, and each class's.
+
+    Images without any object have no precision: both means are 0 and every class's is None.
+    """
+
+    map50_95: float
+    map50: float
+    per_class: tuple[ClassGrade, ...]
+    images: int
+    objects: int
+
+
+def suppress(
+    predictions: NDArray[np.float32],
+    score_threshold: float = SCORE_THRESHOLD,
+    iou_threshold: float = IOU_THRESHOLD,
+    candidates: int = CANDIDATES,
+    detections: int = DETECTIONS,
+) -> Detections:
+    """What is left of one image's predictions (N, 5 + classes) after NMS within each class.
+
+    A box may be found as several classes. Not finite predictions are dropped.
+    """
+    predictions = predictions[predictions[:, 4] > score_threshold]
+    pair_scores = predictions[:, 5:] * predictions[:, 4:5]
+    rows, classes = np.nonzero(pair_scores > score_threshold)
+    scores = pair_scores[rows, classes].astype(np.float64)
+    sizes = predictions[rows, 2:4].astype(np.float64)
+    corners = predictions[rows, :2] - sizes / 2
+    finite = np.isfinite(scores) & np.isfinite(corners).all(axis=1) & np.isfinite(sizes).all(axis=1)
+    best = np.nonzero(finite)[0]
+    # Stable, so that equal scores keep their order and the result is the same everywhere.
+    best = best[np.argsort(-scores[best], kind="stable")[:candidates]]
+    scores, corners, sizes, classes = scores[best], corners[best], sizes[best], classes[best]
+    if len(best):
+        rectangles = np.concatenate([corners, sizes], axis=1)
+        kept = cv2.dnn.NMSBoxesBatched(
+            rectangles, scores.astype(np.float32), classes.astype(np.int32), 0.0, iou_threshold
+        )
+        keep = np.sort(np.asarray(kept, np.int64).reshape(-1))[:detections]
+        scores, corners, sizes, classes = scores[keep], corners[keep], sizes[keep], classes[keep]
+    return Detections(
+        boxes=np.concatenate([corners, corners + sizes], axis=1),
+        scores=scores,
+        classes=classes.astype(np.int64),
+    )
+
+
+def detect(predict: Predict, part: ImageSet, batch_size: int = 16) -> Iterator[Detections]:
+    """The detections on each image of a part, boxes in pixels of the picture as it came."""
+    for start in range(0, len(part), batch_size):
+        for offset, predictions in enumerate(predict(part.images[start : start + batch_size])):
+            found = suppress(predictions)
+            index = np.full(len(found.scores), start + offset, np.int64)
+            yield Detections(
+                boxes=part.to_original(index, found.boxes),
+                scores=found.scores,
+                classes=found.classes,
+            )
+
+
+def evaluate(predict: Predict, part: ImageSet, batch_size: int = 16) -> Grades:
+    """The grades of a predictor on one part of a data set."""
+    return grade(list(detect(predict, part, batch_size)), part)
+
+
+def evaluate_detector(detector: nn.Module, part: ImageSet, batch_size: int = 16) -> Grades:
+    """The grades of a torch detector, in eval mode on the device that it lies on."""
+    return evaluate(torch_predictor(detector), part, batch_size)
+
+
+def torch_predictor(detector: nn.Module) -> Predict:
+    """A torch detector as a function of images. Each call leaves the detector's mode as it was."""
+    device = next(detector.parameters()).device
+
+    def predict(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        was_training = detector.training
+        detector.eval()
+        with torch.inference_mode():
+            decoded = detector(to_input(images, device))
+        detector.train(was_training)
+        predictions: NDArray[np.float32] = decoded.float().cpu().numpy()
+        return predictions
+
+    return predict
+
+
+def to_input(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+    """Images (B, S, S, 3) as a detector takes them: (B, 3, S, S) float in 0..1, channels last."""
+    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div_(255.0)
+
+
+def grade(found: list[Detections], part: ImageSet) -> Grades:
+    """The grades of detections, one for each image of the part in its order."""
+    counts = np.bincount(part.classes, minlength=len(part.names))
+    precision = _precision(found, part) if counts.sum() else None
+    per_class = []
+    for index, name in enumerate(part.names):
+        if precision is None or counts[index] == 0:
+            per_class.append(ClassGrade(name=name, objects=0, map50_95=None, map50=None))
+            continue
+        of_class = precision[:, :, index]
+        per_class.append(
+            ClassGrade(
+                name=name,
+                objects=int(counts[index]),
+                map50_95=float(of_class.mean()),
+                map50=float(of_class[0].mean()),
+            )
+        )
+    return Grades(
+        map50_95=_mean([one.map50_95 for one in per_class]),
+        map50=_mean([one.map50 for one in per_class]),
+        per_class=tuple(per_class),
+        images=len(part),
+        objects=int(counts.sum()),
+    )
+
+
+def _mean(values: list[float | None]) -> float:
+    """The mean of those that are known, 0 if none is."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else 0.0
+
+
+def _precision(found: list[Detections], part: ImageSet) -> NDArray[np.float64]:
+    """Interpolated precision (10 IoUs from 0.5, 101 recalls, classes); -1 for an absent class."""
+    truth = COCO(_truth_document(part))
+    results = truth.loadRes(_result_document(found))
+    judge = COCOeval_faster(truth, results, iouType="bbox", print_function=_discard)
+    judge.params.maxDets = [DETECTIONS]
+    judge.params.areaRng = judge.params.areaRng[:1]  # objects of all sizes alone
+    judge.params.areaRngLbl = judge.params.areaRngLbl[:1]
+    judge.evaluate()
+    judge.accumulate()
+    precision: NDArray[np.float64] = np.asarray(judge.eval["precision"])[:, :, :, 0, 0]
+    return precision
+
+
+def _truth_document(part: ImageSet) -> dict[str, Any]:
+    """The part's objects as COCO writes them; ids count from 1 where 0 would mean none."""
+    owners = np.repeat(np.arange(len(part)), np.diff(part.starts))
+    boxes = part.to_original(owners, part.boxes)
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    rows = zip(owners.tolist(), part.classes.tolist(), boxes.tolist(), sizes.tolist(), strict=True)
+    return {
+        "images": [
+            {"id": index, "width": width, "height": height}
+            for index, (width, height) in enumerate(part.sizes.tolist())
+        ],
+        "categories": [{"id": index, "name": name} for index, name in enumerate(part.names)],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": owner,
+                "category_id": kind,
+                "bbox": [*box[:2], *size],
+                "area": size[0] * size[1],
+                "iscrowd": 0,
+            }
+            for number, (owner, kind, box, size) in enumerate(rows, start=1)
+        ],
+    }
+
+
+def _result_document(found: list[Detections]) -> list[dict[str, Any]]:
+    """The detections as COCO writes them."""
+    document = []
+    for index, one in enumerate(found):
+        sizes = one.boxes[:, 2:] - one.boxes[:, :2]
+        rectangles = np.concatenate([one.boxes[:, :2], sizes], axis=1).tolist()
+        rows = zip(rectangles, one.scores.tolist(), one.classes.tolist(), strict=True)
+        document += [
+            {
+                "image_id": index,
+                "category_id": kind,
+                "bbox": rectangle,
+                "score": score,
+                "segmentation": [],  # spares the library inventing one for each box
+            }
+            for rectangle, score, kind in rows
+        ]
+    return document
+
+
+def _discard(*_: object) -> None:
+    """Swallows the library's progress messages."""

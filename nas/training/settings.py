@@ -1,0 +1,103 @@
+"""How to train: every knob in one typed value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from nas.training.augment import AugmentSettings
+from nas.training.loss import LossSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """The knobs of a training. The image size is that of the images it is given."""
+
+    epochs: int | None = 100
+    """Passes over the training part; None where `steps` is given."""
+    steps: int | None = None
+    """Batches in all, instead of epochs."""
+    batch_size: int = 16
+    """Images per step."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """SGD with Nesterov momentum, or AdamW."""
+    lr: float = 0.01
+    """Peak learning rate."""
+    final_lr_share: float = 0.01
+    """Share of the peak that the cosine ends at."""
+    momentum: float = 0.937
+    """SGD's momentum, AdamW's first beta."""
+    beta2: float = 0.999
+    """AdamW's second beta: it must forget within the training, so less for a short one."""
+    weight_decay: float = 5e-4
+    """Of convolution weights; biases and norms have none."""
+    warmup: float = 0.03
+    """Share of the steps over which the learning rate rises to its peak."""
+    warmup_bias_lr: float = 0.1
+    """Learning rate that biases start from and fall from to the common one; SGD only."""
+    warmup_momentum: float = 0.8
+    """Momentum that the warm-up starts from; SGD only."""
+    clip_norm: float = 10.0
+    """Gradients longer than this are shortened to it; 0 leaves them."""
+    ema_share: float = 0.1
+    """The weights that are graded average over about this share of the steps so far."""
+    ema_decay: float = 0.9999
+    """Largest decay of that average."""
+    recalibration_batches: int = 0
+    """Batches over which the averaged weights' batch norm statistics are measured afresh at the
+    end of the training; 0 keeps the running ones."""
+    closing_share: float = 0.1
+    """Share of the steps, at the end, without mosaic."""
+    evaluate_every: int = 1
+    """Epochs between two gradings on the validation part; 0 grades at the end alone."""
+    amp: bool = True
+    """Half precision on a GPU; a CPU always computes in single precision."""
+    channels_last: bool = True
+    """Memory layout of images and weights; a quarter faster on a CPU."""
+    loss: LossSettings = field(default_factory=LossSettings)
+    """Gains of the loss."""
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    """Strengths of the augmentation."""
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give either epochs or steps, and None for the other")
+        length = self.epochs if self.steps is None else self.steps
+        if length is None or length < 1 or self.batch_size < 1:
+            raise ValueError("epochs, steps and batch_size are at least 1")
+        for name in ("warmup", "ema_share", "ema_decay", "closing_share", "final_lr_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: a share lies in 0..1; got {getattr(self, name)}")
+        if not all(0 <= beta < 1 for beta in (self.momentum, self.beta2, self.warmup_momentum)):
+            raise ValueError("momentum, beta2 and warmup_momentum lie in 0..1 (not 1)")
+        if self.lr <= 0 or min(self.warmup_bias_lr, self.weight_decay, self.clip_norm) < 0:
+            raise ValueError("lr is above 0; warmup_bias_lr, weight_decay and clip_norm at least 0")
+        if self.evaluate_every < 0 or self.recalibration_batches < 0:
+            raise ValueError("evaluate_every and recalibration_batches are at least 0")
+
+    def epoch_steps(self, images: int) -> int:
+        """Steps that make one pass over so many images; the last batch runs into the next pass."""
+        return max(1, -(-images // self.batch_size))
+
+    def total_steps(self, images: int) -> int:
+        """Steps in all for a training part of so many images."""
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return self.epochs * self.epoch_steps(images)
+
+
+def short_settings(steps: int = 80) -> TrainSettings:
+    """A recipe for so few steps that a whole one would never leave its warm-up: for proxies."""
+    return TrainSettings(
+        epochs=None,
+        steps=steps,
+        optimizer="adamw",
+        lr=4e-3,
+        momentum=0.9,
+        beta2=0.98,
+        weight_decay=0.01,
+        warmup=0.1,
+        evaluate_every=0,
+        augment=AugmentSettings(mosaic=0.0, scale=0.25),
+    )

@@ -1,0 +1,172 @@
+"""What we emit is what pnnx makes of the torch module, and ncnn computes what torch computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nas.detector.builder import Detector, build_detector
+from nas.detector.modules import build_block
+from nas.latency.board import _ncnn_weights
+from nas.latency.emit_ncnn import emit_ncnn
+from nas.space.blocks import Block
+from nas.space.ops import Graph, Op, Shape, expand, model_graph
+from nas.space.search_space import read_space
+from tests.latency.param import pnnx_param, read_layers, signature, split_counts
+
+# torch.jit is deprecated in favour of torch.export, and pnnx still asks for it.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+
+
+def block(module: str, channels_in: int, channels_out: int, **more: object) -> Block:
+    values = {"height": 12, "width": 12, **more}
+    return Block(module=module, channels_in=(channels_in,), channels_out=channels_out, **values)  # type: ignore[arg-type]
+
+
+BLOCKS = (
+    block("Conv", 3, 16, kernel=3, stride=2),
+    block("Conv", 16, 24, kernel=6, stride=2, padding=2, activation="ReLU"),
+    block("Conv", 16, 24, kernel=3, groups=4, activation="LeakyReLU"),
+    block("Conv", 16, 24, activation="Hardswish"),
+    block("DWConvBlock", 16, 24, kernel=3, stride=2, activation="ReLU"),
+    block("DWConvBlock", 24, 24, kernel=5),
+    block("FusedMBConv", 16, 16, kernel=3, expand_ratio=4, se_ratio=0.25),
+    block("FusedMBConv", 16, 16, kernel=3, expand_ratio=1, se_ratio=0.25, activation="ReLU"),
+    block("FusedMBConv", 16, 24, kernel=3, stride=2, expand_ratio=2),
+    block("MBConv", 16, 16, kernel=3, expand_ratio=4, se_ratio=0.25),
+    block("MBConv", 16, 24, kernel=5, stride=2, expand_ratio=1, activation="Hardswish"),
+    block("MBConv", 24, 24, kernel=3, expand_ratio=6, se_ratio=0.25, activation="LeakyReLU"),
+    block("C3", 24, 32, depth=2, shortcut=True),
+    block("C3", 24, 32, depth=1, shortcut=False, activation="ReLU"),
+    block("SPPF", 32, 32, kernel=5),
+    block("nn.Upsample", 16, 16),
+)
+
+
+class Side(nn.Module):
+    """Blocks side by side, each with an input of its own."""
+
+    def __init__(self, modules: list[nn.Module]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(modules)
+
+    def forward(self, *maps: Tensor) -> list[Tensor]:
+        return [module(x) for module, x in zip(self.blocks, maps, strict=True)]
+
+
+class Maps(nn.Module):
+    """A detector as it runs on a board: the raw maps of its levels."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return self.detector.maps(x)
+
+
+def side_by_side(graphs: list[Graph]) -> Graph:
+    """One graph with the inputs first and the graphs' tensors after them."""
+    inputs = len(graphs)
+    ops: list[Op] = []
+    outputs: list[int] = []
+    offset = inputs
+    for i, graph in enumerate(graphs):
+        place = {0: i}
+        for op in graph.ops:
+            place[op.output] = offset
+            offset += 1
+            ops.append(
+                Op(
+                    kind=op.kind,
+                    inputs=tuple(place[t] for t in op.inputs),
+                    output=place[op.output],
+                    shapes_in=op.shapes_in,
+                    shape_out=op.shape_out,
+                    kernel=op.kernel,
+                    stride=op.stride,
+                    padding=op.padding,
+                    groups=op.groups,
+                    activation=op.activation,
+                    has_batch_norm=op.has_batch_norm,
+                )
+            )
+        outputs.append(place[graph.outputs[0]])
+    shapes = tuple(graph.input_shapes[0] for graph in graphs)
+    return Graph(
+        inputs=tuple(range(inputs)), input_shapes=shapes, ops=tuple(ops), outputs=tuple(outputs)
+    )
+
+
+def test_blocks_equal_pnnx(tmp_path: Path) -> None:
+    side = Side([build_block(one) for one in BLOCKS]).eval()
+    inputs = tuple(torch.rand(1, *expand(one).input_shapes[0]) for one in BLOCKS)
+    theirs = pnnx_param(tmp_path, side, inputs)
+    ours = emit_ncnn(side_by_side([expand(one) for one in BLOCKS]))
+    assert signature(ours) == signature(theirs)
+    assert split_counts(ours) == split_counts(theirs)
+
+
+def test_two_inputs_equal_pnnx(tmp_path: Path) -> None:
+    joined = Block(module="Concat", channels_in=(8, 16), channels_out=24, height=6, width=6)
+
+    class Join(nn.Module):
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:
+            result: Tensor = build_block(joined)([a, b])
+            return result
+
+    theirs = pnnx_param(tmp_path, Join(), (torch.rand(1, 8, 6, 6), torch.rand(1, 16, 6, 6)))
+    assert signature(emit_ncnn(expand(joined))) == signature(theirs)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_whole_detectors_equal_pnnx(seed: int, tmp_path: Path) -> None:
+    candidate = read_space("fused_mbconv").random(np.random.default_rng(seed), num_classes=4)
+    size = candidate.image_size
+    maps = Maps(build_detector(candidate.spec)).eval()
+    theirs = pnnx_param(tmp_path, maps, (torch.rand(1, 3, size, size),))
+    ours = emit_ncnn(model_graph(candidate.spec, size))
+    assert signature(ours) == signature(theirs)
+    assert split_counts(ours) == split_counts(theirs)
+
+
+@pytest.mark.parametrize("one", BLOCKS, ids=str)
+def test_ncnn_gives_the_shapes_of_the_walk(one: Block) -> None:
+    import ncnn
+
+    graph = expand(one)
+    net = ncnn.Net()
+    net.opt.num_threads = 1
+    assert net.load_param_mem(emit_ncnn(graph)) == 0
+    net.load_model(ncnn.DataReaderFromEmpty())
+    extractor = net.create_extractor()
+    extractor.input("in0", ncnn.Mat(np.ones(graph.input_shapes[0], np.float32)).clone())
+    failed, out = extractor.extract("out0")
+    assert failed == 0
+    assert Shape(out.c, out.h, out.w) == graph.ops[-1].shape_out
+
+
+def test_an_output_that_is_read_further_on_is_still_an_output() -> None:
+    graph = expand(block("Conv", 8, 8, kernel=3))
+    convolution, activation = graph.ops
+    both = Graph(
+        inputs=graph.inputs,
+        input_shapes=graph.input_shapes,
+        ops=graph.ops,
+        outputs=(convolution.output, activation.output),
+    )
+    layers = read_layers(emit_ncnn(both))
+    written = [name for _, _, outputs, _ in layers for name in outputs]
+    assert {"out0", "out1"} <= set(written)
+    assert [kind for kind, *_ in layers] == ["Input", "Convolution", "Split", "Swish"]
+
+
+def test_weights_are_as_many_as_the_graph_has() -> None:
+    graph = expand(block("MBConv", 16, 16, kernel=3, expand_ratio=4, se_ratio=0.25))
+    layers = sum(op.weights > 0 for op in graph.ops)
+    written = _ncnn_weights(emit_ncnn(graph), np.random.default_rng(0))
+    assert len(written) == sum(op.bytes_weight for op in graph.ops) + 4 * layers
