@@ -17,13 +17,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 
+from nas.latency.device import TableKey
 from nas.latency.predictor import load_predictor
-from nas.latency.table import TableKey
 from nas.space.search_space import read_space
 from nas.space.spec import dump_spec, parse_spec, read_spec, with_anchors
 from nas.stats import mape
@@ -125,7 +125,7 @@ def train_one(job: Job, data: str, epochs: int, seed: int) -> Result:
     torch.set_num_threads(1)
     start = time.perf_counter()
     config = read_data(data)
-    part = "test" if "test" in config.parts else "val"
+    part: Literal["test", "val"] = "test" if "test" in config.parts else "val"
     train_set = load_part(config, "train", job.image_size)
     spec = with_anchors(parse_spec(job.model), fit_anchors(box_sizes(train_set), seed=seed).anchors)
     torch.manual_seed(seed)
@@ -151,10 +151,12 @@ def main() -> None:
         for job in pair
     ]
     print(
-        f"{len(jobs)} trainings of {arguments.epochs} epochs on {arguments.data}, seed {arguments.seed}"
+        f"{len(jobs)} trainings of {arguments.epochs} epochs on {arguments.data}, "
+        f"seed {arguments.seed}"
     )
     print(
-        f"{'model':<28}{'px':>5}{'predicted ms':>14}{'proxy':>8}{'mAP50-95':>10}{'mAP50':>8}{'s':>6}"
+        f"{'model':<28}{'px':>5}{'predicted ms':>14}{'proxy':>8}"
+        f"{'mAP50-95':>10}{'mAP50':>8}{'s':>6}"
     )
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
         running = [

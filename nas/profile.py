@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas import NasError
@@ -44,21 +45,22 @@ class Arguments:
     """Whole random detectors to time: half correct the predictor, half state its error."""
 
 
-def run(arguments: Arguments) -> None:
+def run(arguments: Arguments, root: Path | None = None) -> None:
     """Plans, measures what is missing, measures again what drifted, fits, and prints the error."""
     import time
 
     from nas.latency.campaign import drifted, measure, order_of_work, pending, plan
-    from nas.latency.device import TableKey, check_key, read_device
+    from nas.latency.device import ROOT, TableKey, check_key, read_device
     from nas.latency.fit import read_fits, write_fit
     from nas.latency.runner import runner_for
     from nas.latency.table import open_table
     from nas.latency.validation import validate
     from nas.space.search_space import read_space
 
+    root = root or ROOT
     started = time.monotonic()
     limit = seconds(arguments.time_limit) if arguments.time_limit else None
-    device = read_device(arguments.device)
+    device = read_device(arguments.device, root)
     key = TableKey(
         device=arguments.device,
         runtime=arguments.runtime,
@@ -72,25 +74,26 @@ def run(arguments: Arguments) -> None:
         )
     runner = runner_for(device)
     space = read_space(arguments.space)
-    wanted = plan(space, arguments.validate)
 
-    with open_table(key) as writer:
+    with open_table(key, root) as writer:
         table = writer.table
         report_damage(table)
-        work = pending(wanted, table, order_of_work(wanted, is_limited=limit is not None))
-        for again in range(2):
-            left = None if limit is None else limit - (time.monotonic() - started)
-            if not len(work) or (left is not None and left <= 0):
-                break
-            say(f"{key}: {len(work.blocks)} blocks, {len(work.networks)} whole detectors to time")
-            show(measure(writer, runner, wanted, work, seed=again, seconds=left), len(work), left)
-            work = drifted(wanted, table)
-            if len(work):
-                say(f"{len(work)} of them were timed while the machine drifted: once more")
-        fits = [fit for fit in read_fits(key) if fit.space_digest == space.digest]
-        if not fits or fits[0].table_rows != table.row_count():
+        fits = [fit for fit in read_fits(key, root) if fit.space_digest == space.digest]
+        if not fits or not is_finished(fits[0], table, arguments.validate):
+            wanted = plan(space, arguments.validate)
+            work = pending(wanted, table, order_of_work(wanted, is_limited=limit is not None))
+            for again in range(2):
+                left = None if limit is None else limit - (time.monotonic() - started)
+                if not len(work) or (left is not None and left <= 0):
+                    break
+                why = " once more (the machine drifted)" if again else ""
+                count = f"{len(work.blocks)} blocks, {len(work.networks)} turns of detectors"
+                say(f"{key}: {count} to time{why}")
+                rows = measure(writer, runner, wanted, work, seed=again, seconds=left)
+                show(rows, len(work), left)
+                work = drifted(wanted, table)
             fits = [validate(table, wanted, time.strftime("%Y-%m-%d"))]
-            write_fit(key, fits[0])
+            write_fit(key, fits[0], root)
     print(summary(table, fits[0]))
 
 
@@ -107,10 +110,19 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def is_finished(fit: SpaceFit, table: Table, detectors: int) -> bool:
+    """Whether the table holds the whole space and enough detectors, and the fit is of it."""
+    return (
+        fit.blocks_measured == fit.blocks_in_space
+        and fit.networks_fitted + fit.report.count >= detectors
+        and fit.table_rows == table.row_count()
+    )
+
+
 def report_damage(table: Table) -> None:
-    """Names the lines of the table that could not be read: they are measured again."""
+    """Names the lines of the table that could not be read."""
     for number, reason in table.damaged:
-        say(f"{table.path}, line {number}: cannot be read ({reason}); its row is measured again")
+        say(f"{table.path}, line {number}: cannot be read ({reason}); it is left out")
 
 
 def show(rows: Iterable[Measurement], count: int, limit: float | None) -> None:

@@ -16,6 +16,7 @@ from nas.accuracy.choice import (
     build_proxy,
     parse_proxy,
     read_proxy,
+    worker_count,
 )
 from nas.accuracy.proxy import Proxy, Score
 
@@ -31,4 +32,5 @@ __all__ = [
     "build_proxy",
     "parse_proxy",
     "read_proxy",
+    "worker_count",
 ]

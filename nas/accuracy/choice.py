@@ -9,6 +9,8 @@ Here is no torch: a command reads its proxy at once, and the worker processes bu
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -53,6 +55,8 @@ class ShortTrainingSettings(_Strict):
     """Peak learning rate; null takes that of nas.training's recipe for few steps."""
     regrade: Regrade | None = Regrade()
     """The finalists' step; null leaves it out."""
+    baselines: int = Field(default=4, ge=0)
+    """So many points of the plain grid, and of the hand-designed detectors, are graded too."""
     workers: int | None = Field(default=None, ge=1)
     """Processes that grade side by side; null takes one for each core. Changes no result."""
 
@@ -67,6 +71,8 @@ class FakeSettings(_Strict):
     """How long a grading pretends to work."""
     regrade: Regrade | None = Regrade()
     """The finalists' step; null leaves it out."""
+    baselines: int = Field(default=4, ge=0)
+    """So many points of the plain grid, and of the hand-designed detectors, are graded too."""
     workers: int | None = Field(default=None, ge=1)
     """Processes that grade side by side; null takes one for each core. Changes no result."""
 
@@ -79,6 +85,9 @@ PROXIES: Final[dict[str, type[ShortTrainingSettings] | type[FakeSettings]]] = {
 }
 """The proxies by name. A new one gets a line here, one in `build_proxy`, and passes the
 conformance suite."""
+
+GPU_WORKERS: Final = 4
+"""Processes that share a GPU: each takes half a gigabyte of it before it has done anything."""
 
 _ADAPTER: Final[TypeAdapter[ShortTrainingSettings | FakeSettings]] = TypeAdapter(ProxySettings)
 
@@ -140,3 +149,16 @@ def build_proxy(settings: ShortTrainingSettings | FakeSettings, data: DataConfig
     from nas.accuracy.fake import FakeProxy
 
     return FakeProxy(settings)
+
+
+def worker_count(settings: ShortTrainingSettings | FakeSettings) -> int:
+    """How many processes grade side by side: as set, or one for each core this process may use.
+
+    On a machine with a GPU at most GPU_WORKERS, which share it.
+    """
+    if settings.workers is not None:
+        return settings.workers
+    # Absent on macOS and Windows, where a process is never bound to some of the cores.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    has_gpu = shutil.which("nvidia-smi") is not None
+    return min(cores or 1, GPU_WORKERS) if has_gpu else cores or 1

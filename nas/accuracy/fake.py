@@ -27,8 +27,8 @@ class FakeProxy:
 
     @property
     def kind(self) -> str:
-        """`fake`, whatever its settings."""
-        return "fake (a formula, nothing is trained)"
+        """The same whatever its settings."""
+        return "fake, not a mAP: a formula, nothing is trained"
 
     def score(self, candidate: Candidate, seed: int) -> Score:
         """A made-up score in 0..1; sleeps `settings.seconds` as if it worked."""

@@ -48,7 +48,8 @@ class ShortTraining:
         """What was trained, for how long, and what was computed of it."""
         s = self._settings
         return (
-            f"mAP50-95 after {s.steps} steps of {s.batch_size} images at {s.image_scale:g} x size"
+            f"short_training, mAP50-95 after {s.steps} steps of {s.batch_size} images at"
+            f" {s.image_scale:g} x image size"
         )
 
     def score(self, candidate: Candidate, seed: int) -> Score:

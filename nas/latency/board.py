@@ -28,9 +28,10 @@ is kept busy before the first ring (`warmup_s`), every job is run `warmup_runs` 
 sampled until the 95 % interval of each median is narrower than `interval` of it (`min_samples` at
 least, `cap_s` a ring at most). Samples in which the kernel took the core away are named in
 `preempted`, with the time that we had it in `cpu_ms` (one thread only). Inputs and weights are
-ordinary random numbers (a denormal costs a hundred times a normal number). The order of jobs is
-that of the pack, shuffled within each `stint` of them: with a time limit (`seconds`) the parts at
-the end stay out, and whole networks never do.
+ordinary random numbers (a denormal costs a hundred times a normal number). The order of parts is
+that of the pack, shuffled within each `stint` of them: with a time limit (`seconds`) those at the
+end stay out, and whole networks never do. These keep their order, in rings spread over the session
+(`whole_ring_size`, `whole_min_samples`, `whole_cap_s`).
 """
 
 from __future__ import annotations
@@ -59,6 +60,9 @@ PROTOCOL = 1
 THROTTLED_NOW = 0xF
 """Bits of the Pi's `get_throttled`: under-voltage, clock capped, throttled, soft limit."""
 
+BIAS_FAN_IN = 200
+"""Makes random biases small, whatever they are added to."""
+
 Json = dict[str, Any]
 
 
@@ -66,6 +70,7 @@ Json = dict[str, Any]
 class Loaded:
     """A job that is ready: `prepare` writes its inputs afresh, `run` runs it once.
 
+    results     runs it once more, and gives the outputs as arrays
     samples_ms  one number a run, by the wall clock
     preempted   indices of the samples in which the kernel gave the core to something else, and
     cpu_ms      the time that our thread ran in each of those
@@ -75,6 +80,7 @@ class Loaded:
     is_whole: bool
     prepare: Callable[[], None]
     run: Callable[[], Any]
+    results: Callable[[], list[Any]]
     samples_ms: list[float] = field(default_factory=list)
     preempted: list[int] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
@@ -164,10 +170,16 @@ class Ncnn:
                 failed |= extractor.extract(name, form)[0]
             return failed
 
+        def results() -> list[Any]:
+            extractor = net.create_extractor()
+            for i, mat in enumerate(sources):
+                extractor.input(f"in{i}", mat)
+            return [np.array(extractor.extract(name)[1]) for name in outputs]
+
         prepare()
         if run() != 0:
             raise RuntimeError("ncnn fails to run the graph")
-        return Loaded(job["job"], job["is_whole"], prepare, run)
+        return Loaded(job["job"], job["is_whole"], prepare, run, results)
 
     def _net(self) -> Any:
         precision = self.header["precision"]
@@ -211,7 +223,7 @@ def _ncnn_weights(parameters: str, generator: np.random.Generator) -> bytes:
         parts += [
             struct.pack("<I", 0),
             _weights(count, count // outputs, generator).tobytes(),
-            _weights(outputs, 200, generator).tobytes(),
+            _weights(outputs, BIAS_FAN_IN, generator).tobytes(),
         ]
     return b"".join(parts)
 
@@ -225,12 +237,23 @@ class OnnxRuntime:
         self.onnxruntime = onnxruntime
         self.version = str(onnxruntime.__version__)
         self.header = header
+        # As with ncnn, one arena for all graphs.
+        onnxruntime.create_and_register_allocator(
+            onnxruntime.OrtMemoryInfo(
+                "Cpu",
+                onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR,
+                0,
+                onnxruntime.OrtMemType.DEFAULT,
+            ),
+            None,
+        )
 
     def load(self, job: Json) -> Loaded:
         options = self.onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.header["threads"]
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        options.add_session_config_entry("session.use_env_allocators", "1")
         generator = _generator(self.header, job)
         weights = [
             (name, _weights(math.prod(shape), fan_in, generator).reshape(shape))
@@ -241,6 +264,7 @@ class OnnxRuntime:
         session = self.onnxruntime.InferenceSession(
             base64.b64decode(job["model"]), options, providers=["CPUExecutionProvider"]
         )
+        generator = _generator(self.header, job)
         sources = [_map(shape, generator)[np.newaxis] for shape in job["inputs"]]
         feeds = {f"in{i}": array.copy() for i, array in enumerate(sources)}
 
@@ -252,7 +276,7 @@ class OnnxRuntime:
             return session.run(None, feeds)
 
         run()
-        return Loaded(job["job"], job["is_whole"], prepare, run)
+        return Loaded(job["job"], job["is_whole"], prepare, run, run)
 
 
 RUNTIMES: dict[str, Callable[[Json], Runtime]] = {"ncnn": Ncnn, "onnxruntime": OnnxRuntime}
@@ -267,6 +291,11 @@ def _weights(count: int, fan_in: int, generator: np.random.Generator) -> Any:
     """Random weights (count,) float32 that keep a signal's size from layer to layer."""
     values = generator.random(count, dtype=np.float32) - np.float32(0.5)
     return values * np.float32(math.sqrt(24 / max(fan_in, 1)))
+
+
+def _summary(array: Any) -> list[float]:
+    """Mean and standard deviation: enough to see that two machines computed the same."""
+    return [float(f"{array.mean():.5g}"), float(f"{array.std():.5g}")]
 
 
 def _map(shape: list[int], generator: np.random.Generator) -> Any:
@@ -382,7 +411,7 @@ class Session:
         self.say({"line": "bye", "done": done, "left": left, "seconds": seconds})
 
     def _rings(self) -> list[list[Json]]:
-        """Rings of parts, at random within each `stint` of the pack, whole networks among them."""
+        """Rings of parts, at random within each `stint`; rings of networks evenly among them."""
         rng = random.Random(self.header["seed"])
         jobs = [job for job in self.jobs.values() if not job["is_anchor_only"]]
         parts = [job for job in jobs if not job["is_whole"]]
@@ -393,10 +422,11 @@ class Session:
             rng.shuffle(stint)
             size = self.timing["ring_size"]
             rings += [stint[i : i + size] for i in range(0, len(stint), size)]
-        rng.shuffle(whole)
         size = self.timing["whole_ring_size"]
-        for i in range(0, len(whole), size):
-            rings.insert(rng.randint(0, len(rings)), whole[i : i + size])
+        networks = [whole[i : i + size] for i in range(0, len(whole), size)]
+        # From the last to the first, so that each comes to lie where it was meant to.
+        for i in reversed(range(len(networks))):
+            rings.insert(round((i + 0.5) * len(rings) / len(networks)), networks[i])
         return rings
 
     def _is_late(self, left: list[list[Json]]) -> bool:
@@ -415,7 +445,7 @@ class Session:
         loaded = [found for job in ring if (found := self._load(job)) is not None]
         common = [*empties.values(), *anchors]
         for _ in range(3):
-            self._sample(common, loaded, ring[0]["is_whole"])
+            self._sample(common, loaded, "whole_" if ring[0]["is_whole"] else "")
             after = state()
             if not after.get("throttled", 0) & THROTTLED_NOW:
                 break
@@ -427,25 +457,26 @@ class Session:
             job = self.jobs[one.name]
             empty = empties[f"{len(job['inputs'])}x{job['outputs']}"]
             overhead = sorted(empty.samples_ms)[len(empty.samples_ms) // 2]
-            self._say_samples(
-                "timing", one, window, {"overhead_ms": overhead, "before": before, "after": after}
-            )
+            more = {"overhead_ms": overhead, "before": before, "after": after}
+            if one.is_whole:
+                more["results"] = [_summary(array) for array in one.results()]
+            self._say_samples("timing", one, window, more)
         return len(ring)
 
-    def _sample(self, common: list[Loaded], loaded: list[Loaded], is_whole: bool) -> None:
-        timing = self.timing
+    def _sample(self, common: list[Loaded], loaded: list[Loaded], kind: str) -> None:
+        fewest, cap_s = (self.timing[f"{kind}{name}"] for name in ("min_samples", "cap_s"))
         for one in [*common, *loaded]:
             one.samples_ms, one.preempted, one.cpu_ms = [], [], []
         order = [*common, *loaded]
         random.Random(len(order)).shuffle(order)
-        end = time.perf_counter() + timing["whole_cap_s" if is_whole else "cap_s"]
+        end = time.perf_counter() + cap_s
         rounds = 0
-        while rounds < timing["min_samples"] or time.perf_counter() < end:
+        while rounds < fewest or time.perf_counter() < end:
             for one in order:
                 one.sample()
             rounds += 1
             if rounds % 5 == 0 and all(
-                one.is_settled(timing["min_samples"], timing["interval"]) for one in loaded
+                one.is_settled(fewest, self.timing["interval"]) for one in loaded
             ):
                 break
 
@@ -493,21 +524,27 @@ def read_pack(lines: Iterator[str]) -> tuple[Json, list[Json]]:
 
 
 def main() -> None:
-    out = sys.stdout
+    """Runs the pack on stdin; exit 0 done, 2 refused (a line says why), 130 interrupted."""
 
     def say(line: Json) -> None:
-        out.write(json.dumps(line, separators=(",", ":")) + "\n")
-        out.flush()
+        sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
+        sys.stdout.flush()
 
+    session = None
+    code = 0
     try:
         header, jobs = read_pack(iter(sys.stdin))
         gc.disable()
-        Session(header, jobs, say).run()
+        session = Session(header, jobs, say)
+        session.run()
     except (ImportError, ValueError) as error:
         say({"line": "refusal", "reason": f"{type(error).__name__}: {error}"})
-        sys.exit(2)
+        code = 2
     except (BrokenPipeError, KeyboardInterrupt):
-        sys.exit(130)
+        code = 130
+    # No tidying up, and the session alive to the end: ncnn's allocators have to outlive its nets,
+    # and Python promises no order.
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ CLASS_COUNTS: Final = (1, 4, 20, 80)
 ANCHOR_PLACES: Final = (0.4, 0.7, 0.9)
 """The anchors' places among the blocks of a space, as quantiles of MACs."""
 
-REPEATED: Final = 5
-"""How many of the whole networks are timed twice, which gives the noise floor."""
+TURNS: Final = 3
+"""How often each whole network is timed, minutes apart: their spread is the noise floor."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,9 +142,12 @@ def order_of_work(plan: Plan, *, is_limited: bool) -> NDArray[np.int64]:
 
 def pending(plan: Plan, table: Table, order: NDArray[np.int64]) -> Work:
     """What the table lacks of the plan; blocks in the order given (indices into the plan's)."""
-    turns = [(one, 0) for one in plan.detectors]
-    step = max(1, len(turns) // REPEATED)
-    turns += [(one, 1) for one, _ in turns[step // 2 :: step]]
+    rng = np.random.default_rng(0)
+    turns = [
+        (plan.detectors[i], turn)
+        for turn in range(TURNS)
+        for i in rng.permutation(len(plan.detectors)).tolist()
+    ]
     return Work(
         blocks=tuple(
             block
@@ -180,7 +183,7 @@ def drifted(plan: Plan, table: Table) -> Work:
         networks=tuple(
             (one, turn)
             for one in plan.detectors
-            for turn in (0, 1)
+            for turn in range(TURNS)
             if (one.digest, turn) in table.networks
             and stray(table.networks[one.digest, turn]) > DRIFT_LIMIT
         ),

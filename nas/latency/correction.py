@@ -58,7 +58,7 @@ FORMS: Final[dict[str, tuple[str, ...]]] = {
 STRENGTHS: Final = (0.1, 1.0, 10.0)
 """How strongly the coefficients are held back, in units of one network."""
 
-WORTH_IT: Final = 0.97
+WORTH_IT: Final = 0.95
 """A richer form has to bring the error below this share of the simpler one's."""
 
 
@@ -115,9 +115,9 @@ def _columns(networks: Array, form: str) -> Array:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fitted:
-    """A correction and how it did: log errors (predicted over measured) of each network, (n,),
+    """A correction, and how well networks are predicted without having been seen.
 
-    each predicted by a correction that was chosen and fitted without it.
+    errors  log of predicted over measured for each network, shape (n,)
     """
 
     correction: Correction

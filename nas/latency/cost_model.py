@@ -16,8 +16,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import nnls
 
 from nas.space.blocks import Block
 from nas.space.ops import Graph, Op, OpKind, expand
@@ -47,6 +45,26 @@ TERMS: Final = (
 """Names of the physical terms of a graph: counts, millions of MACs, millions of numbers."""
 
 _AT: Final = {name: i for i, name in enumerate(TERMS)}
+
+KINDS: Final[dict[str, tuple[str, ...]]] = {
+    "dense convolutions": ("MACs dense", "MACs dense, stride 2"),
+    "1x1 convolutions": ("MACs 1x1",),
+    "depthwise convolutions": ("MACs depthwise", "MACs depthwise, stride 2"),
+    "uneven widths": ("MACs on channels not of 16", "MACs on channels not of 8"),
+    "memory of convolutions": (
+        "maps read by convolutions",
+        "maps written by convolutions",
+        "weights read",
+    ),
+    "element-wise ops": ("activations", "adds and products"),
+    "concats, pools, upsamples": ("concats", "pools", "upsamples"),
+    "starting ops": ("start", "convolutions", "other ops"),
+}
+"""What makes a model slow, in a reader's terms -> the physical terms of each.
+
+Of ShuffleNetV2's rules: uneven widths and memory are G1 and G2, starting many ops is G3
+(fragmentation), element-wise ops are G4.
+"""
 
 
 def terms(graph: Graph) -> Array:
@@ -164,6 +182,15 @@ class CostModel:
     weights: Array
     smoothness: Smoothness
 
+    def kinds(self, blocks: Sequence[Block]) -> dict[str, float]:
+        """The share of each of KINDS in the blocks' time by the physical terms; they sum to 1."""
+        parts = block_terms(blocks).sum(axis=0) * self.rates
+        total = max(float(parts.sum()), 1e-12)
+        return {
+            kind: float(sum(parts[_AT[name]] for name in names)) / total
+            for kind, names in KINDS.items()
+        }
+
     def predict(self, blocks: Sequence[Block]) -> Array:
         """Predicted ms for blocks, shape (n,)."""
         base = block_terms(blocks) @ self.rates
@@ -173,6 +200,9 @@ class CostModel:
 
 def fit_rates(matrix: Array, ms: Array) -> Array:
     """Rates (ms per unit, none negative) that least-squares the relative errors."""
+    # Imported here: half a second that a table with every block measured does without.
+    from scipy.optimize import nnls
+
     scale = np.maximum(matrix.max(axis=0), 1e-12)
     rates, _ = nnls(matrix / scale / ms[:, None], np.ones(len(ms)))
     return np.asarray(rates / scale, dtype=np.float64)
@@ -199,11 +229,11 @@ def fit_cost_model(
     features = shape_features(blocks)
     chosen = smoothness or _choose_smoothness(features, residual)
     covariance = kernel(features, features, chosen.length)
-    factor = cho_factor(covariance + chosen.noise * np.eye(len(times)), lower=True)
+    covariance[np.diag_indices_from(covariance)] += chosen.noise
     return CostModel(
         rates=rates,
         features=features,
-        weights=np.asarray(cho_solve(factor, residual), dtype=np.float64),
+        weights=np.asarray(np.linalg.solve(covariance, residual), dtype=np.float64),
         smoothness=chosen,
     )
 

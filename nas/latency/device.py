@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas import NasError
 
-ROOT: Final = Path("latency_tables")
-"""Where device folders lie, from the folder a command runs in."""
+ROOT: Final = Path(__file__).resolve().parents[2] / "latency_tables"
+"""Where device folders lie."""
 
-MODEL_FILE: Final = Path("/proc/device-tree/model")
-"""Where a board with a device tree says what it is."""
+DEVICE_TREE: Final = Path("/proc/device-tree")
+"""Where a board says what it is, in the files `model` and `compatible`."""
 
 FORMAT: Final = 1
 """Version of device.yaml. 1: the first."""
@@ -48,13 +48,15 @@ class TableKey:
         return f"{self.device}, {self.runtime} {self.precision}, {self.threads} thread{plural}"
 
 
+Runtime = Literal["ncnn", "onnxruntime"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 
 class Device(BaseModel):
     """One board, as its file describes it.
 
-    recognise     texts, one of which stands in /proc/device-tree/model there; empty: any machine
+    recognise     texts, one of which the board's device tree says; empty: any machine
+    default_host  where to log in to it, as ssh takes it
     runtimes      runtime -> the precisions that make sense on its cores
     threads       thread counts worth a table; empty: any up to the machine's cores
     kind          `board` is timed; `fake` answers from a formula
@@ -72,16 +74,16 @@ class Device(BaseModel):
     kind: Literal["board", "fake"] = "board"
     recognise: list[str] = []
     default_host: str | None = None
-    runtimes: dict[str, list[Precision]]
+    runtimes: dict[Runtime, list[Precision]]
     threads: list[Annotated[int, Field(ge=1)]] = []
 
-    def is_here(self, model: str | None = None) -> bool:
-        """Whether this machine is the board (`model`: what it calls itself; None: ask)."""
+    def is_here(self, device_tree: Path = DEVICE_TREE) -> bool:
+        """Whether this machine is the board, by what its device tree says."""
         if not self.recognise:
             return True
-        if model is None:
-            model = MODEL_FILE.read_text(errors="replace") if MODEL_FILE.exists() else ""
-        return any(text in model for text in self.recognise)
+        files = [device_tree / name for name in ("model", "compatible")]
+        told = " ".join(file.read_text(errors="replace") for file in files if file.exists())
+        return any(text in told for text in self.recognise)
 
 
 def read_device(name: str, root: Path = ROOT) -> Device:
@@ -111,14 +113,15 @@ def read_device(name: str, root: Path = ROOT) -> Device:
 def check_key(key: TableKey, device: Device) -> None:
     """DeviceError where the device does not offer the key's runtime, precision or threads."""
     where = f"device {device.name}"
-    if key.runtime not in device.runtimes:
+    runtimes: dict[str, list[Precision]] = {str(k): v for k, v in device.runtimes.items()}
+    if key.runtime not in runtimes:
         raise DeviceError(
             where,
             f"its runtimes are {', '.join(device.runtimes)}",
             key.runtime,
             "Choose by --runtime",
         )
-    precisions = device.runtimes[key.runtime]
+    precisions = runtimes[key.runtime]
     if key.precision not in precisions:
         raise DeviceError(
             where,

@@ -119,7 +119,7 @@ class Measurement:
 class Network:
     """A whole detector that was timed.
 
-    digest  of the architecture and image size; turn: 0 for the first timing, 1 for its repetition
+    digest  of the architecture and image size; turn: how many timings of it came before
     space   digest of the search space it was drawn from
     model   its model YAML
     """

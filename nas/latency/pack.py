@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -29,7 +30,8 @@ class Timing:
     min_samples: int = 25
     interval: float = 0.02
     cap_s: float = 2.0
-    whole_cap_s: float = 8.0
+    whole_min_samples: int = 10
+    whole_cap_s: float = 2.5
     max_temp_c: float | None = None
     cool_s: float = 120.0
 
@@ -115,5 +117,19 @@ def _ncnn_fields(graph: Graph) -> dict[str, Any]:
     return {"model": emit_ncnn(graph)}
 
 
-EMITTERS: Final[dict[str, Callable[[Graph], dict[str, Any]]]] = {"ncnn": _ncnn_fields}
+def _onnx_fields(graph: Graph) -> dict[str, Any]:
+    # Imported here: a profile in ncnn does without onnx.
+    from nas.latency.emit_onnx import emit_onnx
+
+    model = emit_onnx(graph)
+    return {
+        "model": base64.b64encode(model.content).decode(),
+        "weights": [[one.name, list(one.shape), one.fan_in] for one in model.weights],
+    }
+
+
+EMITTERS: Final[dict[str, Callable[[Graph], dict[str, Any]]]] = {
+    "ncnn": _ncnn_fields,
+    "onnxruntime": _onnx_fields,
+}
 """Runtime -> the fields of a job that hold its model."""

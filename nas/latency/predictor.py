@@ -21,7 +21,7 @@ from nas.latency.cost_model import CostModel, Smoothness, fit_cost_model
 from nas.latency.device import ROOT, TableKey
 from nas.latency.fit import SpaceFit, read_fits
 from nas.latency.table import Table, TableError, profile_command, read_table
-from nas.space.blocks import Block, blocks
+from nas.space.blocks import Block, blocks, layers
 from nas.space.search_space import SearchSpace
 from nas.space.spec import ModelSpec
 
@@ -124,17 +124,19 @@ def uncertainty(measured_share: Array, cost_model_error: float) -> Array:
     return SURE_TO + (1 - measured_share) * cost_model_error
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """A layer's part in a network's time.
+    """A layer's part in a network's time; the parts add up to its latency.
 
-    ms  corrected so that the parts add up to the network's latency
+    kinds  the kinds of work in it (KINDS of cost_model.py) and the ms of each, by the cost model
     """
 
     layer: int
     module: str
+    what: str
     ms: float
     is_measured: bool
+    kinds: dict[str, float]
 
 
 class Predictor:
@@ -150,6 +152,30 @@ class Predictor:
     def predict(self, spec: ModelSpec, image_size: int) -> Latency:
         """How long the detector takes on the table's board (ms), predicted."""
         return self.predict_blocks(blocks(spec, image_size))
+
+    def parts(self, spec: ModelSpec, image_size: int) -> tuple[Part, ...]:
+        """Each layer's part in the detector's time, in order."""
+        total = self.predict(spec, image_size).ms
+        walked = layers(spec, image_size)
+        rows = [self.times.rows(layer.blocks) for layer in walked]
+        scale = total / sum(float(row[0]) for found in rows for row in found)
+        kinds = self.times.cost_model.kinds
+        found = []
+        for layer, own in zip(walked, rows, strict=True):
+            ms = scale * sum(float(row[0]) for row in own)
+            times = f"{len(layer.blocks)} x " if len(layer.blocks) > 1 else ""
+            shares = kinds(layer.blocks)
+            found.append(
+                Part(
+                    layer=layer.index,
+                    module=layer.row.module,
+                    what=f"{times}{layer.blocks[0]}",
+                    ms=ms,
+                    is_measured=all(row[-1] > 0 for row in own),
+                    kinds={name: ms * share for name, share in shares.items()},
+                )
+            )
+        return tuple(found)
 
     def predict_blocks(self, walk: Sequence[Block]) -> Latency:
         """How long a network of these blocks takes (ms), predicted."""

@@ -74,11 +74,12 @@ def runner_for(device: Device) -> Runner:
     if device.kind == "fake":
         return FakeRunner()
     if not device.is_here():
+        host = device.default_host
         raise BoardError(
             f"device {device.name}",
             f"the command runs on the board itself ({device.title})",
-            f"a machine that doesn't call itself {' or '.join(device.recognise)}",
-            "Log in to the board and run it there, or choose another --device",
+            f"a machine whose device tree says nothing of {' or '.join(device.recognise)}",
+            f"Log in to the board{f' (ssh {host})' if host else ''} and run it there",
         )
     return LocalRunner()
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from nas import NasError
 from nas.latency.predictor import LatencyModel
-from nas.space.search_space import Candidate
-from nas.study.candidates import Candidates
+from nas.space.search_space import Candidate, SearchSpace
 
 SWEEPS: Final = 4
 """Passes over all choices, at most; on the default space the second changes nothing any more."""
@@ -23,52 +22,45 @@ class LimitError(NasError):
 
 
 def find_within(
-    candidates: Candidates, model: LatencyModel, limit_ms: float, seed: int
+    space: SearchSpace, num_classes: int, model: LatencyModel, limit_ms: float, seed: int
 ) -> Candidate:
-    """A candidate whose predicted latency is at most `limit_ms`.
+    """A candidate whose predicted latency (the central value) is at most `limit_ms`.
 
     LimitError names the fastest one found if there is none. The smallest candidate is tried
     first, and as a rule that is the whole work.
     """
-    best = _smallest(candidates)
+    best = space.rebuild({n: o[0] for n, o in space.options().items()}, num_classes)
     best_ms = model.predict(best.spec, best.image_size).ms
     rng = np.random.default_rng(seed)
     start = best
     for _ in range(STARTS):
         if best_ms <= limit_ms:
             return best
-        found, found_ms = _descend(candidates, model, start)
+        found, found_ms = _descend(space, model, start)
         if found_ms < best_ms:
             best, best_ms = found, found_ms
-        start = candidates.random(rng)
+        start = space.random(rng, num_classes)
     if best_ms <= limit_ms:
         return best
     raise LimitError(
         "--max-latency-ms",
         "some architecture of the space meets the limit (on the predicted latency)",
-        f"{limit_ms:g} ms, where the fastest of {candidates.space.name} takes {best_ms:.3g} ms",
+        f"{limit_ms:g} ms, where the fastest of {space.name} takes {best_ms:.3g} ms",
         "Raise the limit, or name a --space with smaller models or images",
     )
 
 
-def _smallest(candidates: Candidates) -> Candidate:
-    """The candidate of all first options: the smallest numbers."""
-    return candidates.rebuild({n: o[0] for n, o in candidates.space.options().items()})
-
-
-def _descend(
-    candidates: Candidates, model: LatencyModel, start: Candidate
-) -> tuple[Candidate, float]:
+def _descend(space: SearchSpace, model: LatencyModel, start: Candidate) -> tuple[Candidate, float]:
     """The candidate, with its latency in ms, that no single other choice makes faster."""
     best = start
     best_ms = model.predict(best.spec, best.image_size).ms
-    options = candidates.space.options()
+    options = space.options()
     for _ in range(SWEEPS):
         before = best_ms
         for name, values in options.items():
             for value in values:
                 choices: dict[str, Any] = {**dict(best.choices), name: value}
-                candidate = candidates.rebuild(choices)
+                candidate = space.rebuild(choices, start.spec.num_classes)
                 latency_ms = model.predict(candidate.spec, candidate.image_size).ms
                 if latency_ms < best_ms:
                     best, best_ms = candidate, latency_ms

@@ -29,7 +29,7 @@ from nas.study.candidates import Candidates
 from nas.study.fresh import draw_fresh
 from nas.study.record import CONSTRAINT, Asked, Record
 from nas.study.sampling import SamplerName, chooser, distributions, make_sampler, to_params
-from nas.study.trial import Outcome, Trial
+from nas.study.trial import Ending, Outcome, Standing, Trial
 from nas.study.view import View
 from nas.study.workers import Grader
 
@@ -55,34 +55,6 @@ class Plan:
 
     def __post_init__(self) -> None:
         assert self.in_flight >= 1, "one trial at least is in flight"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
-    """How far a search is; `trial` is what has just ended."""
-
-    budget: int
-    graded: int
-    refused: int
-    repeated: int
-    trial: Trial
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ending:
-    """A search's end: every trial by number, and whether the space ran out before the budget."""
-
-    trials: tuple[Trial, ...]
-    is_exhausted: bool
-
-    @property
-    def graded(self) -> tuple[Trial, ...]:
-        """The trials that count: distinct architectures, each with a score."""
-        return tuple(t for t in self.trials if t.outcome is Outcome.GRADED and t.score)
-
-    def count(self, outcome: Outcome) -> int:
-        """How many trials ended so."""
-        return sum(trial.outcome is outcome for trial in self.trials)
 
 
 class Search:
@@ -117,6 +89,7 @@ class Search:
         self._repeats = 0
         self._idle = 0
         self._budget = 0
+        self._live_from = 0
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -129,19 +102,25 @@ class Search:
         What the record holds counts, also beyond the budget.
         """
         self._budget = budget
-        recorded = deque(self._record.asked())
+        recorded = self._record.asked()
+        self._live_from = len(recorded)
+        for asked in recorded:
+            self._make_room()
+            self._replay(asked)
+        self._say(None)
         is_exhausted = False
-        while recorded or (len(self._first) < budget and not is_exhausted):
-            while self._in_flight() >= self._plan.in_flight:
-                self._settle_next()
-            if recorded:
-                self._replay(recorded.popleft())
-            else:
-                is_exhausted = not self._ask()
-            self._collect(is_waiting=False)
+        while len(self._first) < budget and not is_exhausted:
+            self._make_room()
+            is_exhausted = not self._ask()
         while self._waiting:
             self._settle_next()
         return Ending(trials=self.trials, is_exhausted=is_exhausted)
+
+    def _make_room(self) -> None:
+        """Waits until one more trial may be in flight."""
+        self._collect(is_waiting=False)
+        while self._in_flight() >= self._plan.in_flight:
+            self._settle_next()
 
     def _ask(self) -> bool:
         """Asks for one more candidate and sees what becomes of it; False if there is none left."""
@@ -227,7 +206,7 @@ class Search:
         self._idle = 0 if trial.outcome is Outcome.GRADED else self._idle + 1
         if trial.outcome is Outcome.REFUSED:
             self._view.tell(trial.number, None)
-            self._observe(self._standing(trial))
+            self._say_if_new(trial)
             return
         if trial.outcome is Outcome.GRADED:
             self._first[trial.candidate.digest] = trial.number
@@ -260,7 +239,7 @@ class Search:
             self._trials[number] = trial = replace(trial, score=score)
         self._view.tell(number, (score.score, trial.latency.ms))
         if trial.outcome is Outcome.REPEATED:
-            self._observe(self._standing(trial))
+            self._say_if_new(trial)
 
     def _collect(self, *, is_waiting: bool) -> None:
         """Records what the grader has done, at once and in whatever order it was done."""
@@ -268,7 +247,7 @@ class Search:
             trial = self._trials[number]
             self._record.finish(trial, score)
             self._trials[number] = replace(trial, score=score)
-            self._observe(self._standing(self._trials[number]))
+            self._say(self._trials[number])
 
     def _score_of(self, number: int) -> Score | None:
         trial = self._trials[number]
@@ -301,12 +280,28 @@ class Search:
         rng = np.random.default_rng([self._plan.seed, number])
         return draw_fresh(self._candidates, self._is_fresh, starts, rng)
 
-    def _standing(self, trial: Trial) -> Standing:
+    def _say_if_new(self, trial: Trial) -> None:
+        """Tells the observer of a trial that cost nothing, but not while it is gone through."""
+        if trial.number >= self._live_from:
+            self._say(trial)
+
+    def _say(self, trial: Trial | None) -> None:
+        """Tells the observer how far the search is."""
+        done = [t for t in self._trials if t.outcome is Outcome.GRADED and t.score]
         outcomes = [t.outcome for t in self._trials]
-        return Standing(
-            budget=self._budget,
-            graded=sum(t.score is not None and t.outcome is Outcome.GRADED for t in self._trials),
-            refused=outcomes.count(Outcome.REFUSED),
-            repeated=outcomes.count(Outcome.REPEATED),
-            trial=trial,
+        self._observe(
+            Standing(
+                budget=self._budget,
+                graded=len(done),
+                refused=outcomes.count(Outcome.REFUSED),
+                repeated=outcomes.count(Outcome.REPEATED),
+                trial=trial,
+                best=max(done, key=_merit, default=None),
+            )
         )
+
+
+def _merit(trial: Trial) -> tuple[float, float]:
+    """What orders trials from worse to better when one has to be named."""
+    assert trial.score is not None, "only what is graded has a merit"
+    return trial.score.score, -trial.latency.ms

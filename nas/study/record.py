@@ -13,12 +13,14 @@ constraint `over_limit_ms` above 0; RUNNING is in hand, or was when the search w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas import NasError
@@ -74,7 +76,7 @@ class Record:
     """The study of one run in its storage. One process writes to it: the run's folder is locked."""
 
     def __init__(self, url: str, study_name: str) -> None:
-        self._where = f"{url}, study {study_name}"
+        self._where = f"{without_password(url)}, study {study_name}"
         self._storage = open_storage(url)
         self._study = optuna.create_study(
             study_name=study_name,
@@ -88,6 +90,10 @@ class Record:
         """Every trial, by number."""
         trials = self._study.get_trials(deepcopy=False)
         return tuple(self._read(number, trial) for number, trial in enumerate(trials))
+
+    def graded_count(self) -> int:
+        """How many trials count against the budget, with their score."""
+        return sum(t.outcome is Outcome.GRADED and t.score is not None for t in self.asked())
 
     def add(
         self,
@@ -174,6 +180,11 @@ class Record:
         )
 
 
+def without_password(url: str) -> str:
+    """The URL as it may be shown and kept in files."""
+    return re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", url)
+
+
 def open_storage(url: str) -> optuna.storages.BaseStorage:
     """The storage at a database URL, or for `journal:PATH` an Optuna journal file.
 
@@ -183,7 +194,7 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
     scheme, _, rest = url.partition(":")
     try:
         if scheme == "journal":
-            backend = optuna.storages.journal.JournalFileBackend(rest)
+            backend = JournalFileBackend(rest)
             return optuna.storages.JournalStorage(backend)
         return optuna.storages.RDBStorage(url)
     except Exception as error:
@@ -191,8 +202,8 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
         # mean that the user's URL does not lead to a storage.
         reason = " ".join(str(error).split())
         raise StorageError(
-            f"--storage {url}",
+            f"--storage {without_password(url)}",
             "the storage is a database URL that Optuna can open, or journal:PATH",
-            reason[:300],
+            without_password(reason)[:300],
             "Correct it, or leave it out for study.db in the run's folder",
         ) from error

@@ -43,6 +43,39 @@ class Trial:
         assert self.score is None or self.outcome is not Outcome.REFUSED
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """How far a search is.
+
+    trial  what has just ended; None at first, when the record has been gone through
+    best   the graded trial of the highest score so far, the faster one of equals
+    """
+
+    budget: int
+    graded: int
+    refused: int
+    repeated: int
+    trial: Trial | None
+    best: Trial | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """A search's end: every trial by number, and whether the space ran out before the budget."""
+
+    trials: tuple[Trial, ...]
+    is_exhausted: bool
+
+    @property
+    def graded(self) -> tuple[Trial, ...]:
+        """The trials that count: distinct architectures, each with a score."""
+        return tuple(t for t in self.trials if t.outcome is Outcome.GRADED and t.score)
+
+    def count(self, outcome: Outcome) -> int:
+        """How many trials ended so."""
+        return sum(trial.outcome is outcome for trial in self.trials)
+
+
 def latency_to_dict(latency: Latency) -> dict[str, Any]:
     """The latency as JSON can hold it."""
     return {

@@ -129,12 +129,16 @@ class Workers:
     """Grades in `count` processes; a context manager that ends them."""
 
     def __init__(self, make_proxy: MakeProxy, count: int) -> None:
-        """`make_proxy` is called in each process, and must be picklable."""
+        """`make_proxy` is called in each process, and must be picklable.
+
+        The processes start with the first submission: a search that has nothing to grade has none.
+        """
         assert count >= 1, "at least one worker"
+        self._make_proxy = make_proxy
+        self._count = count
+        self._workers: list[_Worker] = []
         self._queue: deque[_Task] = deque()
         self._said: set[str] = set()
-        with _inherited():
-            self._workers = [_Worker(make_proxy) for _ in range(count)]
 
     def __enter__(self) -> Workers:
         return self
@@ -153,6 +157,9 @@ class Workers:
             worker.pipe.close()
 
     def submit(self, number: int, candidate: Candidate, seed: int) -> None:
+        if not self._workers:
+            with _inherited():
+                self._workers = [_Worker(self._make_proxy) for _ in range(self._count)]
         self._queue.append(_Task(number=number, candidate=candidate, seed=seed))
         self._hand_out()
 

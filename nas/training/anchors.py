@@ -98,7 +98,9 @@ def _fitness(anchors: NDArray[np.float64], sizes: NDArray[np.float64]) -> float:
     return float((best * (best > 1 / RATIO_THRESHOLD)).mean())
 
 
-def _clusters(sizes: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def _clusters(
+    sizes: NDArray[np.float64], count: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
     """Centres (count, 2) of the sizes by k-means, in units of their standard deviation."""
     distinct = np.unique(sizes, axis=0)
     if len(distinct) <= count:

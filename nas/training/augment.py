@@ -55,7 +55,9 @@ class AugmentSettings:
                 raise ValueError(f"{name}: a share lies in 0..1; got {getattr(self, name)}")
         for name in ("scale", "translate", "hue", "saturation", "value"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}: a strength lies in 0..1 (not 1); got {getattr(self, name)}")
+                raise ValueError(
+                    f"{name}: a strength lies in 0..1 (not 1); got {getattr(self, name)}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +74,9 @@ class Batch:
     """(M, 4) left, top, right, bottom in pixels."""
 
 
-def make_batch(part: ImageSet, indices: NDArray[np.int64], settings: AugmentSettings, rng: Rng) -> Batch:
+def make_batch(
+    part: ImageSet, indices: NDArray[np.int64], settings: AugmentSettings, rng: Rng
+) -> Batch:
     """The images `indices` of a part, augmented. The same rng state gives the same batch."""
     size = part.image_size
     images = np.empty((len(indices), size, size, 3), np.uint8)

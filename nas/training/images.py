@@ -124,7 +124,9 @@ def gather(
     Pictures are loaded in order by `threads` threads and kept only in letterboxed form.
     """
     squares = _pixels(len(files), image_size)
-    frames, sizes, labels, kept, lost = [], [], [], [], []
+    frames, sizes, labels = [], [], []
+    kept: list[str] = []
+    lost: list[str] = []
     for index, picture in enumerate(_in_order(len(files), load, threads)):
         if picture is None:
             lost.append(files[index])

@@ -126,5 +126,5 @@ def _objectness_loss(logits: Tensor, wanted: Tensor, grid: HeadGrid, images: int
     losses = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     counts = [images * cells for cells in grid.cells]
     balance = LEVEL_BALANCE if len(counts) == len(LEVEL_BALANCE) else (1.0,) * len(counts)
-    levels = losses.split(counts)
+    levels = torch.split(losses, counts)
     return torch.stack([w * level.mean() for w, level in zip(balance, levels, strict=True)]).sum()

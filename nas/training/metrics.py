@@ -92,18 +92,34 @@ def suppress(
     # Stable, so that equal scores keep their order and the result is the same everywhere.
     best = best[np.argsort(-scores[best], kind="stable")[:candidates]]
     scores, corners, sizes, classes = scores[best], corners[best], sizes[best], classes[best]
-    if len(best):
-        rectangles = np.concatenate([corners, sizes], axis=1)
-        kept = cv2.dnn.NMSBoxesBatched(
-            rectangles, scores.astype(np.float32), classes.astype(np.int32), 0.0, iou_threshold
-        )
-        keep = np.sort(np.asarray(kept, np.int64).reshape(-1))[:detections]
-        scores, corners, sizes, classes = scores[keep], corners[keep], sizes[keep], classes[keep]
+    keep = _not_overlapped(np.concatenate([corners, sizes], axis=1), scores, classes, iou_threshold)
+    keep = keep[:detections]
+    scores, corners, sizes, classes = scores[keep], corners[keep], sizes[keep], classes[keep]
     return Detections(
         boxes=np.concatenate([corners, corners + sizes], axis=1),
         scores=scores,
         classes=classes.astype(np.int64),
     )
+
+
+def _not_overlapped(
+    rectangles: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    classes: NDArray[np.int64],
+    iou_threshold: float,
+) -> NDArray[np.int64]:
+    """Which rectangles (n, 4: left, top, width, height; best first) survive NMS, best first.
+
+    A class at a time: the cost is quadratic, and OpenCV's batched form compares across classes.
+    """
+    kept = [np.zeros(0, np.int64)]
+    for number in np.unique(classes):
+        members = np.nonzero(classes == number)[0]
+        survivors = cv2.dnn.NMSBoxes(
+            rectangles[members].tolist(), scores[members].tolist(), 0.0, iou_threshold
+        )
+        kept.append(members[np.asarray(survivors, np.int64).reshape(-1)])
+    return np.sort(np.concatenate(kept))
 
 
 def detect(predict: Predict, part: ImageSet, batch_size: int = 16) -> Iterator[Detections]:

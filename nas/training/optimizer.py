@@ -8,6 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from nas.detector.builder import Detector
 from nas.training.settings import TrainSettings
 
 
@@ -76,7 +77,7 @@ class MovingAverage:
     eighty steps and eighty thousand.
     """
 
-    def __init__(self, detector: nn.Module, share: float, largest_decay: float) -> None:
+    def __init__(self, detector: Detector, share: float, largest_decay: float) -> None:
         self.detector = copy.deepcopy(detector).eval().requires_grad_(False)
         self.updates = 0
         self._share = share

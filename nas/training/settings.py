@@ -46,6 +46,8 @@ class TrainSettings:
     recalibration_batches: int = 0
     """Batches over which the averaged weights' batch norm statistics are measured afresh at the
     end of the training; 0 keeps the running ones."""
+    priors_from_data: bool = True
+    """Start the head's biases from the data's base rates; off to go on from trained weights."""
     closing_share: float = 0.1
     """Share of the steps, at the end, without mosaic."""
     evaluate_every: int = 1

@@ -167,7 +167,8 @@ def _place(
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     stretch = np.exp(rng.uniform(-0.22, 0.22))
     warp = np.array([[stretch, rng.uniform(-0.15, 0.15)], [0.0, 1 / stretch]])
-    return centre + radius * points @ (warp @ turn).T
+    moved: NDArray[np.float64] = centre + radius * points @ (warp @ turn).T
+    return moved
 
 
 def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
@@ -206,7 +207,10 @@ def _background(rng: Rng) -> Pixels:
     """A texture (SIZE, SIZE, 3): clouds of two grains around one colour, and fine noise."""
     base = rng.uniform(50, 205) + rng.normal(0, 14, 3)
     texture = np.full((SIZE, SIZE, 3), base, np.float32)
-    for cells, strength in ((3, rng.uniform(5, 30)), (int(rng.integers(8, 40)), rng.uniform(3, 18))):
+    for cells, strength in (
+        (3, rng.uniform(5, 30)),
+        (int(rng.integers(8, 40)), rng.uniform(3, 18)),
+    ):
         clouds = rng.normal(0, strength, (cells, cells, 3)).astype(np.float32)
         texture += cv2.resize(clouds, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
     grain = rng.integers(0, 256, (SIZE, SIZE, 1), np.uint8).astype(np.float32)

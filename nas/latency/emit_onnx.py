@@ -1,0 +1,183 @@
+"""A graph of primitive ops as an ONNX model, without its weights.
+
+The weights are initialisers that lie outside the model ("external data"): a board makes them
+itself from a seed (`SessionOptions.add_external_initializers`), so that a pack of thousands of
+graphs stays small. ONNX Runtime treats them as it treats those in a file.
+
+Ops are those that torch's exporter writes for the same modules: SiLU is Sigmoid and Mul, batch
+norms are folded, the upsample is a nearest Resize by scales.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import onnx
+from onnx import helper
+
+from nas.latency.board import BIAS_FAN_IN
+from nas.space.ops import Graph, Op, OpKind, Shape
+
+OPSET: Final = 17
+IR_VERSION: Final = 8
+"""Versions that every ONNX Runtime since 1.14 reads."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weight:
+    """A weight that the board makes: its name, shape, and how many inputs are summed with it."""
+
+    name: str
+    shape: tuple[int, ...]
+    fan_in: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OnnxModel:
+    """A serialised model, and its weights in the order of their ops."""
+
+    content: bytes
+    weights: tuple[Weight, ...]
+
+
+def emit_onnx(graph: Graph) -> OnnxModel:
+    """The graph as a model; inputs are in0, in1, ..., outputs out0, out1, ..., batch 1."""
+    names = {tensor: f"in{i}" for i, tensor in enumerate(graph.inputs)}
+    ends = {tensor: f"out{i}" for i, tensor in enumerate(graph.outputs)}
+    nodes: list[onnx.NodeProto] = []
+    weights: list[Weight] = []
+    shapes = dict(zip(graph.inputs, graph.input_shapes, strict=True))
+    for op in graph.ops:
+        output = ends.get(op.output, f"t{op.output}")
+        inputs = [names[tensor] for tensor in op.inputs]
+        own = _weights(op)
+        nodes += _NODES[op.kind](op, [*inputs, *(weight.name for weight in own)], output)
+        weights += own
+        names[op.output] = output
+        shapes[op.output] = op.shape_out
+    # An output that is an input, or a second name for another one, passes through an Identity.
+    for i, tensor in enumerate(graph.outputs):
+        if names[tensor] != f"out{i}":
+            nodes.append(_node("Identity", [names[tensor]], [f"out{i}"]))
+    model = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "graph",
+            [_value(f"in{i}", shapes[tensor]) for i, tensor in enumerate(graph.inputs)],
+            [_value(f"out{i}", shapes[tensor]) for i, tensor in enumerate(graph.outputs)],
+            [*map(_external, weights), *_scales(graph)],
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    return OnnxModel(content=model.SerializeToString(), weights=tuple(weights))
+
+
+def _node(kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -> onnx.NodeProto:
+    return helper.make_node(kind, inputs, outputs, **attributes)
+
+
+def _value(name: str, shape: Shape) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, *shape])
+
+
+def _external(weight: Weight) -> onnx.TensorProto:
+    tensor = onnx.TensorProto(
+        name=weight.name,
+        data_type=onnx.TensorProto.FLOAT,
+        dims=weight.shape,
+        data_location=onnx.TensorProto.EXTERNAL,
+    )
+    size = str(4 * math.prod(weight.shape))
+    for key, value in (("location", "board"), ("offset", "0"), ("length", size)):
+        tensor.external_data.add(key=key, value=value)
+    return tensor
+
+
+def _scales(graph: Graph) -> list[onnx.TensorProto]:
+    if not any(op.kind is OpKind.UPSAMPLE for op in graph.ops):
+        return []
+    return [helper.make_tensor("scales", onnx.TensorProto.FLOAT, [4], [1.0, 1.0, 2.0, 2.0])]
+
+
+def _weights(op: Op) -> list[Weight]:
+    if op.kind is not OpKind.CONVOLUTION:
+        return []
+    channels = op.shape_out.channels
+    per_filter = op.shapes_in[0].channels // op.groups
+    shape = (channels, per_filter, op.kernel, op.kernel)
+    return [
+        Weight(name=f"w{op.output}", shape=shape, fan_in=op.weights // channels),
+        Weight(name=f"b{op.output}", shape=(channels,), fan_in=BIAS_FAN_IN),
+    ]
+
+
+def _convolution(op: Op, inputs: list[str], output: str) -> list[onnx.NodeProto]:
+    return [
+        _node(
+            "Conv",
+            inputs,
+            [output],
+            kernel_shape=[op.kernel] * 2,
+            strides=[op.stride] * 2,
+            pads=[op.padding] * 4,
+            group=op.groups,
+        )
+    ]
+
+
+def _activation(op: Op, inputs: list[str], output: str) -> list[onnx.NodeProto]:
+    if op.activation == "SiLU":
+        gate = f"{output}_gate"
+        return [
+            _node("Sigmoid", inputs, [gate]),
+            _node("Mul", [*inputs, gate], [output]),
+        ]
+    kind, attributes = {
+        "ReLU": ("Relu", {}),
+        "LeakyReLU": ("LeakyRelu", {"alpha": 0.1}),
+        "Hardswish": ("HardSwish", {}),
+        "Sigmoid": ("Sigmoid", {}),
+        "Hardsigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+    }[op.activation]
+    return [_node(kind, inputs, [output], **attributes)]
+
+
+def _max_pool(op: Op, inputs: list[str], output: str) -> list[onnx.NodeProto]:
+    sizes = {"kernel_shape": [op.kernel] * 2, "strides": [op.stride] * 2}
+    return [_node("MaxPool", inputs, [output], **sizes, pads=[op.padding] * 4)]
+
+
+def _upsample(op: Op, inputs: list[str], output: str) -> list[onnx.NodeProto]:
+    return [
+        _node(
+            "Resize",
+            [*inputs, "", "scales"],
+            [output],
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
+    ]
+
+
+def _plain(kind: str, **attributes: int) -> Callable[[Op, list[str], str], list[onnx.NodeProto]]:
+    def node(op: Op, inputs: list[str], output: str) -> list[onnx.NodeProto]:
+        return [_node(kind, inputs, [output], **attributes)]
+
+    return node
+
+
+_NODES: Final[dict[OpKind, Callable[[Op, list[str], str], list[onnx.NodeProto]]]] = {
+    OpKind.CONVOLUTION: _convolution,
+    OpKind.ACTIVATION: _activation,
+    OpKind.ADD: _plain("Add"),
+    OpKind.MULTIPLY: _plain("Mul"),
+    OpKind.CONCAT: _plain("Concat", axis=1),
+    OpKind.MAX_POOL: _max_pool,
+    OpKind.GLOBAL_POOL: _plain("GlobalAveragePool"),
+    OpKind.UPSAMPLE: _upsample,
+}

@@ -1,0 +1,130 @@
+"""How long a detector takes on a board, and what makes it slow there.
+
+    python -m nas.predict search_spaces/reference/MODEL.yaml --device host --image-size 320
+
+Answers from the board's latency table (python -m nas.profile makes it), without running anything.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from nas import NasError
+from nas.terminal import command_line
+
+if TYPE_CHECKING:
+    from nas.latency.predictor import Latency, Part, Predictor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Predict a detector's latency on a board from its latency table."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """A model YAML in YOLOv5 form."""
+    device: str = "host"
+    """A folder of latency_tables/ with a device.yaml."""
+    image_size: int = 320
+    """Pixels of the square image, a multiple of 32."""
+    runtime: str = "ncnn"
+    """What runs the model: ncnn or onnxruntime."""
+    precision: str = "fp32"
+    """Number format."""
+    threads: int = 1
+    """How many threads the runtime uses."""
+    json: bool = False
+    """Print one JSON document."""
+
+
+def run(arguments: Arguments, root: Path | None = None) -> None:
+    """Reads the model and the table, and prints the latency and where it goes."""
+    from nas.latency.device import ROOT, TableKey, read_device
+    from nas.latency.predictor import load_predictor
+    from nas.space.ops import macs, model_graph, params
+    from nas.space.spec import read_spec
+
+    spec = read_spec(arguments.model)
+    if arguments.image_size < 32 or arguments.image_size % 32:
+        raise NasError(
+            "--image-size", "the image size is a multiple of 32", str(arguments.image_size)
+        )
+    key = TableKey(
+        device=arguments.device,
+        runtime=arguments.runtime,
+        precision=arguments.precision,
+        threads=arguments.threads,
+    )
+    root = root or ROOT
+    read_device(arguments.device, root)
+    graph = model_graph(spec, arguments.image_size)
+    predictor = load_predictor(key, root)
+    latency = predictor.predict(spec, arguments.image_size)
+    counts = {"params": params(graph), "macs": macs(graph)}
+    if arguments.json:
+        print(json.dumps(document(latency, predictor, counts, arguments.image_size), indent=1))
+    else:
+        print(answer(latency, predictor, counts, arguments.image_size))
+        print(table(predictor.parts(spec, arguments.image_size)))
+
+
+def document(
+    latency: Latency, predictor: Predictor, counts: dict[str, int], image_size: int
+) -> dict[str, Any]:
+    """The answer for programs."""
+    return {
+        "latency_ms": latency.ms,
+        "low_ms": latency.low_ms,
+        "high_ms": latency.high_ms,
+        "kind": latency.kind.value,
+        "measured_share": latency.measured_share,
+        "heldout_mape": latency.heldout_mape,
+        **counts,
+        "image_size": image_size,
+        "provenance": predictor.provenance,
+    }
+
+
+def answer(latency: Latency, predictor: Predictor, counts: dict[str, int], image_size: int) -> str:
+    """The answer for people."""
+    told = predictor.provenance
+    lines = [
+        f"{latency.ms:.2f} ms ({latency.kind.value}; 90 % interval {latency.low_ms:.2f} to "
+        f"{latency.high_ms:.2f}) at {image_size} px on {predictor.key}",
+        f"{told['board']}, {told['runtime']} {told['runtime_version']}, table of {told['date']}",
+        f"{latency.measured_share:.0%} of it stands on blocks timed there; error on "
+        f"{told['heldout_networks']} held-out detectors of {told['space']}: "
+        f"{latency.heldout_mape:.1%}",
+        f"{counts['params'] / 1e6:.2f} M parameters, {counts['macs'] / 1e6:.0f} M MACs",
+        *(f"doubt: {doubt}" for doubt in told["doubts"]),
+    ]
+    return "\n".join(lines)
+
+
+def table(parts: tuple[Part, ...]) -> str:
+    """Where the time goes, layer by layer and by kind of work (the latter by the cost model)."""
+    total = sum(part.ms for part in parts)
+    lines = ["", "   ms  share  layer"]
+    lines += [
+        f"{part.ms:5.2f}  {part.ms / total:4.0%}  {part.layer:3d} {part.what}"
+        + ("" if part.is_measured else "  (cost model)")
+        for part in parts
+    ]
+    kinds: dict[str, float] = {}
+    for part in parts:
+        for kind, ms in part.kinds.items():
+            kinds[kind] = kinds.get(kind, 0.0) + ms
+    lines += ["", "   ms  share  kind of work (split by the cost model)"]
+    lines += [
+        f"{ms:5.2f}  {ms / total:4.0%}  {kind}"
+        for kind, ms in sorted(kinds.items(), key=lambda item: -item[1])
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    command_line(Arguments, run)

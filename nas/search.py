@@ -1,0 +1,256 @@
+"""Searches a space for detectors on the front of accuracy and latency, for one board and data set.
+
+    python -m nas.search --budget 200 --data my.yaml --max-latency-ms 40
+
+Optuna proposes architectures; one that is over the limit is never trained, one that was seen
+before costs nothing; the others are graded by a proxy. All of it is kept in runs/<run>/, where
+the same command resumes.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from nas import NasError
+from nas.terminal import command_line
+
+if TYPE_CHECKING:
+    from nas.accuracy import FakeSettings, ShortTrainingSettings
+    from nas.latency.predictor import Predictor
+    from nas.space.search_space import Candidate, SearchSpace
+    from nas.study.report import Report
+    from nas.study.run import Run, Settings
+    from nas.training.dataset import DataConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Search for detectors on the accuracy/latency front; the same command resumes."""
+
+    budget: int = 200
+    """Distinct architectures to grade."""
+    space: str = "fused_mbconv"
+    """A search space: a YAML file, or the name of one in search_spaces/."""
+    data: str = "shapes"
+    """A YOLO data.yaml, or `shapes`, the built-in drawn data set."""
+    device: str = "host"
+    """The board whose latency counts: a folder of latency_tables/, profiled by nas.profile."""
+    runtime: Literal["ncnn", "onnxruntime"] = "ncnn"
+    """The runtime of the latency table."""
+    precision: str = "fp32"
+    """Its number format."""
+    threads: int = 1
+    """Its number of threads."""
+    max_latency_ms: float | None = None
+    """Candidates with a predicted latency above this are never trained."""
+    proxy: str = "short_training"
+    """What grades: short_training, fake (for trying things out), or a YAML with a `kind`."""
+    sampler: Literal["tpe", "nsgaii", "random"] = "tpe"
+    """What proposes architectures."""
+    seed: int = 0
+    """Of the sampler, the trainings and everything else that is drawn."""
+    run: str | None = None
+    """The run's name, or its folder; by default from the other flags, so that they resume it."""
+    storage: str | None = None
+    """Where Optuna keeps the study, instead of study.db in the run's folder: a database URL, or
+    journal:PATH for a file on a network drive."""
+
+
+def run(arguments: Arguments) -> None:
+    """Reads and checks everything, searches, grades the finalists again, and reports."""
+    import optuna
+
+    from nas.accuracy import read_proxy
+    from nas.latency.device import TableKey
+    from nas.latency.predictor import load_predictor
+    from nas.space.search_space import read_space
+    from nas.study.limit import find_within
+    from nas.study.run import open_run
+    from nas.training.dataset import read_data
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    check(arguments)
+    proxy = read_proxy(arguments.proxy)
+    space = read_space(arguments.space)
+    data = read_data(arguments.data)
+    key = TableKey(
+        device=arguments.device,
+        runtime=arguments.runtime,
+        precision=arguments.precision,
+        threads=arguments.threads,
+    )
+    predictor = load_predictor(key, space=space, num_classes=data.num_classes)
+    for doubt in predictor.provenance["doubts"]:
+        say(f"latency table: {doubt}")
+    within = None
+    if arguments.max_latency_ms is not None:
+        # Before anything is written: a limit that can't be met is a mistake, not a long search.
+        within = find_within(
+            space, data.num_classes, predictor, arguments.max_latency_ms, arguments.seed
+        )
+    folder = folder_of(arguments, space, data)
+    settings = settings_of(arguments, folder, space, data, predictor, proxy)
+    with open_run(folder, settings) as opened:
+        report = search(opened, space, data, predictor, within, arguments.storage)
+        show(report, folder)
+
+
+def check(arguments: Arguments) -> None:
+    """NasError for a number that makes no sense."""
+    rules = {
+        "--budget": (arguments.budget >= 1, "the budget is at least 1", arguments.budget),
+        "--threads": (arguments.threads >= 1, "there is at least 1 thread", arguments.threads),
+        "--seed": (arguments.seed >= 0, "the seed is at least 0", arguments.seed),
+        "--max-latency-ms": (
+            arguments.max_latency_ms is None or 0 < arguments.max_latency_ms < math.inf,
+            "the limit is a number of milliseconds above 0",
+            arguments.max_latency_ms,
+        ),
+    }
+    for flag, (holds, rule, got) in rules.items():
+        if not holds:
+            raise NasError(flag, rule, str(got))
+
+
+def folder_of(arguments: Arguments, space: SearchSpace, data: DataConfig) -> Path:
+    """The run's folder: as named, or after every flag that makes another run."""
+    from nas.study.run import run_folder
+
+    if arguments.run is not None:
+        return run_folder(arguments.run)
+    parts = [space.name, data.name, arguments.device]
+    own = (arguments.runtime, arguments.precision, arguments.threads)
+    if own != (Arguments.runtime, Arguments.precision, Arguments.threads):
+        parts.append(f"{arguments.runtime}-{arguments.precision}-{arguments.threads}t")
+    if arguments.max_latency_ms is not None:
+        parts.append(f"{arguments.max_latency_ms:g}ms")
+    if arguments.proxy != Arguments.proxy:
+        parts.append(Path(arguments.proxy).stem)
+    if arguments.sampler != Arguments.sampler:
+        parts.append(arguments.sampler)
+    parts.append(f"seed{arguments.seed}")
+    return run_folder(re.sub(r"[^\w.-]+", "_", "-".join(parts)))
+
+
+def settings_of(
+    arguments: Arguments,
+    folder: Path,
+    space: SearchSpace,
+    data: DataConfig,
+    predictor: Predictor,
+    proxy: ShortTrainingSettings | FakeSettings,
+) -> Settings:
+    """Everything the search will run with, as settings.yaml keeps it."""
+    from nas.accuracy import worker_count
+    from nas.study import run as runs
+    from nas.study.anchors import anchors_for
+    from nas.study.record import without_password
+
+    before = runs.read_settings(folder) if (folder / "settings.yaml").exists() else None
+    is_same_data = before is not None and before.data.digest == data.digest
+    if before is None or not is_same_data:
+        say(f"fitting anchors to {data.name}")
+    return runs.Settings(
+        format=runs.FORMAT,
+        space=runs.SpaceSettings(name=space.name, digest=space.digest),
+        data=runs.DataSettings(
+            name=data.name,
+            digest=data.digest,
+            names=data.names,
+            anchors=before.data.anchors
+            if before is not None and is_same_data
+            else anchors_for(data, arguments.seed),
+        ),
+        latency=runs.LatencySettings(
+            device=arguments.device,
+            runtime=arguments.runtime,
+            precision=arguments.precision,
+            threads=arguments.threads,
+            fingerprint=runs.fingerprint(predictor, space),
+        ),
+        max_latency_ms=arguments.max_latency_ms,
+        proxy=proxy,
+        sampler=arguments.sampler,
+        seed=arguments.seed,
+        # Enough that no worker waits for the slowest; a resumed search keeps what it began with.
+        in_flight=before.in_flight if before else max(4, worker_count(proxy) + 2),
+        storage=without_password(arguments.storage or "study.db"),
+        budget=arguments.budget,
+        versions=runs.versions(),
+        begun=time.strftime("%Y-%m-%d %H:%M:%S %z"),
+    )
+
+
+def search(
+    opened: Run,
+    space: SearchSpace,
+    data: DataConfig,
+    predictor: Predictor,
+    within: Candidate | None,
+    storage: str | None,
+) -> Report:
+    """Conducts the run with a worker process for each core, shown on stderr."""
+    import functools
+
+    from rich.console import Console
+
+    from nas.accuracy import build_proxy, worker_count
+    from nas.study.candidates import Candidates
+    from nas.study.conduct import conduct
+    from nas.study.display import Display
+    from nas.study.record import Record
+    from nas.study.workers import Workers
+
+    settings = opened.settings
+    record = Record(storage or f"sqlite:///{opened.folder / 'study.db'}", opened.name)
+    done = record.graded_count()
+    if done >= settings.budget:
+        say(f"{opened.folder} is finished: {done} graded; a larger --budget goes on from there")
+    else:
+        verb = "begins" if opened.is_new else f"goes on, {done} of {settings.budget} graded,"
+        say(f"{verb} in {opened.folder}")
+    anchors = settings.data.anchors
+    with (
+        Workers(
+            functools.partial(build_proxy, settings.proxy, data), worker_count(settings.proxy)
+        ) as workers,
+        Display(Console(stderr=True)) as display,
+    ):
+        return conduct(
+            opened,
+            candidates=Candidates(space=space, num_classes=data.num_classes, anchors=anchors),
+            model=predictor,
+            grader=workers,
+            record=record,
+            watcher=display,
+            within=within,
+        )
+
+
+def show(report: Report, folder: Path) -> None:
+    """Prints the front, and what to know beside it, to stdout."""
+    from rich.console import Console
+
+    from nas.study.report import front_table, summary_lines
+
+    # A pipe or a log file has no width: nothing in the table is to be cut for want of one.
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(front_table(report))
+    for line in summary_lines(report):
+        console.print(line, highlight=False, soft_wrap=True)
+    console.print(f"{folder}: pareto.html, pareto.json, models/", highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Log goes to stderr."""
+    print(text, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    command_line(Arguments, run)

@@ -1,0 +1,104 @@
+"""A whole search in its order: the loop, the finalists, the baselines, the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from nas.latency.predictor import LatencyModel
+from nas.space.search_space import Candidate
+from nas.study.baselines import Baseline, grade_baselines, grid, references, spread
+from nas.study.candidates import Candidates
+from nas.study.figures import write_figure
+from nas.study.finalists import plain_front, regrade_front
+from nas.study.objective import Plan, Search
+from nas.study.record import Record
+from nas.study.report import Report, write_report
+from nas.study.run import Run, Settings
+from nas.study.trial import Ending, Standing
+from nas.study.workers import Grader
+
+
+class Watcher(Protocol):
+    """Who is told how far it is."""
+
+    def search(self, standing: Standing, /) -> None:
+        """The search has come so far."""
+        ...
+
+    def step(self, name: str, /) -> Callable[[int, int], None]:
+        """What to call with (done, wanted) in a step of this name."""
+        ...
+
+
+def conduct(
+    run: Run,
+    *,
+    candidates: Candidates,
+    model: LatencyModel,
+    grader: Grader,
+    record: Record,
+    watcher: Watcher,
+    within: Candidate | None = None,
+) -> Report:
+    """The run, to its end; its files are written then, or when it is interrupted.
+
+    Everything that was done before, in the search and after it, is read from the record. After
+    KeyboardInterrupt the files show what was done until then, and the exception goes on.
+    """
+    settings = run.settings
+    search = Search(
+        candidates=candidates,
+        model=model,
+        grader=grader,
+        record=record,
+        plan=Plan(
+            sampler=settings.sampler,
+            seed=settings.seed,
+            limit_ms=settings.max_latency_ms,
+            in_flight=settings.in_flight,
+        ),
+        within=within,
+        observe=watcher.search,
+    )
+    try:
+        ending = search.run(settings.budget)
+        report = _conclude(settings, ending, candidates, model, grader, record, watcher)
+    except KeyboardInterrupt:
+        so_far = Ending(trials=search.trials, is_exhausted=False)
+        _write(Report(settings=settings, ending=so_far, front=plain_front(so_far.graded)), run)
+        raise
+    _write(report, run)
+    return report
+
+
+def _conclude(
+    settings: Settings,
+    ending: Ending,
+    candidates: Candidates,
+    model: LatencyModel,
+    grader: Grader,
+    record: Record,
+    watcher: Watcher,
+) -> Report:
+    """What comes after the loop: the finalists' front, and the baselines beside it."""
+    proxy, seed = settings.proxy, settings.seed
+    front = plain_front(ending.graded)
+    if proxy.regrade is not None:
+        shown = watcher.step("finalists, graded again")
+        front = regrade_front(ending.graded, proxy.regrade, seed, record, grader, shown)
+    baselines: list[Baseline] = []
+    if ending.graded:
+        # Slower ones would stand outside the plot, and cost more to grade than they tell.
+        slowest_ms = settings.max_latency_ms or max(t.latency.ms for t in ending.graded)
+        for found in (references(candidates, model), grid(candidates, model)):
+            graded = spread(found, proxy.baselines, slowest_ms)
+            shown = watcher.step(f"baselines, {found[0].origin}" if found else "baselines")
+            baselines += grade_baselines(graded, seed, record, grader, shown)
+            baselines += [b for b in found if b not in graded]
+    return Report(settings=settings, ending=ending, front=front, baselines=tuple(baselines))
+
+
+def _write(report: Report, run: Run) -> None:
+    write_figure(report, run.folder / "pareto.html")
+    write_report(report, run.folder)

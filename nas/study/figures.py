@@ -1,0 +1,376 @@
+"""pareto.html: the search as one interactive page that needs no network.
+
+Every graded architecture, the front as the step it is, the limit, the baselines; the architecture
+on hover. The page says which kind of latency and of score it shows, and how far off they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+import plotly.graph_objects as go
+
+from nas.latency.predictor import Latency
+from nas.space.ops import macs, model_graph, params
+from nas.space.search_space import Candidate
+from nas.study.baselines import Baseline
+from nas.study.files import write_atomically
+from nas.study.finalists import Point, plain_front
+from nas.study.report import Report
+from nas.study.trial import Outcome, Trial
+
+INK: Final = "#24303d"
+TRIAL: Final = "#8a97a6"
+FRONT: Final = "#d55e00"
+GRID: Final = "#0072b2"
+REFERENCE: Final = "#009e73"
+DIVERGED: Final = "#cc79a7"
+"""Okabe and Ito's colours, told apart by the colour-blind too; and every kind has its own mark."""
+
+LOG_FROM: Final = 6.0
+"""The axis of latency is logarithmic where the slowest takes so many times the fastest."""
+
+
+def write_figure(report: Report, path: Path) -> None:
+    """Writes the page, with plotly's own code in it (some 5 MB)."""
+    figure = pareto_figure(report)
+    page: str = figure.to_html(
+        include_plotlyjs=True,
+        full_html=True,
+        config={"displaylogo": False, "responsive": True, "toImageButtonOptions": {"scale": 2}},
+        default_height="100vh",
+    )
+    title = f"{report.settings.space.name} on {report.settings.data.name}"
+    head = (
+        f"<head><title>{escape(title)}</title><style>body{{margin:0}}</style>"
+        '<meta name="viewport" content="width=device-width">'
+    )
+    write_atomically(path, page.replace("<head>", head, 1))
+
+
+def pareto_figure(report: Report) -> go.Figure:
+    """The figure: score over latency (ms)."""
+    figure = go.Figure()
+    _add_trials(figure, report)
+    _add_baselines(figure, report)
+    _add_front(figure, report)
+    figure.update_layout(_layout(report))
+    _add_limit(figure, report)
+    if not report.ending.graded:
+        figure.add_annotation(
+            text="no architecture has been graded yet",
+            xref="paper",
+            yref="paper",
+            x=0.5,
+            y=0.5,
+            showarrow=False,
+            font={"size": 18, "color": INK},
+        )
+    return figure
+
+
+def readable(candidate: Candidate) -> list[str]:
+    """The architecture in a few lines: image size, stem, each stage, neck and head."""
+    groups: dict[str, dict[str, Any]] = {}
+    for name, value in candidate.choices:
+        place, _, field = name.rpartition(".")
+        groups.setdefault(place, {})[field] = value
+    lines = []
+    for place, fields in groups.items():
+        if "operator" in fields:
+            text = (
+                f"{fields['operator']} {fields['width']} x{fields['depth']}"
+                f" k{fields['kernel']} e{fields['expand_ratio']:g}"
+            )
+            text += f" SE {fields['se_ratio']:g}" if fields["se_ratio"] else ""
+        else:
+            text = ", ".join(
+                f"{field.replace('_', ' ')} {value}" for field, value in fields.items()
+            )
+        lines.append(f"{place}: {text}" if place else text)
+    return lines
+
+
+def _add_limit(figure: go.Figure, report: Report) -> None:
+    limit_ms = report.settings.max_latency_ms
+    if limit_ms is None:
+        return
+    figure.add_shape(
+        type="line",
+        x0=limit_ms,
+        x1=limit_ms,
+        y0=0,
+        y1=1,
+        yref="paper",
+        line={"color": INK, "width": 1.5, "dash": "dash"},
+    )
+    figure.add_annotation(
+        # Unlike a shape's, an annotation's place on a logarithmic axis is the logarithm.
+        x=math.log10(limit_ms) if _is_log(report) else limit_ms,
+        y=1,
+        yref="paper",
+        text=f"limit {limit_ms:g} ms",
+        xanchor="center",
+        yanchor="bottom",
+        showarrow=False,
+        font={"color": INK, "size": 12},
+    )
+
+
+def _add_trials(figure: go.Figure, report: Report) -> None:
+    on_front = {point.trial.number for point in report.front.points}
+    graded = [t for t in report.ending.graded if t.number not in on_front]
+    kinds = [
+        ("graded", [t for t in graded if t.score and not t.score.is_diverged], "circle", TRIAL),
+        (
+            "diverged, scored 0",
+            [t for t in graded if t.score and t.score.is_diverged],
+            "x",
+            DIVERGED,
+        ),
+    ]
+    for name, trials, symbol, colour in kinds:
+        if trials:
+            figure.add_trace(
+                go.Scatter(
+                    x=[t.latency.ms for t in trials],
+                    y=[t.score.score for t in trials if t.score],
+                    mode="markers",
+                    name=f"{name} ({len(trials)})",
+                    marker={"symbol": symbol, "size": 7, "color": colour, "opacity": 0.65},
+                    hovertext=[_trial_hover(t) for t in trials],
+                    hoverinfo="text",
+                )
+            )
+
+
+def _add_front(figure: go.Figure, report: Report) -> None:
+    own = plain_front(report.ending.graded).points
+    if report.front.finalists:
+        figure.add_trace(
+            go.Scatter(
+                x=[point.trial.latency.ms for point in own],
+                y=[point.score for point in own],
+                mode="lines",
+                name=f"the search's own front ({len(own)}), one seed",
+                line={"shape": "hv", "color": TRIAL, "width": 1.5, "dash": "dot"},
+                hoverinfo="skip",
+            )
+        )
+    points = report.front.points
+    if not points:
+        return
+    latencies = [p.trial.latency for p in points]
+    gradings = len(points[0].scores)
+    figure.add_trace(
+        go.Scatter(
+            x=[latency.ms for latency in latencies],
+            y=[point.score for point in points],
+            mode="lines+markers",
+            name=f"front ({len(points)})"
+            + (f", finalists by the mean of {gradings} seeds" if gradings > 1 else ""),
+            # At any latency the best is the last point before it: a step, never a slope.
+            line={"shape": "hv", "color": FRONT, "width": 2},
+            marker={"size": 11, "color": FRONT, "line": {"color": "white", "width": 1}},
+            error_x=_intervals(latencies),
+            hovertext=[_point_hover(point) for point in points],
+            hoverinfo="text",
+        )
+    )
+
+
+def _add_baselines(figure: go.Figure, report: Report) -> None:
+    for origin, symbol, colour in (
+        ("grid", "diamond", GRID),
+        ("hand-designed", "square", REFERENCE),
+    ):
+        graded = [b for b in report.baselines if b.origin == origin and b.score is not None]
+        rest = [b for b in report.baselines if b.origin == origin and b.score is None]
+        if graded:
+            figure.add_trace(
+                go.Scatter(
+                    x=[b.latency.ms for b in graded],
+                    y=[b.score.score for b in graded if b.score],
+                    mode="markers" if origin == "grid" else "markers+text",
+                    name=f"baseline: {_origin(origin)} ({len(graded)})",
+                    text=[b.name.split(",")[0] for b in graded],
+                    textposition="bottom right",
+                    textfont={"size": 11, "color": colour},
+                    marker={
+                        "symbol": symbol,
+                        "size": 10,
+                        "color": colour,
+                        "line": {"color": "white", "width": 1},
+                    },
+                    hovertext=[_baseline_hover(b) for b in graded],
+                    hoverinfo="text",
+                )
+            )
+        if rest and report.ending.graded:
+            lowest = min(t.score.score for t in report.ending.graded if t.score)
+            figure.add_trace(
+                go.Scatter(
+                    x=[b.latency.ms for b in rest],
+                    y=[lowest] * len(rest),
+                    mode="markers",
+                    name=f"baseline: {_origin(origin)}, latency only ({len(rest)})",
+                    marker={"symbol": f"{symbol}-open", "size": 9, "color": colour},
+                    hovertext=[_baseline_hover(b) for b in rest],
+                    hoverinfo="text",
+                    visible="legendonly",
+                )
+            )
+
+
+def _origin(origin: str) -> str:
+    return "plain width/depth/size grid" if origin == "grid" else origin
+
+
+def _intervals(latencies: Sequence[Latency]) -> dict[str, Any]:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [latency.high_ms - latency.ms for latency in latencies],
+        "arrayminus": [latency.ms - latency.low_ms for latency in latencies],
+        "color": FRONT,
+        "thickness": 1,
+        "width": 3,
+    }
+
+
+def _layout(report: Report) -> dict[str, Any]:
+    is_log = _is_log(report)
+    has_map = any(t.score and t.score.is_map for t in report.ending.graded)
+    kinds = sorted({t.latency.kind.value for t in report.ending.graded}) or ["no"]
+    axis = {"gridcolor": "#e6eaef", "zeroline": False, "linecolor": "#b5bfca", "ticks": "outside"}
+    ticks: dict[str, Any] = {"rangemode": "tozero"}
+    if is_log:
+        places = _log_ticks(_times(report))
+        ticks = {"type": "log", "tickvals": places, "ticktext": [f"{p:g}" for p in places]}
+    return {
+        "template": "plotly_white",
+        "font": {"family": "system-ui, sans-serif", "size": 14, "color": INK},
+        "title": {
+            "text": _title(report),
+            "x": 0.01,
+            "xanchor": "left",
+            "y": 0.97,
+            "yanchor": "top",
+        },
+        "margin": {"l": 80, "r": 30, "t": 140, "b": 70},
+        "xaxis": {
+            **axis,
+            **ticks,
+            "title": f"{' and '.join(kinds)} latency, ms" + (" (log)" if is_log else ""),
+        },
+        "yaxis": {
+            **axis,
+            "title": "mAP50-95 on validation images, by the proxy"
+            if has_map
+            else "proxy score (not a mAP)",
+        },
+        "legend": {
+            "x": 0.99,
+            "y": 0.02,
+            "xanchor": "right",
+            "yanchor": "bottom",
+            "bgcolor": "rgba(255,255,255,0.85)",
+            "bordercolor": "#d5dbe2",
+            "borderwidth": 1,
+        },
+        "hoverlabel": {"align": "left", "bgcolor": "white", "font": {"size": 12, "color": INK}},
+        "hovermode": "closest",
+    }
+
+
+def _times(report: Report) -> list[float]:
+    """Every latency that has a place in the figure, in ms."""
+    times = [t.latency.ms for t in report.ending.graded]
+    times += [b.latency.ms for b in report.baselines if b.score is not None]
+    return times
+
+
+def _is_log(report: Report) -> bool:
+    times = _times(report)
+    return bool(times) and max(times) >= LOG_FROM * min(times)
+
+
+def _log_ticks(times: Sequence[float]) -> list[float]:
+    """Round numbers that cover the times, few enough to be read."""
+    low, high = min(times), max(times)
+    steps = (1, 2, 5) if high > 30 * low else (1, 1.5, 2, 3, 4, 5, 7)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found = [float(f"{step * 10.0**decade:.2g}") for decade in decades for step in steps]
+    return [tick for tick in found if low / 2 <= tick <= high * 2]
+
+
+def _title(report: Report) -> str:
+    """What is shown, and under it of which kind and how far off, in small lines."""
+    s, ending, front = report.settings, report.ending, report.front
+    head = f"{s.space.name} on {s.data.name}: {len(ending.graded)} architectures graded"
+    refused = ending.count(Outcome.REFUSED)
+    if s.max_latency_ms is not None:
+        head += f", {refused} refused over {s.max_latency_ms:g} ms"
+    threads = "1 thread" if s.latency.threads == 1 else f"{s.latency.threads} threads"
+    board = f"{s.latency.device}, {s.latency.runtime} {s.latency.precision}, {threads}"
+    lines = [f"latency on {board}"]
+    if ending.graded:
+        one = ending.graded[0]
+        lines[0] += (
+            f": {one.latency.kind.value}, off by {one.latency.heldout_mape:.1%} (MAPE) on whole"
+            " detectors held out; bars are 90 % intervals"
+        )
+        assert one.score is not None, "what is graded has a score"
+        lines.append(f"score: {one.score.kind}")
+    if front.flattery is not None:
+        lines.append(
+            f"front: {front.finalists} finalists graded again; under seeds new to them they score"
+            f" {abs(front.flattery):.4f} {'less' if front.flattery >= 0 else 'more'} on average"
+        )
+    small = "<br>".join(escape(line) for line in lines)
+    return f"<b>{escape(head)}</b><br><span style='font-size:13px;color:#52606f'>{small}</span>"
+
+
+def _trial_hover(trial: Trial) -> str:
+    assert trial.score is not None, "what is drawn was graded"
+    lines = [f"<b>trial {trial.number}</b>", *_facts(trial.candidate, trial.latency)]
+    lines.append(_score_line(trial.score.score, trial.score.map50))
+    return _join([*lines, *map(escape, readable(trial.candidate))])
+
+
+def _point_hover(point: Point) -> str:
+    lines = [f"<b>{point.name}</b>", *_facts(point.trial.candidate, point.trial.latency)]
+    lines.append(_score_line(point.score, point.map50))
+    if len(point.scores) > 1:
+        lines.append("each seed: " + ", ".join(f"{s.score:.4f}" for s in point.scores))
+    return _join([*lines, *map(escape, readable(point.trial.candidate))])
+
+
+def _baseline_hover(baseline: Baseline) -> str:
+    lines = [f"<b>{escape(baseline.name)}</b>", *_facts(baseline.candidate, baseline.latency)]
+    if baseline.score is not None:
+        lines.append(_score_line(baseline.score.score, baseline.score.map50))
+    return _join([*lines, *map(escape, readable(baseline.candidate))])
+
+
+def _facts(candidate: Candidate, latency: Latency) -> list[str]:
+    graph = model_graph(candidate.spec, candidate.image_size)
+    return [
+        f"{latency.ms:.3g} ms {latency.kind.value} ({latency.low_ms:.3g} to {latency.high_ms:.3g})",
+        f"{params(graph) / 1e6:.3f} M parameters, {macs(graph) / 1e6:.1f} M MACs,"
+        f" {candidate.image_size} px",
+    ]
+
+
+def _score_line(score: float, map50: float | None) -> str:
+    if map50 is None:
+        return f"proxy score {score:.4f} (not a mAP)"
+    return f"mAP50-95 {score:.4f}, mAP50 {map50:.4f} (by the proxy)"
+
+
+def _join(lines: Iterable[str]) -> str:
+    return "<br>".join(lines)

@@ -1,0 +1,139 @@
+"""The front, and the finalists' step that keeps it from being selection noise.
+
+A front is the best of many noisy scores, so its scores flatter: whoever stands on it was lucky too.
+Its members are therefore graded again with seeds that the search did not use, all with the same
+number of them, and the front that is reported is theirs, by the mean of all gradings. By how much
+the search had flattered them is reported with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.accuracy import Regrade, Score
+from nas.study.further import grade_further
+from nas.study.pareto import non_dominated, thin
+from nas.study.record import REGRADE, Record
+from nas.study.trial import Trial
+from nas.study.workers import Grader
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """A trial as it is reported: with the mean of all its gradings.
+
+    scores   each grading's, the search's own first
+    """
+
+    trial: Trial
+    scores: tuple[Score, ...]
+
+    @property
+    def score(self) -> float:
+        """The mean score."""
+        return float(np.mean([s.score for s in self.scores]))
+
+    @property
+    def score_kind(self) -> str:
+        """Which proxy, whether it is a mAP, and the mean of how many seeds."""
+        kind = self.scores[0].kind
+        return kind if len(self.scores) == 1 else f"{kind}, mean of {len(self.scores)} seeds"
+
+    @property
+    def map50_95(self) -> float | None:
+        """The mean mAP50-95 on validation images, if the proxy computes one."""
+        return _mean_if_all([s.map50_95 for s in self.scores])
+
+    @property
+    def map50(self) -> float | None:
+        """The mean mAP50 on validation images, if the proxy computes one."""
+        return _mean_if_all([s.map50 for s in self.scores])
+
+    @property
+    def name(self) -> str:
+        """A name for files: stable, unique, and in the order of latency when sorted."""
+        candidate = self.trial.candidate
+        return f"{self.trial.latency.ms:06.2f}ms-{candidate.image_size}px-{candidate.digest[:6]}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Front:
+    """The reported front, by rising latency.
+
+    finalists  who was graded for it; the points are those that no other finalist dominates
+    flattery   mean over the finalists of the search's score minus the mean under new seeds; None
+               where nothing was graded again
+    left_out   members of the search's own front for whose grading there was no share
+    """
+
+    points: tuple[Point, ...]
+    finalists: int
+    flattery: float | None
+    left_out: int
+
+
+def plain_front(graded: Sequence[Trial]) -> Front:
+    """The front of the search's own scores, one grading each."""
+    points = [_point(trial, ()) for trial in graded]
+    front = non_dominated(_latencies(points), [p.score for p in points])
+    return Front(points=tuple(points[i] for i in front), finalists=0, flattery=None, left_out=0)
+
+
+def choose_finalists(graded: Sequence[Trial], regrade: Regrade) -> tuple[list[Trial], int]:
+    """Who is graded again, by rising latency, and under how many new seeds each.
+
+    Members of the search's front; where they are more than the share pays for, those that cover it
+    best. Every one gets the same number of seeds, or their means could not be compared.
+    """
+    points = [_point(trial, ()) for trial in graded]
+    allowed = max(regrade.least, int(regrade.share * len(graded)))
+    chosen = thin(_latencies(points), [p.score for p in points], allowed).tolist()
+    seeds = min(regrade.seeds, allowed // max(len(chosen), 1))
+    return [graded[i] for i in chosen], seeds
+
+
+def regrade_front(
+    graded: Sequence[Trial],
+    regrade: Regrade,
+    seed: int,
+    record: Record,
+    grader: Grader,
+    on_done: Callable[[int, int], None],
+) -> Front:
+    """The front of the finalists, graded again under the seeds after `seed`."""
+    if not graded:
+        return plain_front(graded)
+    finalists, count = choose_finalists(graded, regrade)
+    seeds = range(seed + 1, seed + 1 + count)
+    wanted = [(trial.candidate, s) for s in seeds for trial in finalists]
+    scores = grade_further(wanted, REGRADE, record, grader, on_done)
+    points = [
+        _point(trial, tuple(scores[trial.candidate.digest, s] for s in seeds))
+        for trial in finalists
+    ]
+    front = non_dominated(_latencies(points), [p.score for p in points])
+    return Front(
+        points=tuple(points[i] for i in front),
+        finalists=len(points),
+        flattery=float(
+            np.mean([p.scores[0].score - np.mean([s.score for s in p.scores[1:]]) for p in points])
+        ),
+        left_out=len(plain_front(graded).points) - len(finalists),
+    )
+
+
+def _point(trial: Trial, more: tuple[Score, ...]) -> Point:
+    assert trial.score is not None, "what is reported was graded"
+    return Point(trial=trial, scores=(trial.score, *more))
+
+
+def _latencies(points: Sequence[Point]) -> list[float]:
+    return [point.trial.latency.ms for point in points]
+
+
+def _mean_if_all(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None

@@ -1,0 +1,39 @@
+"""Gradings beside the search's own: finalists under new seeds, baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from nas.accuracy import Score
+from nas.space.search_space import Candidate
+from nas.study.record import Record
+from nas.study.workers import Grader
+
+Wanted = tuple[Candidate, int]
+"""A candidate and the seed to grade it under."""
+
+
+def grade_further(
+    wanted: Sequence[Wanted],
+    kind: str,
+    record: Record,
+    grader: Grader,
+    on_done: Callable[[int, int], None],
+) -> dict[tuple[str, int], Score]:
+    """The score of each wanted grading, by (digest, seed).
+
+    What the record has under this kind is not graded again, and what is graded is recorded at
+    once. `on_done` is told how many are done and wanted, at first and after each.
+    """
+    scores = record.scores(kind)
+    keys = [(candidate.digest, seed) for candidate, seed in wanted]
+    for number, (candidate, seed) in enumerate(wanted):
+        if keys[number] not in scores:
+            grader.submit(number, candidate, seed)
+    on_done(sum(key in scores for key in keys), len(keys))
+    while any(key not in scores for key in keys):
+        for number, score in grader.collect(is_waiting=True):
+            record.keep_score(kind, *keys[number], score)
+            scores[keys[number]] = score
+            on_done(sum(key in scores for key in keys), len(keys))
+    return {key: scores[key] for key in keys}

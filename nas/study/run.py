@@ -1,0 +1,275 @@
+"""A run's folder: what it was begun with, who may write in it, whether a search may go on in it.
+
+    runs/NAME/settings.yaml   everything the search ran with
+              study.db        every trial (nas.study.record)
+              trials.csv, pareto.json, pareto.csv, pareto.html, models/   (nas.study.report)
+
+A search goes on in a folder if, and only if, it would ask for the same trials and give them the
+same numbers: same space, data, latency model, limit, proxy, sampler and seed. The budget may grow,
+versions may change (and are warned of), everything else is an error that names the difference.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import nas
+from nas import NasError
+from nas.accuracy import ProxySettings
+from nas.latency.predictor import LatencyModel
+from nas.space.search_space import SearchSpace
+from nas.study.files import write_atomically
+from nas.study.sampling import SamplerName
+
+logger = logging.getLogger(__name__)
+
+RUNS: Final = Path("runs")
+"""Where a run's folder lies when it is given by name."""
+
+FORMAT: Final = 1
+"""Version of settings.yaml. 1: the first."""
+
+PROBES: Final = 16
+"""Candidates that a latency model is told apart by."""
+
+LIBRARIES: Final = ("torch", "optuna", "numpy", "opencv-python-headless", "faster-coco-eval")
+"""Whose versions settings.yaml keeps."""
+
+MAY_CHANGE: Final = ("budget", "versions", "begun", "proxy.workers")
+"""What a search may be resumed with another value of: no trial depends on it."""
+
+
+class RunError(NasError):
+    """A run's folder that can't be used: in use, of other settings, or not a run's."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SpaceSettings(_Strict):
+    """Which space; the digest is of its content."""
+
+    name: str
+    digest: str
+
+
+class DataSettings(_Strict):
+    """Which data, and what its training part gave the candidates.
+
+    anchors   in pixels at nas.study.candidates.REFERENCE_SIZE
+    """
+
+    name: str
+    digest: str
+    names: tuple[str, ...]
+    anchors: tuple[tuple[float, ...], ...]
+
+
+class LatencySettings(_Strict):
+    """Which latency model; the fingerprint is of what it predicts for this space."""
+
+    device: str
+    runtime: str
+    precision: str
+    threads: int
+    fingerprint: str
+
+
+class Settings(_Strict):
+    """settings.yaml: everything that a search ran with."""
+
+    format: Literal[1]
+    space: SpaceSettings
+    data: DataSettings
+    latency: LatencySettings
+    max_latency_ms: float | None
+    proxy: ProxySettings
+    sampler: SamplerName
+    seed: int
+    in_flight: Annotated[int, Field(ge=1)]
+    storage: str
+    budget: int
+    versions: dict[str, str]
+    begun: str
+
+
+class Run:
+    """A run's folder, held by this process; `open_run` makes one."""
+
+    def __init__(self, folder: Path, settings: Settings, is_new: bool) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.is_new = is_new
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a trial's result may depend on."""
+    found = {"nas": nas.__version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def run_folder(name_or_path: str) -> Path:
+    """`runs/NAME` for a name, the path itself for anything with a folder in it."""
+    path = Path(name_or_path)
+    if name_or_path.strip() in ("", ".", ".."):
+        raise RunError("--run", "a run has a name, or is a folder", repr(name_or_path))
+    return RUNS / path if len(path.parts) == 1 else path
+
+
+def read_settings(folder: Path) -> Settings:
+    """The settings of an existing run. Raises RunError."""
+    path = folder / "settings.yaml"
+    try:
+        document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Settings.model_validate(document)
+    except FileNotFoundError:
+        raise RunError(
+            str(folder), "the folder is a run's: it has a settings.yaml", "none"
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise RunError(str(path), "the run's settings can be read", reason) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise RunError(
+            f"{path}, {place}",
+            first["msg"][0].lower() + first["msg"][1:],
+            "nothing" if first["type"] == "missing" else repr(first["input"]),
+            "The file was edited, or is of another version: name another --run",
+        ) from None
+
+
+def fingerprint(model: LatencyModel, space: SearchSpace) -> str:
+    """16 hex digits of what a latency model predicts for a space.
+
+    Taken from a few seeded candidates, to six digits: a table that was measured further, or fitted
+    anew, gives another one, and the times of two trials could not be compared any more.
+    """
+    rng = np.random.default_rng(0)
+    state = hashlib.sha256()
+    for _ in range(PROBES):
+        candidate = space.random(rng)
+        state.update(f"{model.predict(candidate.spec, candidate.image_size).ms:.6g} ".encode())
+    return state.hexdigest()[:16]
+
+
+@contextmanager
+def open_run(folder: Path, settings: Settings) -> Iterator[Run]:
+    """The run in `folder`, new or resumed, and nobody else's while the context lasts.
+
+    RunError where another search holds the folder, where it belongs to other settings, or where it
+    is no run's and not empty. Nothing is written in those cases.
+    """
+    is_known = (folder / "settings.yaml").exists()
+    if not is_known and folder.exists() and any(p.name != ".lock" for p in folder.iterdir()):
+        raise RunError(
+            str(folder),
+            "a new run's folder is empty",
+            "a folder with files but no settings.yaml",
+            "Name another --run",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder):
+        before = read_settings(folder) if (folder / "settings.yaml").exists() else None
+        if before is not None:
+            _check_same(before, settings, folder)
+            _warn_of_versions(before.versions, settings.versions)
+            settings = before.model_copy(
+                update={"budget": max(before.budget, settings.budget), "proxy": settings.proxy}
+            )
+        if settings != before:
+            document = settings.model_dump(mode="json")
+            text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+            write_atomically(folder / "settings.yaml", text)
+        yield Run(folder, settings, is_new=before is None)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Holds the folder's lock, which the system takes back however the process ends."""
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(
+                str(folder),
+                "one search at a time writes in a run's folder",
+                "a folder that another one holds",
+                "Wait for it, or name another --run",
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _check_same(before: Settings, now: Settings, folder: Path) -> None:
+    """RunError where the two would not ask for the same trials; it names every difference."""
+    old, new = _flat(before.model_dump(mode="json")), _flat(now.model_dump(mode="json"))
+    differing = [
+        key
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+        and not any(key == k or key.startswith(f"{k}.") for k in MAY_CHANGE)
+    ]
+    if differing:
+        listed = "; ".join(
+            f"{key}: {old.get(key, 'nothing')} there, {new.get(key, 'nothing')} now"
+            for key in differing
+        )
+        raise RunError(
+            str(folder),
+            "a run goes on with the settings that it was begun with",
+            listed,
+            "Repeat those settings to resume it, or begin another run with --run NAME",
+        )
+
+
+def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The document's leaves by dotted keys."""
+    leaves: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, dict):
+            leaves.update(_flat(value, f"{prefix}{key}."))
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
+
+
+def _warn_of_versions(before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    changed = [
+        f"{name} {before.get(name, 'none')} -> {now.get(name, 'none')}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    if changed:
+        logger.warning(
+            "the run was begun with other versions (%s): its new trials may not be those that it"
+            " would have had",
+            ", ".join(changed),
+        )

@@ -1,0 +1,195 @@
+"""A training under way: its network, average, optimiser and plan, and what a step does to them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from nas.detector.builder import Detector
+from nas.training.assign import HeadGrid, Targets
+from nas.training.batches import BatchPlan
+from nas.training.images import ImageSet
+from nas.training.loss import detection_loss
+from nas.training.metrics import Grades, to_input
+from nas.training.optimizer import MovingAverage, make_optimizer, set_schedule
+from nas.training.priors import set_priors
+from nas.training.progress import Lap, Standing, TrainingError
+from nas.training.settings import TrainSettings
+
+
+class Training:
+    """A training under way."""
+
+    def __init__(
+        self, detector: Detector, part: ImageSet, settings: TrainSettings, seed: int, device: str
+    ) -> None:
+        if len(part.names) != detector.head.num_classes:
+            raise TrainingError(
+                "model",
+                f"it has as many classes as the data ({len(part.names)})",
+                str(detector.head.num_classes),
+                "Give the model the data's number of classes",
+            )
+        self.settings = settings
+        self.seed = seed
+        self.device = torch.device(device)
+        self.steps = settings.total_steps(len(part))
+        self.lap_steps = settings.evaluate_every * settings.epoch_steps(len(part)) or self.steps
+        self.images = len(part)
+        self.step = 0
+        self.laps: list[Lap] = []
+        self.best = -1.0
+        self.plan = BatchPlan(
+            part=part,
+            grid=head_grid(detector, part.image_size),
+            batch_size=settings.batch_size,
+            augment=settings.augment,
+            closing_step=self.steps - round(settings.closing_share * self.steps),
+            seed=seed,
+        )
+        layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+        self.detector = detector.to(self.device, memory_format=layout).train()  # type: ignore[call-overload]
+        if settings.priors_from_data:
+            set_priors(detector, self.plan)
+        self.average = MovingAverage(detector, settings.ema_share, settings.ema_decay)
+        self.optimizer = make_optimizer(detector, settings)
+        self.half = settings.amp and self.device.type == "cuda"
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.half)
+
+    def one_step(self, images: NDArray[np.uint8], targets: Targets) -> torch.Tensor:
+        """Trains on one batch; returns the parts of its loss (3,)."""
+        self.lr = set_schedule(self.optimizer, self.step, self.steps, self.settings)
+        torch.manual_seed(self.seed * 1_000_003 + self.step)
+        inputs = to_input(images, self.device)
+        if not self.settings.channels_last:
+            inputs = inputs.contiguous()
+        with torch.autocast(self.device.type, torch.float16, enabled=self.half):
+            raw = self.detector(inputs)
+        losses = detection_loss(raw, targets, self.plan.grid, self.settings.loss)
+        self.scaler.scale(losses.total).backward()  # type: ignore[no-untyped-call]
+        if self.settings.clip_norm > 0:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.detector.parameters(), self.settings.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.average.update()
+        self.step += 1
+        return losses.parts
+
+    def is_lap_end(self) -> bool:
+        return self.step == self.steps or self.step % self.lap_steps == 0
+
+    def recalibrate(self) -> None:
+        """Measures the averaged network's batch norm statistics afresh.
+
+        In a short training they lag behind weights that moved fast; a few batches set them right
+        (precise BN, arXiv 2105.07576, section 3). Augmented as the training ends, without mosaic.
+        """
+        norms = [m for m in self.average.detector.modules() if isinstance(m, nn.BatchNorm2d)]
+        if self.settings.recalibration_batches == 0 or not norms:
+            return
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain mean over the batches
+            norm.train()
+        first = max(self.steps, self.plan.closing_step)
+        with torch.no_grad():
+            for step in range(first, first + self.settings.recalibration_batches):
+                self.average.detector(to_input(self.plan.make(step)[0], self.device))
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            norm.eval()
+
+    def end_lap(self, parts: list[float], grades: Grades | None, seconds: float) -> Lap:
+        """Notes the lap that ends at this step. Raises TrainingError if its loss isn't finite."""
+        if not all(math.isfinite(part) for part in parts):
+            raise TrainingError(
+                f"training, step {self.step}",
+                "the loss stays finite",
+                str(parts),
+                "Train with a lower lr",
+            )
+        lap = Lap(
+            step=self.step,
+            epoch=self.step * self.settings.batch_size / self.images,
+            lr=self.lr,
+            box=parts[0],
+            objectness=parts[1],
+            classes=parts[2],
+            map50_95=None if grades is None else grades.map50_95,
+            map50=None if grades is None else grades.map50,
+            seconds=seconds,
+        )
+        self.laps.append(lap)
+        return lap
+
+    def standing(self, grades: Grades | None) -> Standing:
+        """Where the training stands, for a callback to keep."""
+        is_best = grades is None or grades.map50_95 > self.best
+        if grades is not None:
+            self.best = max(self.best, grades.map50_95)
+        return Standing(
+            detector=self.average.detector,
+            grades=grades,
+            laps=tuple(self.laps),
+            is_best=is_best,
+            state={
+                "step": self.step,
+                "steps": self.steps,
+                "seed": self.seed,
+                "best": self.best,
+                "laps": [asdict(lap) for lap in self.laps],
+                "weights": self.detector.state_dict(),
+                "average": self.average.detector.state_dict(),
+                "updates": self.average.updates,
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+            },
+        )
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes back to a standing."""
+        if (state["steps"], state["seed"]) != (self.steps, self.seed):
+            raise TrainingError(
+                "checkpoint",
+                f"it is of a training of {self.steps} steps with seed {self.seed}",
+                f"{state['steps']} steps, seed {state['seed']}",
+                "Resume with the settings that it was started with",
+            )
+        self.detector.load_state_dict(state["weights"])
+        self.average.detector.load_state_dict(state["average"])
+        self.average.updates = state["updates"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.step, self.best = state["step"], state["best"]
+        self.laps = [Lap(**lap) for lap in state["laps"]]
+
+
+def head_grid(detector: Detector, image_size: int) -> HeadGrid:
+    """What assignment and loss need of a detector's head at an image size (pixels).
+
+    Raises TrainingError if the size isn't a multiple of the largest stride.
+    """
+    head = detector.head
+    if image_size % max(head.strides):
+        raise TrainingError(
+            "image size",
+            f"it is a multiple of the detector's largest stride, {max(head.strides)}",
+            str(image_size),
+            f"Use {max(1, round(image_size / max(head.strides))) * max(head.strides)}",
+        )
+    return HeadGrid(
+        anchors=head.anchors.detach().cpu().numpy().astype(np.float64),
+        strides=tuple(head.strides),
+        image_size=image_size,
+        num_classes=head.num_classes,
+    )

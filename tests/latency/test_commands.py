@@ -1,0 +1,118 @@
+"""The two commands: profile and predict, on a board that does not exist."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas import NasError, predict, profile
+from nas.latency.device import DeviceError
+from nas.latency.table import TableError, read_table
+from nas.space.search_space import read_space
+from nas.space.spec import dump_spec
+from tests.latency.boards import KEY, devices
+
+
+def arguments(**changed: object) -> profile.Arguments:
+    values = {"device": "fake", "space": "tiny", "validate": 8, **changed}
+    return profile.Arguments(**values)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return devices(tmp_path / "tables")
+
+
+def test_a_profile_prints_its_error_and_does_nothing_the_second_time(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile.run(arguments(), root)
+    first = capsys.readouterr()
+    for expected in ("84 of 84 blocks of tiny", "MAPE", "plain sum", "within 10 %", "90 %"):
+        assert expected in first.out
+    table = KEY.path(root).read_bytes()
+    profile.run(arguments(), root)
+    second = capsys.readouterr()
+    assert second.out == first.out
+    assert second.err == ""
+    assert KEY.path(root).read_bytes() == table
+
+
+def test_lost_rows_are_measured_again(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    profile.run(arguments(), root)
+    whole = read_table(KEY, root)
+    path = KEY.path(root)
+    lines = path.read_bytes().split(b"\n")
+    lines[20] = lines[20][:50]
+    path.write_bytes(b"\n".join(lines[:60]))
+    profile.run(arguments(), root)
+    assert "line 21: cannot be read" in capsys.readouterr().err
+    assert read_table(KEY, root).block_ms() == whole.block_ms()
+
+
+def test_more_detectors_are_added_to_those_there(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile.run(arguments(), root)
+    before = read_table(KEY, root).networks.keys()
+    profile.run(arguments(validate=16), root)
+    assert before <= read_table(KEY, root).networks.keys()
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90s", 90), ("4m", 240), ("1h", 3600), ("0.5h", 1800), (" 2 m ", 120)]
+)
+def test_time_limits(text: str, expected: float) -> None:
+    assert profile.seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["4", "m", "-4m", "0s", "4 minutes", "1e3s"])
+def test_other_time_limits_are_refused(text: str, root: Path) -> None:
+    with pytest.raises(NasError, match="--time-limit"):
+        profile.run(arguments(time_limit=text), root)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"device": "toaster"}, DeviceError),
+        ({"threads": 3}, DeviceError),
+        ({"runtime": "tflite"}, DeviceError),
+        ({"validate": 3}, NasError),
+        ({"space": "nowhere"}, NasError),
+    ],
+)
+def test_mistakes_leave_nothing(
+    changed: dict[str, object], error: type[Exception], root: Path
+) -> None:
+    with pytest.raises(error):
+        profile.run(arguments(**changed), root)
+    assert [path.name for path in root.rglob("*") if path.is_file()] == ["device.yaml"]
+
+
+def test_predict_answers_for_people_and_programs(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    candidate = read_space("tiny").random(np.random.default_rng(0))
+    model = tmp_path / "model.yaml"
+    model.write_text(dump_spec(candidate.spec))
+    asked = predict.Arguments(model=model, device="fake", image_size=64)
+    with pytest.raises(TableError, match="Make it: python -m nas"):
+        predict.run(asked, root)
+    profile.run(arguments(), root)
+    capsys.readouterr()
+    predict.run(asked, root)
+    shown = capsys.readouterr().out
+    for expected in ("ms (predicted; 90 % interval", "fake, ncnn fp32, 1 thread", "kind of work"):
+        assert expected in shown
+    predict.run(predict.Arguments(model=model, device="fake", image_size=64, json=True), root)
+    told = json.loads(capsys.readouterr().out)
+    assert told["low_ms"] <= told["latency_ms"] <= told["high_ms"]
+    assert told["kind"] == "predicted"
+    assert {"measured_share", "heldout_mape", "params", "macs", "provenance"} <= told.keys()
+    with pytest.raises(NasError, match="--image-size"):
+        predict.run(predict.Arguments(model=model, device="fake", image_size=100), root)

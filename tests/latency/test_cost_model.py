@@ -1,0 +1,64 @@
+"""The cost model knows the fake board's formula, says how sure it is, and picks what to time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nas import stats
+from nas.latency.campaign import Plan, plan
+from nas.latency.cost_model import (
+    KINDS,
+    TERMS,
+    block_terms,
+    fit_cost_model,
+    order_of_worth,
+    terms,
+)
+from nas.latency.runner import formula_ms
+from nas.space.ops import expand, macs
+from nas.space.search_space import read_space
+
+
+@pytest.fixture(scope="module")
+def default() -> Plan:
+    return plan(read_space("fused_mbconv"), 8)
+
+
+def test_terms_hold_all_macs_and_add_up(default: Plan) -> None:
+    at = [i for i, name in enumerate(TERMS) if name.startswith("MACs") and "not of" not in name]
+    for block in default.blocks[::50]:
+        graph = expand(block)
+        assert terms(graph)[at].sum() == pytest.approx(macs(graph) / 1e6)
+        assert terms(graph)[1] + terms(graph)[2] == len(graph.ops)
+
+
+def test_kinds_name_every_term_once() -> None:
+    assert sorted(name for names in KINDS.values() for name in names) == sorted(TERMS)
+
+
+def test_a_quarter_of_the_blocks_tells_the_rest(default: Plan) -> None:
+    truth = np.array([formula_ms(expand(block)) for block in default.blocks])
+    rng = np.random.default_rng(0)
+    noisy = truth * (1 + 0.01 * rng.standard_normal(len(truth)))
+    order = order_of_worth(default.blocks, default.usage)
+    known, unknown = order[: len(order) // 4], order[len(order) // 4 :]
+    model = fit_cost_model([default.blocks[i] for i in known], noisy[known].tolist())
+    predicted = model.predict([default.blocks[i] for i in unknown])
+    assert (model.rates >= 0).all()
+    assert stats.mape(predicted, truth[unknown]) < 0.02
+    assert model.smoothness.error < 0.03
+
+
+def test_shares_of_kinds_add_up(default: Plan) -> None:
+    some = default.blocks[::100]
+    model = fit_cost_model(some, [formula_ms(expand(block)) for block in some])
+    assert sum(model.kinds(some[:3]).values()) == pytest.approx(1)
+
+
+def test_the_order_of_worth_is_a_permutation_with_what_is_used_first(default: Plan) -> None:
+    order = order_of_worth(default.blocks, default.usage)
+    assert sorted(order) == list(range(len(default.blocks)))
+    cost = default.usage * block_terms(default.blocks)[:, 3:8].sum(axis=1)
+    quarter = len(order) // 4
+    assert cost[order[:quarter]].sum() > 0.5 * cost.sum()

@@ -1,0 +1,106 @@
+"""The ONNX graphs are valid, and compute what the torch modules and the ncnn graphs compute."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from nas.detector.modules import build_block
+from nas.latency import board
+from nas.latency.campaign import network_job
+from nas.latency.device import TableKey
+from nas.latency.emit_onnx import OnnxModel, emit_onnx
+from nas.latency.pack import Pack, Timing
+from nas.latency.runner import LocalRunner
+from nas.space.blocks import Block
+from nas.space.ops import Graph, Shape, expand, model_graph
+from nas.space.search_space import read_space
+from tests.latency.test_emit_ncnn import BLOCKS
+
+
+def with_weights(model: OnnxModel, values: list[np.ndarray]) -> onnx.ModelProto:
+    """The model with these weights inside, in the order of its ops."""
+    found = onnx.load_from_string(model.content)
+    inside = {
+        weight.name: onnx.numpy_helper.from_array(value.reshape(weight.shape), weight.name)
+        for weight, value in zip(model.weights, values, strict=True)
+    }
+    for tensor in found.graph.initializer:
+        if tensor.name in inside:
+            tensor.CopyFrom(inside[tensor.name])
+    return found
+
+
+def weights_as_run(module: nn.Module, x: torch.Tensor) -> list[np.ndarray]:
+    """Weight and bias of each convolution in the order in which they ran."""
+    found: list[np.ndarray] = []
+
+    def record(layer: nn.Conv2d, *_: object) -> None:
+        assert layer.bias is not None
+        found.extend((layer.weight.detach().numpy(), layer.bias.detach().numpy()))
+
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(record)
+    with torch.no_grad():
+        module(x)
+    return found
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_onnx_computes_what_torch_computes(block: Block) -> None:
+    import onnxruntime
+
+    torch.manual_seed(0)
+    module = build_block(block).eval()
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.uniform_(part.running_mean, -0.5, 0.5)
+            nn.init.uniform_(part.running_var, 0.5, 1.5)
+    x = torch.rand(1, *expand(block).input_shapes[0])
+    with torch.no_grad():
+        expected = module(x).numpy()
+    for part in list(module.modules()):
+        if hasattr(part, "fold_batch_norm"):
+            part.fold_batch_norm()
+    model = with_weights(emit_onnx(expand(block)), weights_as_run(module, x))
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (found,) = session.run(None, {"in0": x.numpy()})
+    assert found.shape == expected.shape
+    assert np.allclose(found, expected, atol=1e-4)
+
+
+def test_a_whole_model_is_valid() -> None:
+    candidate = read_space("fused_mbconv").random(np.random.default_rng(0))
+    model = emit_onnx(model_graph(candidate.spec, candidate.image_size))
+    values = [np.zeros(weight.shape, np.float32) for weight in model.weights]
+    onnx.checker.check_model(with_weights(model, values), full_check=True)
+    assert len(model.content) < 100_000
+
+
+def test_an_empty_graph_hands_its_inputs_on() -> None:
+    graph = Graph(inputs=(0,), input_shapes=(Shape(1, 1, 1),), ops=(), outputs=(0, 0))
+    model = onnx.load_from_string(emit_onnx(graph).content)
+    onnx.checker.check_model(model, full_check=True)
+    assert [node.op_type for node in model.graph.node] == ["Identity", "Identity"]
+
+
+def test_both_runtimes_compute_the_same_from_the_same_seed() -> None:
+    candidate = read_space("tiny").random(np.random.default_rng(1), num_classes=3)
+    job = network_job(candidate, 0)
+    quick = Timing(warmup_s=0.0, warmup_runs=1, whole_min_samples=2, whole_cap_s=0.0)
+    results = []
+    for runtime in board.RUNTIMES:
+        key = TableKey(device="host", runtime=runtime)
+        pack = Pack(key=key, jobs=(job,), anchors=(), seed=0, timing=quick)
+        (timing,) = [x for x in LocalRunner().run(pack) if x["line"] == "timing"]
+        results.append(np.array(timing["results"]))
+        assert results[-1].shape == (3, 2)
+        assert (results[-1][:, 1] > 1e-3).all(), "outputs of an ordinary size"
+    assert np.allclose(results[0], results[1], rtol=1e-3, atol=1e-4)

@@ -1,0 +1,157 @@
+"""What a table predicts: exact where the board is additive, and honest where blocks are missing."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas.latency import board
+from nas.latency.device import TableKey
+from nas.latency.fit import fit_path, read_fits
+from nas.latency.predictor import LatencyKind, Predictor, load_predictor
+from nas.latency.runner import FakeRunner, formula_ms
+from nas.latency.table import TableError
+from nas.space.ops import model_graph
+from nas.space.search_space import parse_space, read_space
+from tests.latency.boards import KEY, devices, profiled
+
+OTHER_SPACE = """
+format: 1
+image_size: [64]
+stem: {width: [16]}
+stages:
+  - {stride: 2, operator: [FusedMBConv], expand_ratio: [1], se_ratio: [0], kernel: [3], depth: [1],
+     width: [16]}
+  - {stride: 2, operator: [MBConv], expand_ratio: [2], se_ratio: [0], kernel: [3], depth: [1],
+     width: [16]}
+  - {stride: 2, operator: [MBConv], expand_ratio: [2], se_ratio: [0], kernel: [3], depth: [1],
+     width: [24]}
+  - {stride: 2, operator: [MBConv], expand_ratio: [2], se_ratio: [0], kernel: [3], depth: [1],
+     width: [32]}
+neck: {width: [16], depth: [1]}
+head: {width: [16], kind: [plain]}
+"""
+
+
+@pytest.fixture(scope="module")
+def exact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny space on a board without noise."""
+    root = devices(tmp_path_factory.mktemp("exact"))
+    profiled(root, FakeRunner(noise=0.0))
+    return root
+
+
+def test_an_additive_board_is_predicted_without_error(exact: Path) -> None:
+    predictor, space = load_predictor(KEY, exact), read_space("tiny")
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        candidate = space.random(rng)
+        found = predictor.predict(candidate.spec, candidate.image_size)
+        truth = formula_ms(model_graph(candidate.spec, candidate.image_size))
+        assert found.ms == pytest.approx(truth, rel=1e-4)
+        assert found.low_ms <= found.ms <= found.high_ms
+        assert found.measured_share == pytest.approx(1)
+        assert found.kind is LatencyKind.PREDICTED
+        assert found.heldout_mape < 1e-4
+
+
+def test_the_same_question_gets_the_same_answer(exact: Path) -> None:
+    candidate = read_space("tiny").random(np.random.default_rng(2), num_classes=7)
+    first, second = load_predictor(KEY, exact), load_predictor(KEY, exact)
+    found = first.predict(candidate.spec, candidate.image_size)
+    assert found == second.predict(candidate.spec, candidate.image_size)
+    assert found == first.predict(candidate.spec, candidate.image_size)
+
+
+def test_parts_add_up_to_the_latency(exact: Path) -> None:
+    predictor = load_predictor(KEY, exact)
+    candidate = read_space("tiny").random(np.random.default_rng(3))
+    parts = predictor.parts(candidate.spec, candidate.image_size)
+    whole = predictor.predict(candidate.spec, candidate.image_size).ms
+    assert sum(part.ms for part in parts) == pytest.approx(whole)
+    assert sum(sum(part.kinds.values()) for part in parts) == pytest.approx(whole)
+
+
+def test_blocks_that_were_not_timed_come_from_the_cost_model(tmp_path: Path) -> None:
+    root = devices(tmp_path / "tables")
+    profiled(root, FakeRunner(noise=0.0), read_space("fused_mbconv"), detectors=24, share=0.25)
+    predictor = load_predictor(KEY, root)
+    assert predictor.fit.blocks_measured < 0.26 * predictor.fit.blocks_in_space
+    assert predictor.fit.report.mape < 0.03
+    shares = [one.measured_share for one in predictor.fit.report.networks]
+    assert 0.2 < np.mean(shares) < 0.95
+    # Less measured is less sure.
+    widths = [one.high_ms / one.low_ms for one in predictor.fit.report.networks]
+    assert np.corrcoef(shares, widths)[0, 1] < -0.9
+
+
+def test_classes_that_were_not_timed_are_nearly_wholly_measured(exact: Path) -> None:
+    predictor = load_predictor(KEY, exact)
+    candidate = read_space("tiny").random(np.random.default_rng(4), num_classes=7)
+    found = predictor.predict(candidate.spec, candidate.image_size)
+    truth = formula_ms(model_graph(candidate.spec, candidate.image_size))
+    assert 0.8 < found.measured_share < 1
+    assert found.ms == pytest.approx(truth, rel=0.02)
+
+
+def test_a_prediction_takes_two_milliseconds_at_most(exact: Path) -> None:
+    predictor, space = load_predictor(KEY, exact), read_space("tiny")
+    rng = np.random.default_rng(5)
+    candidates = [space.random(rng) for _ in range(100)]
+    for candidate in candidates:
+        predictor.predict(candidate.spec, candidate.image_size)
+    begin = time.process_time()
+    for candidate in candidates:
+        predictor.predict(candidate.spec, candidate.image_size)
+    assert (time.process_time() - begin) / 100 < 0.004  # 0.7 ms on a quiet machine
+
+
+def test_the_report_compares_with_simpler_models(exact: Path) -> None:
+    fit = read_fits(KEY, exact)[0]
+    assert fit.report.count == fit.networks_fitted == 20
+    assert fit.report.plain_mape < 1e-4
+    assert fit.report.flops_mape > 0.02
+    assert fit.report.noise_floor == 0
+    assert fit.report.within_5 == 1
+
+
+def test_no_table_says_the_command(exact: Path) -> None:
+    with pytest.raises(TableError, match=r"python -m nas\.profile --device fake --threads 2"):
+        load_predictor(TableKey(device="fake", threads=2), exact)
+
+
+def test_a_table_that_was_not_validated_is_refused(tmp_path: Path) -> None:
+    root = devices(tmp_path / "tables")
+    profiled(root, detectors=8)
+    fit_path(KEY, root).unlink()
+    with pytest.raises(TableError, match=r"validated .* no fit\. Run python -m nas\.profile"):
+        load_predictor(KEY, root)
+
+
+def test_a_table_of_another_space_says_how_much_is_missing(exact: Path) -> None:
+    other = parse_space(OTHER_SPACE, "other", "test")
+    with pytest.raises(TableError, match=r"one of tiny: \d+ of \d+ blocks of other are missing"):
+        load_predictor(KEY, exact, other)
+    assert isinstance(load_predictor(KEY, exact, read_space("tiny")), Predictor)
+
+
+@pytest.mark.parametrize("content", ["{", '{"format": 2, "fits": []}', '{"format": 1}'])
+def test_a_damaged_fit_is_one_message(content: str, exact: Path, tmp_path: Path) -> None:
+    table = KEY.path(tmp_path)
+    table.parent.mkdir()
+    table.write_bytes(KEY.path(exact).read_bytes())
+    fit_path(KEY, tmp_path).write_text(content)
+    with pytest.raises(TableError, match=r"format 1; .* Delete it and run"):
+        load_predictor(KEY, tmp_path)
+
+
+def test_provenance_says_where_a_number_comes_from(exact: Path) -> None:
+    told = load_predictor(KEY, exact).provenance
+    assert told["device"] == "fake"
+    assert told["runtime_version"] == "fake"
+    assert told["heldout_networks"] == 20
+    assert told["doubts"] == []
+    assert board.PROTOCOL == 1

@@ -1,0 +1,183 @@
+"""A table keeps what was written, whatever happens to it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nas.latency.campaign import measure, order_of_work, pending, plan
+from nas.latency.device import TableKey
+from nas.latency.measurement import Anchor, Measurement, Network, Samples
+from nas.latency.runner import BoardError, FakeRunner
+from nas.latency.table import TableError, open_table, read_table
+from nas.space.blocks import Block
+from nas.space.search_space import read_space
+from tests.latency.boards import KEY
+
+BLOCK = Block(module="Conv", channels_in=(8,), channels_out=16, height=8, width=8, kernel=3)
+ENVIRONMENT = {"board": "fake", "runtime_version": "1"}
+SAMPLES = Samples(samples_ms=(1.25, 1.5, 1.75), preempted=(2,), cpu_ms=(1.5,), overhead_ms=0.125)
+
+
+def rows() -> list[Measurement]:
+    network = Network(digest="ab" * 8, turn=1, image_size=64, space="cd" * 8, model="nc: 1\n")
+    return [
+        Measurement(
+            session=1, window=2, samples=SAMPLES, block=BLOCK, before={"load": 1.0}, after={}
+        ),
+        Measurement(
+            session=1, window=3, samples=SAMPLES, network=network, before={}, after={"temp_c": 51.5}
+        ),
+    ]
+
+
+def write(root: Path) -> Path:
+    with open_table(KEY, root) as writer:
+        assert writer.start_session(ENVIRONMENT) == 1
+        writer.add_anchor(Anchor(session=1, window=2, name="a", samples=SAMPLES))
+        for row in rows():
+            writer.add(row)
+        writer.add_failure(1, "block x", "RuntimeError: no")
+    return KEY.path(root)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    write(tmp_path)
+    table = read_table(KEY, tmp_path)
+    assert [*table.blocks[BLOCK], *table.networks["ab" * 8, 1]] == rows()
+    assert table.anchors == [Anchor(session=1, window=2, name="a", samples=SAMPLES)]
+    assert table.failures == {"block x": "RuntimeError: no"}
+    assert table.environments == [ENVIRONMENT]
+    assert not table.damaged
+
+
+def test_every_cut_of_the_file_loses_one_line_at_most(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    whole = path.read_bytes()
+    header = whole.index(b"\n") + 1
+    for end in range(header, len(whole), 7):
+        path.write_bytes(whole[:end])
+        complete = whole[:end].count(b"\n") - 1
+        table = read_table(KEY, tmp_path)
+        read = len(table.environments) + len(table.anchors) + table.row_count()
+        assert read + len(table.failures) == complete
+        # Whoever writes next starts on a line of its own.
+        with open_table(KEY, tmp_path) as writer:
+            writer.add_failure(1, "after the cut", "test")
+        again = read_table(KEY, tmp_path)
+        assert not again.damaged
+        assert "after the cut" in again.failures
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"\x00\xff rubbish", b"{}", b'{"line": "block"}', b'{"line": "novel"}', b"[1, 2]", b"7"],
+)
+def test_a_corrupt_line_costs_only_itself(damage: bytes, tmp_path: Path) -> None:
+    path = write(tmp_path)
+    lines = path.read_bytes().splitlines()
+    lines[3] = damage
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    table = read_table(KEY, tmp_path)
+    assert [number for number, _ in table.damaged] == [4]
+    assert BLOCK not in table.blocks
+    assert table.networks
+    assert table.failures
+
+
+def test_rows_of_another_key_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    other = TableKey(device="fake", threads=4)
+    other.path(tmp_path).write_bytes(path.read_bytes())
+    with pytest.raises(TableError, match="the table is that of fake, ncnn fp32, 4 threads"):
+        read_table(other, tmp_path)
+    with pytest.raises(TableError, match="the table is that of"), open_table(other, tmp_path):
+        pass
+
+
+def test_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    newer = path.read_bytes().replace(b'"format":1', b'"format":9', 1)
+    path.write_bytes(newer)
+    with pytest.raises(TableError, match="format 9"), open_table(KEY, tmp_path):
+        pass
+    assert path.read_bytes() == newer
+
+
+@pytest.mark.parametrize("content", [b"", b"not json\n", b"cut off"])
+def test_a_file_without_a_header_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = KEY.path(tmp_path)
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(TableError, match="starts with a header line"):
+        read_table(KEY, tmp_path)
+
+
+def test_a_missing_table_names_those_there_and_the_command(tmp_path: Path) -> None:
+    write(tmp_path)
+    with pytest.raises(TableError, match=r"there: ncnn-fp32-1t\..*--device fake --threads 2\.$"):
+        read_table(TableKey(device="fake", threads=2), tmp_path)
+
+
+def test_two_writers_do_not_meet(tmp_path: Path) -> None:
+    second = open_table(KEY, tmp_path)
+    with open_table(KEY, tmp_path), pytest.raises(TableError, match="one profile at a time"):
+        second.__enter__()
+    with open_table(KEY, tmp_path):
+        pass
+
+
+def test_another_machine_does_not_add_to_a_table(tmp_path: Path) -> None:
+    write(tmp_path)
+    with open_table(KEY, tmp_path) as writer:
+        assert writer.start_session(ENVIRONMENT) == 2
+        with pytest.raises(TableError, match=r"runtime_version 1\); got 2"):
+            writer.start_session({**ENVIRONMENT, "runtime_version": "2"})
+
+
+def fake_profile(root: Path, stops: list[int | None]) -> Path:
+    """A profile of the tiny space on the fake board, cut after so many rows each time."""
+    wanted = plan(read_space("tiny"), 8)
+    for stop in stops:
+        with open_table(KEY, root) as writer:
+            work = pending(wanted, writer.table, order_of_work(wanted, is_limited=False))
+            rows = measure(writer, FakeRunner(stop_after=stop), wanted, work, seed=3)
+            if stop is None:
+                list(rows)
+            else:
+                with pytest.raises(BoardError, match="cut off"):
+                    list(rows)
+    return KEY.path(root)
+
+
+def test_the_same_seed_gives_the_same_table(tmp_path: Path) -> None:
+    first, second = (fake_profile(tmp_path / name, [None]) for name in "ab")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_killed_and_resumed_equals_never_killed(tmp_path: Path) -> None:
+    fake_profile(tmp_path / "whole", [None])
+    fake_profile(tmp_path / "cut", [5, 40, 0, None])
+    whole, cut = read_table(KEY, tmp_path / "whole"), read_table(KEY, tmp_path / "cut")
+    assert cut.block_ms() == whole.block_ms()
+    assert cut.networks.keys() == whole.networks.keys()
+    assert all(len(found) == 1 for found in (*cut.blocks.values(), *cut.networks.values()))
+
+
+def test_five_thousand_rows_are_read_in_half_a_second(tmp_path: Path) -> None:
+    import time
+
+    path = write(tmp_path)
+    header, session, _, block, *_ = path.read_text().splitlines()
+    line = json.loads(block)
+    line["samples_ms"] = [round(1 + i / 1000, 4) for i in range(60)]
+    lines = []
+    for i in range(5000):
+        line["block"]["channels_out"] = i + 1
+        lines.append(json.dumps(line))
+    path.write_text("\n".join([header, session, *lines]) + "\n")
+    begin = time.process_time()
+    assert len(read_table(KEY, tmp_path).block_ms()) == 5000
+    assert time.process_time() - begin < 1.0  # 0.3 s on a quiet machine

@@ -1,0 +1,148 @@
+"""The laws of the loop: repeatable, resumable, never pays twice, never trains over the limit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+from nas.study.sampling import SamplerName
+from nas.study.trial import Ending, Outcome, Standing
+from tests.study.boards import MacBoard, notebook, search
+
+SAMPLERS: tuple[SamplerName, ...] = ("tpe", "nsgaii", "random")
+
+
+def _story(ending: Ending) -> list[tuple[object, ...]]:
+    """What must be equal between two equal searches: everything but what it cost."""
+    return [
+        (t.number, t.candidate, t.latency, t.outcome, t.original, t.score and t.score.score)
+        for t in ending.trials
+    ]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_killed_and_resumed_equals_never_killed(tmp_path: Path, sampler: SamplerName) -> None:
+    (tmp_path / "whole").mkdir()
+    whole = search(tmp_path / "whole", notebook(), budget=34, sampler=sampler, limit_ms=25.0)
+    (tmp_path / "pieces").mkdir()
+    graded = 0
+    for stop in (1, 2, 11, 12, 6):
+        broken = notebook(breaks_after=stop)
+        with pytest.raises(KeyboardInterrupt):
+            search(tmp_path / "pieces", broken, budget=34, sampler=sampler, limit_ms=25.0)
+        graded += len(broken.asked)
+    last = notebook()
+    resumed = search(tmp_path / "pieces", last, budget=34, sampler=sampler, limit_ms=25.0)
+    assert _story(resumed) == _story(whole)
+    # Nothing that was finished is graded again.
+    assert graded + len(last.asked) == 34
+
+
+def test_a_budget_that_grows_equals_the_large_one(tmp_path: Path) -> None:
+    (tmp_path / "once").mkdir()
+    once = search(tmp_path / "once", notebook(), budget=30)
+    (tmp_path / "twice").mkdir()
+    search(tmp_path / "twice", notebook(), budget=17)
+    assert _story(search(tmp_path / "twice", notebook(), budget=30)) == _story(once)
+
+
+def test_a_finished_search_only_reads(tmp_path: Path) -> None:
+    first = search(tmp_path, notebook(), budget=8)
+    idle = notebook()
+    for budget in (8, 3):
+        assert _story(search(tmp_path, idle, budget=budget)) == _story(first)
+    assert idle.asked == []
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_budget_counts_distinct_architectures(tmp_path: Path, sampler: SamplerName) -> None:
+    proxy = notebook()
+    ending = search(tmp_path, proxy, budget=25, space="tiny", sampler=sampler)
+    digests = [trial.candidate.digest for trial in ending.graded]
+    assert len(digests) == len(set(digests)) == len(proxy.asked) == 25
+    for trial in ending.trials:
+        if trial.outcome is Outcome.REPEATED:
+            assert trial.original is not None
+            first = ending.trials[trial.original]
+            assert first.candidate.digest == trial.candidate.digest
+            assert first.score == trial.score
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_an_exhausted_space_ends_the_search(tmp_path: Path, sampler: SamplerName) -> None:
+    proxy = notebook()
+    ending = search(tmp_path, proxy, budget=1000, space="tiny", sampler=sampler)
+    assert ending.is_exhausted
+    distinct = {c.digest for c in _all_of_tiny()}
+    assert {digest for digest, _ in proxy.asked} == distinct
+    assert len(proxy.asked) == len(distinct)
+
+
+def test_over_the_limit_nothing_is_ever_trained(tmp_path: Path) -> None:
+    proxy = notebook()
+    limit_ms = 12.0  # about a tenth of the space is faster on this board
+    ending = search(tmp_path, proxy, budget=30, limit_ms=limit_ms)
+    refused = [t for t in ending.trials if t.outcome is Outcome.REFUSED]
+    assert refused
+    assert all(t.latency.ms > limit_ms and t.score is None for t in refused)
+    assert all(t.latency.ms <= limit_ms for t in ending.graded)
+    assert len(ending.graded) == len(proxy.asked) == 30
+    assert not {t.candidate.digest for t in refused} & {digest for digest, _ in proxy.asked}
+
+
+def test_the_sampler_learns_from_what_is_refused(tmp_path: Path) -> None:
+    shares = {}
+    for sampler in SAMPLERS:
+        (tmp_path / sampler).mkdir()
+        ending = search(tmp_path / sampler, notebook(), budget=40, sampler=sampler, limit_ms=12.0)
+        shares[sampler] = ending.count(Outcome.REFUSED) / len(ending.trials)
+    assert shares["tpe"] < 0.6 * shares["random"]
+
+
+def test_a_limit_that_is_hardly_met_does_not_spin(tmp_path: Path) -> None:
+    # The fastest of the space takes some 2.3 ms on this board; one in ten thousand takes 3.
+    ending = search(tmp_path, notebook(), budget=12, sampler="random", limit_ms=3.2)
+    assert len(ending.graded) <= 12
+    assert len(ending.trials) < 12 * 25
+
+
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_the_observer_hears_of_every_trial(tmp_path: Path, in_flight: int) -> None:
+    heard: list[Standing] = []
+    ending = search(
+        tmp_path, notebook(), budget=20, space="tiny", in_flight=in_flight, observe=heard.append
+    )
+    assert heard[0].trial is None
+    numbers = sorted(s.trial.number for s in heard[1:] if s.trial)
+    assert numbers == [t.number for t in ending.trials]
+    assert heard[-1].graded == 20
+    assert heard[-1].repeated == ending.count(Outcome.REPEATED)
+    assert heard[-1].best is not None
+    assert heard[-1].best.score is not None
+    assert heard[-1].best.score.score == max(t.score.score for t in ending.graded if t.score)
+    heard.clear()
+    search(tmp_path, notebook(), budget=20, space="tiny", in_flight=in_flight, observe=heard.append)
+    assert [(s.graded, s.trial) for s in heard] == [(20, None)]
+
+
+def _all_of_tiny() -> list[object]:
+    import numpy as np
+
+    from tests.study.boards import candidates_of
+
+    return list(candidates_of("tiny").shuffled(np.random.default_rng(0)))
+
+
+def test_the_board_of_these_tests_is_one() -> None:
+    import numpy as np
+
+    from tests.study.boards import candidates_of
+
+    rng = np.random.default_rng(0)
+    candidates = candidates_of("fused_mbconv")
+    drawn = [candidates.random(rng) for _ in range(200)]
+    board = MacBoard()
+    faster = [c for c in drawn if board.predict(c.spec, c.image_size).ms <= 12.0]
+    assert 0.02 < len(faster) / 200 < 0.4
