@@ -12,8 +12,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,12 +22,12 @@ from nas import NasError
 from nas.terminal import command_line
 
 if TYPE_CHECKING:
+    from nas.detector.builder import Detector
     from nas.space.spec import ModelSpec
     from nas.training.checkpoint import Checkpoint
     from nas.training.dataset import DataConfig
     from nas.training.folder import RunSettings, TrainingFolder
     from nas.training.images import ImageSet
-    from nas.training.metrics import Grades
     from nas.training.recipe import Recipe
 
 
@@ -37,81 +36,275 @@ class Arguments:
     """Train detectors on a data set; the same command resumes."""
 
     models: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """Model YAMLs in YOLOv5 form; classes, and anchors that fit poorly, are the data's."""
+    """Model YAMLs in YOLOv5 form; classes, and anchors that fit poorly, become the data's."""
     data: str = "shapes"
     """A YOLO data.yaml, or `shapes`, the built-in drawn data set."""
     epochs: int | None = None
-    """Passes over the training part; by default the recipe's, or 100."""
+    """Passes over the training part; by default the recipe's, else 100."""
     image_size: int = 320
     """Pixels of the square image, a multiple of 32."""
     weights: Path | None = None
-    """A best.pt to start from: all weights that fit by name and shape."""
+    """A best.pt to start from: all its weights that fit by name and shape."""
     recipe: Path | None = None
-    """A YAML of every other knob: see nas/training/settings.py and recipe.py."""
+    """A YAML of every other knob: the fields of nas/training/settings.py and recipe.py."""
     seeds: tuple[int, ...] = (0,)
-    """Seeds; each model is trained once with each."""
+    """Each model is trained once with each seed."""
     run: str | None = None
     """The run's name, or its folder; by default from the other flags, so that they resume it."""
     resume: Path | None = None
-    """The folder of an interrupted run, to go on with as it was begun; no other flag is given."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One model to be trained with one seed."""
-
-    name: str
-    spec: ModelSpec
-    seed: int
-    files: TrainingFolder
+    """The folder of an interrupted run, to go on with as it was begun; no other flag beside it."""
 
 
 def run(arguments: Arguments) -> None:
     """Reads and checks everything, trains each model with each seed, and prints their grades."""
-    from nas.training.dataset import load_part, read_data
-    from nas.training.folder import open_run
+    import cv2
 
-    folder, settings, seeds, models = begin(arguments)
-    data = read_data(settings.data)
-    start, specs = read_start(settings), read_models(models, data, settings)
+    from nas.training.dataset import load_part, read_data
+    from nas.training.folder import open_run, read_run, read_trainings
+    from nas.training.recipe import parse_recipe
+
+    cv2.setNumThreads(1)  # batches are made side by side already
+    specs: dict[str, ModelSpec] = {}
+    if arguments.resume is None:
+        check(arguments)
+        data = read_data(arguments.data)
+        specs = read_models(arguments.models, data)
+        folder, settings = ask(arguments, data)
+    else:
+        refuse_other_flags(arguments)
+        folder, settings = arguments.resume, read_run(arguments.resume)
+        data = read_data(settings.data)
+        settings = replace(settings, data_digest=data.digest)
+    recipe = parse_recipe(settings.recipe, f"{folder}: recipe")
+    start = read_start(settings)
     train_set = load_part(data, "train", settings.image_size, threads=cores())
     val_set = load_part(data, "val", settings.image_size, threads=cores())
     open_run(folder, settings)
-    jobs = [
-        make_job(folder, name, fit_to(spec, name, train_set), seed, data, settings)
-        for name, spec in specs.items()
-        for seed in seeds
-    ]
-    for job in jobs:
-        train_one(job, settings, start, train_set, val_set)
-    show(jobs, data, settings.image_size)
+    for name, spec in specs.items():
+        prepare(folder, name, fit_to(spec, name, train_set), arguments.seeds, train_set)
+    trainings = read_trainings(folder)
+    for training in trainings:
+        train_one(training, recipe, start, train_set, val_set)
+    show(trainings, data, settings.image_size)
 
 
-def begin(arguments: Arguments) -> tuple[Path, RunSettings, tuple[int, ...], tuple[Path, ...]]:
-    """The run's folder, its settings, seeds and models: as asked for, or as it was begun."""
-    from nas.training.dataset import read_data
-    from nas.training.folder import RunSettings, read_run, started
+def check(arguments: Arguments) -> None:
+    """NasError for flags that make no sense."""
+    epochs, seeds = arguments.epochs, arguments.seeds
+    rules = {
+        "models": (arguments.models, "at least one model YAML is given", "none"),
+        "--epochs": (epochs is None or epochs >= 1, "there is at least 1 epoch", epochs),
+        "--image-size": (
+            arguments.image_size >= 32 and arguments.image_size % 32 == 0,
+            "the image size is a multiple of 32",
+            arguments.image_size,
+        ),
+        "--seeds": (
+            seeds and min(seeds) >= 0 and len(set(seeds)) == len(seeds),
+            "seeds are different numbers, at least 0",
+            " ".join(map(str, seeds)) or "none",
+        ),
+    }
+    for flag, (holds, rule, got) in rules.items():
+        if not holds:
+            raise NasError(flag, rule, str(got), "See --help")
+
+
+def refuse_other_flags(arguments: Arguments) -> None:
+    """NasError for flags that --resume would ignore."""
+    if arguments != Arguments(resume=arguments.resume):
+        raise NasError(
+            "--resume",
+            "a run is resumed as it was begun",
+            "other flags beside it",
+            "Give --resume alone, or repeat the command that began the run",
+        )
+
+
+def ask(arguments: Arguments, data: DataConfig) -> tuple[Path, RunSettings]:
+    """The run's folder, and what all trainings in it share, as the flags ask for."""
+    from nas.training.folder import RunSettings
     from nas.training.recipe import read_recipe
 
-    if arguments.resume is not None:
-        if arguments != Arguments(resume=arguments.resume):
-            raise NasError(
-                "--resume", "a run is resumed as it was begun", "other flags beside it",
-                "Give --resume alone, or the command that began the run",
-            )  # fmt: skip
-        settings = read_run(arguments.resume)
-        seeds, models = started(arguments.resume)
-        return arguments.resume, settings, seeds, models
-    check(arguments)
-    data = read_data(arguments.data)
     recipe = read_recipe(arguments.recipe, arguments.epochs)
-    is_built_in = arguments.data == data.name
-    weights = arguments.weights
+    is_file = Path(arguments.data).exists()
     settings = RunSettings(
-        data=arguments.data if is_built_in else str(Path(arguments.data).resolve()),
+        data=str(Path(arguments.data).resolve()) if is_file else arguments.data,
         data_digest=data.digest,
         image_size=arguments.image_size,
-        weights=None if weights is None else str(weights.resolve()),
+        weights=None if arguments.weights is None else str(arguments.weights.resolve()),
         recipe=asdict(recipe),
     )
-    return folder_of(arguments, data, recipe), settings, arguments.seeds, arguments.models
+    if arguments.run is not None:
+        path = Path(arguments.run)
+        return (Path("runs") / path if len(path.parts) == 1 else path), settings
+    length = f"{recipe.epochs}e" if recipe.steps is None else f"{recipe.steps}steps"
+    parts = ["train", data.name, f"{arguments.image_size}px", length]
+    parts += [path.stem for path in (arguments.recipe, arguments.weights) if path is not None]
+    return Path("runs") / re.sub(r"[^\w.-]+", "_", "-".join(parts)), settings
+
+
+def read_models(paths: tuple[Path, ...], data: DataConfig) -> dict[str, ModelSpec]:
+    """The models by name, each with the data's number of classes."""
+    from nas.space.spec import read_spec, with_classes
+
+    specs: dict[str, ModelSpec] = {}
+    for path in paths:
+        if path.stem in specs:
+            raise NasError(
+                str(path),
+                "the models' file names differ",
+                f"a second {path.stem}",
+                "Rename one: a training's folder is named after its model",
+            )
+        spec = read_spec(path)
+        if spec.num_classes != data.num_classes:
+            say(f"{path.stem}: {data.num_classes} classes, as {data.name} has ({spec.num_classes})")
+        specs[path.stem] = with_classes(spec, data.num_classes)
+    return specs
+
+
+def fit_to(spec: ModelSpec, name: str, train_set: ImageSet) -> ModelSpec:
+    """The model, with anchors fitted to the training part if its own suit it poorly."""
+    from nas.space.spec import with_anchors
+    from nas.training.anchors import GOOD_RECALL, assess_anchors, box_sizes, fit_anchors
+
+    sizes = box_sizes(train_set)
+    own = assess_anchors(spec.anchors, sizes)
+    if own.recall >= GOOD_RECALL:
+        say(f"{name}: its anchors suit the data (best possible recall {own.recall:.1%})")
+        return spec
+    fit = fit_anchors(sizes, len(spec.anchors), len(spec.anchors[0]) // 2, seed=0)
+    if fit.fitness <= own.fitness:
+        say(f"{name}: its anchors stay; none better were found (recall {own.recall:.1%})")
+        return spec
+    say(f"{name}: anchors fitted to the data (recall {own.recall:.1%} -> {fit.recall:.1%})")
+    return with_anchors(spec, fit.anchors)
+
+
+def prepare(
+    folder: Path, name: str, spec: ModelSpec, seeds: tuple[int, ...], train_set: ImageSet
+) -> None:
+    """Writes down what is to be trained, before any of it is, so that --resume knows it all."""
+    from nas.space.spec import dump_spec
+    from nas.training.folder import TrainingFolder
+
+    for seed in seeds:
+        TrainingFolder(
+            folder=folder / f"{name}-s{seed}",
+            model=dump_spec(spec),
+            seed=seed,
+            names=train_set.names,
+            image_size=train_set.image_size,
+        ).begin()
+
+
+def read_start(settings: RunSettings) -> Checkpoint | None:
+    """The checkpoint that the trainings start from."""
+    from nas.training.checkpoint import load_checkpoint
+
+    return None if settings.weights is None else load_checkpoint(Path(settings.weights))
+
+
+def train_one(
+    files: TrainingFolder,
+    recipe: Recipe,
+    start: Checkpoint | None,
+    train_set: ImageSet,
+    val_set: ImageSet,
+) -> None:
+    """Trains one model with one seed, from where it was stopped if it was."""
+    import torch
+
+    from nas.space.spec import parse_spec
+    from nas.training.display import follow
+    from nas.training.loop import train
+
+    state = files.state()
+    if state is not None and state["step"] == recipe.total_steps(len(train_set)):
+        say(f"{files.name}: trained already")
+        return
+    torch.manual_seed(files.seed)
+    detector = recipe.build(parse_spec(files.model, str(files.folder)))
+    if start is not None and state is None:
+        recipe = take_over(start, detector, files.name, recipe)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    workers = min(8, cores()) if device == "cuda" else int(cores() > 1)
+    steps = recipe.total_steps(len(train_set))
+    with follow(files.name, steps, 0 if state is None else state["step"]) as on_step:
+        train(
+            detector,
+            train_set,
+            val_set,
+            recipe,
+            seed=files.seed,
+            device=device,
+            workers=workers,
+            on_step=on_step,
+            on_lap=files.keep,
+            state=state,
+        )
+
+
+def take_over(start: Checkpoint, detector: Detector, name: str, recipe: Recipe) -> Recipe:
+    """Loads the weights that fit; the recipe leaves a head alone that came with them."""
+    own = detector.state_dict()
+    fitting = {
+        key: value
+        for key, value in start.weights.items()
+        if key in own and own[key].shape == value.shape and not key.endswith("anchors")
+    }
+    if not fitting:
+        raise NasError(
+            "--weights",
+            "at least one of its weights fits the model by name and shape",
+            "none",
+            f"Give weights of the same architecture as {name}",
+        )
+    detector.load_state_dict(fitting, strict=False)
+    say(f"{name}: {len(fitting)} of {len(own)} tensors start from the given weights")
+    has_head = all(key in fitting for key in own if key.endswith(".bias") and ".m." in key)
+    return replace(recipe, priors_from_data=False) if has_head else recipe
+
+
+def show(trainings: list[TrainingFolder], data: DataConfig, image_size: int) -> None:
+    """Prints the grades of every best.pt, on the validation part and, if there is one, on test."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from nas.training.checkpoint import load_checkpoint
+    from nas.training.dataset import load_part
+    from nas.training.metrics import evaluate_detector
+
+    test_set = load_part(data, "test", image_size, cores()) if "test" in data.parts else None
+    table = Table(title=f"{data.name}, {image_size} px, weights best on val")
+    for heading in ("training", "val mAP50-95", "val mAP50"):
+        table.add_column(heading)
+    if test_set is not None:
+        table.add_column("test mAP50-95")
+        table.add_column("test mAP50")
+    for files in trainings:
+        best = load_checkpoint(files.best)
+        figures = [best.map50_95, best.map50]
+        if test_set is not None:
+            grades = evaluate_detector(best.build(), test_set)
+            figures += [grades.map50_95, grades.map50]
+        table.add_row(files.name, *("-" if one is None else f"{one:.3f}" for one in figures))
+    Console().print(table)
+    say(f"weights: {', '.join(str(files.best) for files in trainings)}")
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def say(message: str) -> None:
+    """Tells the person at the terminal; stdout is for results."""
+    print(message, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    command_line(Arguments, run)

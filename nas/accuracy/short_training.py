@@ -48,8 +48,8 @@ class ShortTraining:
         """What was trained, for how long, and what was computed of it."""
         s = self._settings
         return (
-            f"short_training, mAP50-95 after {s.steps} steps of {s.batch_size} images at"
-            f" {s.image_scale:g} x image size"
+            f"short_training, mAP50-95 after {s.steps} steps of {s.batch_size} images"
+            f" at {s.image_scale:g} x image size"
         )
 
     def score(self, candidate: Candidate, seed: int) -> Score:
@@ -98,7 +98,7 @@ def train_settings(settings: ShortTrainingSettings) -> TrainSettings:
     return replace(
         recipe,
         batch_size=settings.batch_size,
-        lr=recipe.lr if settings.lr is None else settings.lr,
+        lr=settings.lr or recipe.lr,
     )
 
 

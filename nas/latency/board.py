@@ -386,6 +386,8 @@ class Session:
         self.jobs = {job["job"]: job for job in jobs}
         self.runtime = RUNTIMES[header["runtime"]](header)
         self.start = time.monotonic()
+        self.whole_s = self.timing["whole_cap_s"]
+        """Seconds to expect for a ring of whole networks."""
 
     def run(self) -> None:
         self.say({
@@ -405,7 +407,10 @@ class Session:
         for window, ring in enumerate(rings):
             if not ring[0]["is_whole"] and self._is_late(rings[window:]):
                 continue
+            begin = time.monotonic()
             done += self._time_ring(window, ring, empties, anchors)
+            if ring[0]["is_whole"]:
+                self.whole_s = max(self.whole_s, time.monotonic() - begin)
         seconds = round(time.monotonic() - self.start, 1)
         left = sum(map(len, rings)) - done
         self.say({"line": "bye", "done": done, "left": left, "seconds": seconds})
@@ -434,7 +439,7 @@ class Session:
         limit = self.header["seconds"]
         if limit is None:
             return False
-        reserved = self.timing["whole_cap_s"] * sum(ring[0]["is_whole"] for ring in left)
+        reserved = self.whole_s * sum(ring[0]["is_whole"] for ring in left)
         return bool(time.monotonic() - self.start + reserved > limit)
 
     def _time_ring(

@@ -55,11 +55,8 @@ FORMS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Corrections to choose from, the simplest first: the columns of the linear form."""
 
-STRENGTHS: Final = (0.1, 1.0, 10.0)
-"""How strongly the coefficients are held back, in units of one network."""
-
-WORTH_IT: Final = 0.95
-"""A richer form has to bring the error below this share of the simpler one's."""
+STRENGTHS: Final = (10.0, 1.0, 0.1)
+"""How strongly the coefficients are held back, in units of one network; the strongest first."""
 
 
 @lru_cache(maxsize=65536)
@@ -140,25 +137,31 @@ def fit_correction(networks: Array, measured_ms: Sequence[float]) -> Fitted:
 
 
 def _choose(networks: Array, wanted: Array) -> Fitted:
-    """The simplest form that no other beats clearly when one network is left out.
+    """The simplest form that is as good as the best when one network is left out.
 
-    A form is considered where there are at least three networks for each of its columns.
+    As good: its errors exceed the best one's by no more than the standard error of the difference,
+    so that on a noisy machine nothing is made of noise (the one-standard-error rule, Breiman et
+    al. 1984, on paired errors). A form is considered where there are at least three networks for
+    each of its columns.
     """
-    chosen = _fit(networks, wanted, "none", 1.0)
-    for form, columns in FORMS.items():
-        if 3 * len(columns) > len(wanted) and form != "scalar":
-            continue
-        for strength in STRENGTHS if len(columns) > 1 else STRENGTHS[:1]:
-            tried = _fit(networks, wanted, form, strength)
-            if np.abs(tried.errors).mean() < WORTH_IT * np.abs(chosen.errors).mean():
-                chosen = tried
-    return chosen
+    tried = [
+        _fit(networks, wanted, form, strength)
+        for form, columns in FORMS.items()
+        if 3 * len(columns) <= len(wanted)
+        for strength in (STRENGTHS if len(columns) > 1 else STRENGTHS[:1])
+    ]
+    best = min(tried, key=lambda one: float(np.abs(one.errors).mean()))
+    for one in tried:
+        worse = np.abs(one.errors) - np.abs(best.errors)
+        if worse.mean() <= worse.std() / np.sqrt(len(worse)):
+            return one
+    return best
 
 
 def fit_form(networks: Array, measured_ms: Sequence[float], form: str) -> Fitted:
     """The correction of one given form, for comparison."""
     wanted = np.log(np.asarray(measured_ms, dtype=np.float64) / networks[:, 0])
-    return _fit(networks, wanted, form, STRENGTHS[0])
+    return _fit(networks, wanted, form, STRENGTHS[-1])
 
 
 def _fit(networks: Array, wanted: Array, form: str, strength: float) -> Fitted:

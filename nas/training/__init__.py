@@ -1,0 +1,18 @@
+"""Teach and grade: data, augmentation, loss, mAP, loop.
+
+    read_data("shapes" | "my.yaml")  -> DataConfig              nas.training.dataset
+    load_part(data, "train", 320)    -> ImageSet                nas.training.dataset
+    fit_anchors(box_sizes(part), seed=0) -> AnchorFit           nas.training.anchors
+    train(detector, train_set, val_set, settings, seed=0) -> Trained     nas.training.loop
+    evaluate_detector(detector, part) -> Grades                 nas.training.metrics
+    TrainSettings, short_settings(steps)                        nas.training.settings
+    load_checkpoint("best.pt") -> Checkpoint                    nas.training.checkpoint
+
+Data comes in by `datafile` (data.yaml), `labels` (YOLO's text files) and `shapes` (drawn), and lies
+letterboxed in memory (`images`). A step's batch follows from the seed and the step's number
+(`batches`: `augment`, then `assign` to the head's cells); `under_way` trains on it (`loss`,
+`optimizer`, `priors`), `loop` goes from step to step, `metrics` grades what comes of it. `recipe`,
+`folder` and `display` are for the command nas.train.
+
+Nothing is imported here: reading a data.yaml must not cost an import of torch.
+"""

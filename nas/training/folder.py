@@ -1,7 +1,9 @@
 """The folder of a training run: what it was begun with, and each training's files.
 
     runs/NAME/settings.yaml              what all trainings in it share
-              MODEL-s0/best.pt           the best weights on the validation part
+              MODEL-s0/model.yaml        what is trained: classes and anchors are the data's
+                       training.yaml     with which seed
+                       best.pt           the best weights on the validation part
                        last.pt           the newest, and all that going on takes
                        metrics.csv       a row for each grading
 
@@ -111,6 +113,23 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def read_trainings(run: Path) -> list[TrainingFolder]:
+    """The trainings that a run's folder holds, done or not, in the order of their names."""
+    trainings = []
+    for path in sorted(run.glob("*/model.yaml")):
+        document = yaml.safe_load((path.parent / "training.yaml").read_text(encoding="utf-8"))
+        trainings.append(
+            TrainingFolder(
+                folder=path.parent,
+                model=path.read_text(encoding="utf-8"),
+                seed=document["seed"],
+                names=tuple(document["names"]),
+                image_size=document["image_size"],
+            )
+        )
+    return trainings
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingFolder:
     """The files of one model trained with one seed."""
@@ -118,8 +137,15 @@ class TrainingFolder:
     folder: Path
     model: str
     """The model YAML to be trained, classes and anchors included."""
+    seed: int
     names: tuple[str, ...]
+    """The class names."""
     image_size: int
+
+    @property
+    def name(self) -> str:
+        """What reports call this training."""
+        return self.folder.name
 
     @property
     def best(self) -> Path:
@@ -129,19 +155,26 @@ class TrainingFolder:
     def last(self) -> Path:
         return self.folder / "last.pt"
 
-    def state(self) -> Mapping[str, Any] | None:
-        """What `train` takes to go on from here; None if nothing was done yet."""
-        if not self.last.exists():
-            return None
-        checkpoint = load_checkpoint(self.last)
-        if checkpoint.model != self.model or checkpoint.names != self.names:
+    def begin(self) -> None:
+        """Writes down what is to be trained, unless the same stands there already."""
+        path = self.folder / "model.yaml"
+        if not path.exists():
+            document = {"seed": self.seed, "names": list(self.names), "image_size": self.image_size}
+            write_text(self.folder / "training.yaml", yaml.safe_dump(document, sort_keys=False))
+            write_text(path, self.model)
+        elif path.read_text(encoding="utf-8") != self.model:
             raise FolderError(
-                str(self.last),
+                str(path),
                 "a training goes on with the model that it began with",
                 "another architecture, or other classes or anchors",
                 "Rename the model, or name another --run",
             )
-        return checkpoint.training
+
+    def state(self) -> Mapping[str, Any] | None:
+        """What `train` takes to go on from here; None if nothing was done yet."""
+        if not self.last.exists():
+            return None
+        return load_checkpoint(self.last).training
 
     def keep(self, standing: Standing) -> None:
         """Writes the files at the end of a lap; last.pt, which a resumption trusts, comes last."""

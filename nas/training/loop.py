@@ -57,10 +57,11 @@ def train(
             sums += losses
             lap: Lap | None = None
             if run.is_lap_end():
+                mean = (sums / (run.step - lap_start)).tolist()
+                run.check_finite(mean)
                 if run.step == run.steps:
                     run.recalibrate()
                 grades = _grade(run, val_set)
-                mean = (sums / (run.step - lap_start)).tolist()
                 lap = run.end_lap(mean, grades, time.perf_counter() - started)
                 sums, lap_start = torch.zeros(3, device=device), run.step
                 if on_lap is not None:

@@ -29,7 +29,7 @@ class Recipe(TrainSettings):
     """The knobs of a training, and those of the network's parts that only training has."""
 
     drop_path_rate: float = 0.0
-    """Stochastic depth of the last residual block, earlier ones linearly less; EfficientNet: 0.2."""
+    """Stochastic depth of the last residual block, earlier ones less (EfficientNet has 0.2)."""
     bn_momentum: float = 0.03
     """How fast batch norm's running statistics follow the batches."""
 

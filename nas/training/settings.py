@@ -89,17 +89,34 @@ class TrainSettings:
         return self.epochs * self.epoch_steps(images)
 
 
-def short_settings(steps: int = 80) -> TrainSettings:
-    """A recipe for so few steps that a whole one would never leave its warm-up: for proxies."""
+def short_settings(steps: int = 140) -> TrainSettings:
+    """A recipe for so few steps that a usual one would never leave its warm-up: for proxies.
+
+    Small batches, a high rate with little momentum, priors and batch norm statistics measured on
+    the data, flips as the only augmentation: LOG.md has what each of them gave.
+    """
     return TrainSettings(
         epochs=None,
         steps=steps,
+        batch_size=8,
         optimizer="adamw",
-        lr=4e-3,
-        momentum=0.9,
+        lr=0.01,
+        momentum=0.6,
         beta2=0.98,
         weight_decay=0.01,
-        warmup=0.1,
+        warmup=0.05,
+        clip_norm=0.0,
+        ema_share=0.05,
+        recalibration_batches=10,
         evaluate_every=0,
-        augment=AugmentSettings(mosaic=0.0, scale=0.25),
+        loss=LossSettings(classes=1.0),
+        augment=AugmentSettings(
+            mosaic=0.0,
+            scale=0.0,
+            translate=0.0,
+            flip_vertical=0.5,
+            hue=0.0,
+            saturation=0.0,
+            value=0.0,
+        ),
     )

@@ -109,15 +109,18 @@ class Training:
             norm.momentum = momentum
             norm.eval()
 
-    def end_lap(self, parts: list[float], grades: Grades | None, seconds: float) -> Lap:
-        """Notes the lap that ends at this step. Raises TrainingError if its loss isn't finite."""
+    def check_finite(self, parts: list[float]) -> None:
+        """Raises TrainingError if a lap's mean loss is no longer a number."""
         if not all(math.isfinite(part) for part in parts):
             raise TrainingError(
                 f"training, step {self.step}",
                 "the loss stays finite",
-                str(parts),
+                ", ".join(f"{part:g}" for part in parts),
                 "Train with a lower lr",
             )
+
+    def end_lap(self, parts: list[float], grades: Grades | None, seconds: float) -> Lap:
+        """Notes the lap that ends at this step."""
         lap = Lap(
             step=self.step,
             epoch=self.step * self.settings.batch_size / self.images,

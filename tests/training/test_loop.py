@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -68,7 +69,7 @@ def test_the_same_seed_trains_the_same_bit_for_bit(optimizer: str) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """What stands for a kill."""
 
 
@@ -84,10 +85,10 @@ def test_killed_and_resumed_equals_never_killed(tmp_path: Path, stopped_after: i
     def kill(progress: Progress) -> None:
         # In the middle of the lap after the last one that was kept.
         if progress.step == 2 * stopped_after + 1:
-            raise Killed
+            raise KilledError
 
     whole = train(tiny_detector(), part, part, settings, seed=0)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(tiny_detector(), part, part, settings, seed=0, on_lap=keep, on_step=kill)
     state = load_checkpoint(path).training
     assert state is not None
@@ -189,7 +190,7 @@ def test_the_average_trails_and_ends_at_a_constant() -> None:
     for _ in range(200):
         average.update()
         gaps.append(float((average.detector.state_dict()[name] - target[name]).abs().max()))
-    assert all(late <= early for early, late in zip(gaps, gaps[1:], strict=False))
+    assert all(late <= early for early, late in itertools.pairwise(gaps))
     assert gaps[-1] < 1e-3 * gaps[0]
 
 

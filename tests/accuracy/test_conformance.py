@@ -1,0 +1,101 @@
+"""What `nas.accuracy.proxy.Proxy` promises, asked of every proxy there is."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+
+from nas.accuracy import (
+    PROXIES,
+    FakeSettings,
+    Proxy,
+    ProxySettings,
+    Score,
+    ShortTrainingSettings,
+    build_proxy,
+)
+from tests.accuracy.learnable import learnable_data, some_candidates
+
+CASES: dict[str, ProxySettings] = {
+    "short_training": ShortTrainingSettings(steps=3, batch_size=4, image_scale=1.0),
+    "fake": FakeSettings(),
+}
+
+
+@pytest.fixture(params=sorted(CASES))
+def settings(request: pytest.FixtureRequest) -> ProxySettings:
+    found: ProxySettings = CASES[request.param]
+    return found
+
+
+@pytest.fixture
+def proxy(settings: ProxySettings) -> Proxy:
+    return build_proxy(settings, learnable_data())
+
+
+def _but_for_time(score: Score) -> Score:
+    return replace(score, seconds=0.0)
+
+
+def test_every_proxy_is_asked() -> None:
+    assert CASES.keys() == PROXIES.keys()
+
+
+def test_a_score_follows_from_candidate_and_seed(proxy: Proxy, settings: ProxySettings) -> None:
+    """Not from what was graded before, nor from the state of anybody's generator."""
+    first, second = some_candidates(2)
+    alone = _but_for_time(proxy.score(first, 0))
+    proxy.score(second, 0)
+    proxy.score(first, 1)
+    torch.manual_seed(123)
+    assert _but_for_time(proxy.score(first, 0)) == alone
+    # And not from the process: a proxy built afresh, as in another worker, finds the same.
+    again = build_proxy(pickle.loads(pickle.dumps(settings)), learnable_data())
+    assert _but_for_time(again.score(first, 0)) == alone
+
+
+def test_grading_leaves_the_generators_alone(proxy: Proxy) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    proxy.score(some_candidates(1)[0], 0)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_all_scores_are_of_one_kind(proxy: Proxy) -> None:
+    scores = [proxy.score(candidate, 0) for candidate in some_candidates(3)]
+    assert {score.kind for score in scores} == {proxy.kind}
+    assert len({score.is_map for score in scores}) == 1
+    for score in scores:
+        assert score.seconds > 0
+        assert ("mAP50-95" in score.kind) == score.is_map
+        if score.is_map:
+            assert score.map50 is not None
+            assert 0 <= score.score <= score.map50 <= 1
+        else:
+            assert "not a mAP" in score.kind
+
+
+def test_the_seed_matters(proxy: Proxy) -> None:
+    candidate = some_candidates(1)[0]
+    scores = {proxy.score(candidate, seed).score for seed in range(4)}
+    assert len(scores) > 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"score": float("nan")}, "finite"),
+        ({"is_map": True}, "stated if"),
+        ({"map50_95": 0.2, "map50": 0.3}, "stated if"),
+        ({"is_map": True, "map50_95": 0.2, "map50": 0.3}, "is the score"),
+        ({"is_diverged": True}, "scores 0"),
+    ],
+)
+def test_a_score_that_contradicts_itself_cannot_be_made(wrong: dict[str, object], why: str) -> None:
+    score = Score(score=0.5, kind="k", is_map=False, seconds=1.0)
+    with pytest.raises(AssertionError, match=why):
+        replace(score, **wrong)  # type: ignore[arg-type]

@@ -1,0 +1,230 @@
+"""Laws of nas.train and nas.evaluate: what they leave, go on with, and refuse."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+import yaml
+
+from nas import NasError, evaluate, train
+from nas.space.spec import dump_spec, with_anchors
+from nas.training.checkpoint import load_checkpoint
+from nas.training.folder import read_run, read_trainings
+from nas.training.loop import Standing
+from nas.training.recipe import RecipeError, parse_recipe, read_recipe
+from tests.training.pictures import squares, tiny_spec
+
+RECIPE = {"batch_size": 4, "optimizer": "adamw", "lr": 0.01, "augment": {"mosaic": 0.0}}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder with a model, a data set of eight pictures, and a recipe."""
+    for part, seed in (("train", 0), ("val", 1), ("test", 2)):
+        pictures = squares(8, seed=seed)
+        for index in range(len(pictures)):
+            image = tmp_path / "images" / part / f"{index}.png"
+            label = tmp_path / "labels" / part / f"{index}.txt"
+            image.parent.mkdir(parents=True, exist_ok=True)
+            label.parent.mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(image), pictures.images[index][:, :, ::-1])
+            rows = pictures.of(index)
+            boxes = pictures.boxes[rows] / 64
+            label.write_text(
+                "".join(
+                    f"{kind} {(b[0] + b[2]) / 2} {(b[1] + b[3]) / 2} {b[2] - b[0]} {b[3] - b[1]}\n"
+                    for kind, b in zip(pictures.classes[rows], boxes, strict=True)
+                )
+            )
+    parts = {part: f"images/{part}" for part in ("train", "val", "test")}
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump(parts | {"names": ["red", "green"]}))
+    (tmp_path / "tiny.yaml").write_text(dump_spec(tiny_spec(80)))
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
+    return tmp_path
+
+
+def asked(home: Path, **changes: object) -> train.Arguments:
+    arguments = train.Arguments(
+        models=(home / "tiny.yaml",),
+        data=str(home / "data.yaml"),
+        epochs=2,
+        image_size=64,
+        recipe=home / "recipe.yaml",
+        run=str(home / "run"),
+    )
+    return replace(arguments, **changes)  # type: ignore[arg-type]
+
+
+def test_each_model_and_seed_leaves_its_files(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train.run(asked(home, seeds=(0, 1)))
+    told = capsys.readouterr()
+    names = ["tiny-s0", "tiny-s1"]
+    for name in names:
+        assert name in told.out
+        kept = {path.name for path in (home / "run" / name).iterdir()}
+        assert kept == {"best.pt", "last.pt", "metrics.csv", "model.yaml", "training.yaml"}
+        rows = (home / "run" / name / "metrics.csv").read_text().splitlines()
+        assert rows[0].startswith("step,epoch,lr,box,objectness,classes,map50_95,map50,seconds")
+        assert len(rows) == 1 + 2
+    assert "test mAP50" in told.out
+    assert "2 classes" in told.err
+
+    # The same command finds all of it done, and changes nothing.
+    before = (home / "run" / "tiny-s0" / "best.pt").read_bytes()
+    train.run(asked(home, seeds=(0, 1)))
+    assert capsys.readouterr().err.count("trained already") == 2
+    assert (home / "run" / "tiny-s0" / "best.pt").read_bytes() == before
+
+    best = load_checkpoint(home / "run" / "tiny-s0" / "best.pt")
+    evaluate.run(
+        evaluate.Arguments(
+            model=home / "run" / "tiny-s0" / "best.pt", data=str(home / "data.yaml"), json=True
+        )
+    )
+    document = json.loads(capsys.readouterr().out)
+    assert document["map50_95"] == pytest.approx(best.map50_95, abs=1e-6)
+    assert document["map50"] == pytest.approx(best.map50, abs=1e-6)
+    assert set(document["per_class"]) == {"red", "green"}
+    assert (document["part"], document["images"], document["image_size"]) == ("val", 8, 64)
+
+
+class KilledError(Exception):
+    """What stands for a kill."""
+
+
+def test_resumed_equals_never_stopped(home: Path) -> None:
+    whole, stopped = home / "whole", home / "stopped"
+    train.run(asked(home, epochs=3, run=str(whole)))
+    # Begin the other as the command does, and die after the first lap.
+    from nas.space.spec import parse_spec
+    from nas.training.dataset import load_part, read_data
+    from nas.training.folder import open_run
+    from nas.training.loop import train as train_loop
+
+    settings = read_run(whole)
+    open_run(stopped, settings)
+    part = load_part(read_data(settings.data), "train", 64)
+    val = load_part(read_data(settings.data), "val", 64)
+    files = replace(read_trainings(whole)[0], folder=stopped / "tiny-s0")
+    files.begin()
+
+    def keep_and_die(standing: Standing) -> None:
+        files.keep(standing)
+        raise KilledError
+
+    recipe = parse_recipe(settings.recipe, "test")
+    torch.manual_seed(files.seed)
+    detector = recipe.build(parse_spec(files.model))
+    with pytest.raises(KilledError):
+        train_loop(detector, part, val, recipe, seed=files.seed, on_lap=keep_and_die)
+
+    train.run(train.Arguments(resume=stopped))
+    one, two = (load_checkpoint(run / "tiny-s0" / "last.pt") for run in (whole, stopped))
+    assert one.weights.keys() == two.weights.keys()
+    assert all(torch.equal(one.weights[name], two.weights[name]) for name in one.weights)
+    assert (one.map50_95, one.map50) == (two.map50_95, two.map50)
+    tables = [(run / "tiny-s0" / "metrics.csv").read_text() for run in (whole, stopped)]
+    without_seconds = [[row.rsplit(",", 1)[0] for row in table.split()] for table in tables]
+    assert without_seconds[0] == without_seconds[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"models": ()}, "models: at least one model YAML"),
+        ({"epochs": 0}, "--epochs: there is at least 1 epoch; got 0"),
+        ({"image_size": 100}, "--image-size: the image size is a multiple of 32; got 100"),
+        ({"seeds": (1, 1)}, "--seeds: seeds are different"),
+        ({"resume": Path("x")}, "--resume: a run is resumed as it was begun"),
+        ({"data": "nowhere.yaml"}, "nowhere.yaml: --data names a readable data.yaml"),
+        ({"weights": Path("nowhere.pt")}, "nowhere.pt: a checkpoint is a readable file"),
+        ({"recipe": Path("nowhere.yaml")}, "nowhere.yaml: a recipe is a readable YAML file"),
+    ],
+)
+def test_a_wrong_flag_is_one_message_and_nothing_is_written(
+    home: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(NasError) as caught:
+        train.run(asked(home, **changes))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (home / "run").exists()
+
+
+def test_a_folder_of_other_settings_or_another_model_is_refused(home: Path) -> None:
+    train.run(asked(home, epochs=1))
+    with pytest.raises(NasError, match=r"recipe.epochs: a run goes on with.*\(1\); got 2"):
+        train.run(asked(home))
+    (home / "labels" / "train" / "0.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    with pytest.raises(NasError, match=r"data_digest: a run goes on with"):
+        train.run(train.Arguments(resume=home / "run"))
+    (home / "other").mkdir()
+    (home / "other" / "thesis.txt").write_text("mine")
+    with pytest.raises(NasError, match=r"a new run begins in an empty folder"):
+        train.run(asked(home, run=str(home / "other")))
+    with pytest.raises(NasError, match=r"holds a readable settings.yaml"):
+        train.run(train.Arguments(resume=home / "other"))
+
+
+def test_poor_anchors_are_fitted_to_the_data_and_it_is_said(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    huge = tuple(tuple(100.0 * value for value in level) for level in tiny_spec().anchors)
+    (home / "tiny.yaml").write_text(dump_spec(with_anchors(tiny_spec(), huge)))
+    train.run(asked(home, epochs=1))
+    assert "anchors fitted to the data (recall 0.0% -> 100.0%)" in capsys.readouterr().err
+    best = load_checkpoint(home / "run" / "tiny-s0" / "best.pt").build()
+    assert float(best.head.anchors.max()) < 64
+
+
+def test_a_training_may_start_from_weights(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train.run(asked(home, epochs=1))
+    best = home / "run" / "tiny-s0" / "best.pt"
+    capsys.readouterr()
+    train.run(asked(home, epochs=1, run=str(home / "second"), weights=best))
+    err = capsys.readouterr().err
+    total = len(load_checkpoint(best).weights)
+    assert f"{total - 1} of {total} tensors start from the given weights" in err
+
+
+def test_evaluating_on_other_classes_is_refused(home: Path) -> None:
+    train.run(asked(home, epochs=1))
+    best = home / "run" / "tiny-s0" / "best.pt"
+    with pytest.raises(NasError, match="taught the classes of shapes"):
+        evaluate.run(evaluate.Arguments(model=best))
+    with pytest.raises(NasError, match="--image-size"):
+        evaluate.run(evaluate.Arguments(model=best, data=str(home / "data.yaml"), image_size=70))
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"learning_rate": 1}, "the unknown key `learning_rate`"),
+        ({"loss": {"boxes": 1}}, "the unknown key `boxes`"),
+        ({"augment": {"mosaic": 3}}, "a share lies in 0..1; got 3"),
+        ({"lr": "fast"}, "lr: Input should be a valid number"),
+        ({"optimizer": "adam"}, "optimizer: Input should be 'sgd' or 'adamw'"),
+        ({"steps": 10}, "give either epochs or steps"),
+    ],
+)
+def test_a_wrong_recipe_is_one_message(document: dict[str, object], message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(document, "recipe.yaml")
+    assert message in str(caught.value)
+
+
+def test_a_recipe_states_its_length_once(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("steps: 30\n")
+    assert (read_recipe(path).steps, read_recipe(path).epochs) == (30, None)
+    assert (read_recipe(path, epochs=7).steps, read_recipe(path, epochs=7).epochs) == (None, 7)
+    path.write_text("")
+    assert read_recipe(path) == read_recipe(None)
+    assert read_recipe(None).epochs == 100
