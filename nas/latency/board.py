@@ -15,8 +15,8 @@ LINES: `hello` (protocol, environment), then `timing`, `anchor` and `failure` as
 
 How it times. Parts of networks are timed in *rings* of some thirty, drawn at random, that take
 turns: one run each, round after round. A part timed alone finds its weights in the nearest cache,
-where no network leaves them: networks of this space took up to 1.47 times the sum of such times
-(docs and LOG.md have the figures). In a ring, as in a network, other parts have run in between;
+where no network leaves them: networks took 1.16 times the sum of such times, the more the more
+weights they have; of times in rings 1.01 (benchmarks/rings.py, a Zen 4 core). In a ring, as in a network, other parts have run in between;
 and as in a network, the part's input has just been written, in the runtime's own packed layout.
 A ring spreads a part's samples over seconds, so that a burst of other work spoils a few samples
 of many parts and not all samples of one. Whole networks take turns too, but are timed on the
@@ -47,6 +47,7 @@ import resource
 import struct
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -547,6 +548,9 @@ def main() -> None:
         code = 2
     except (BrokenPipeError, KeyboardInterrupt):
         code = 130
+    except Exception:
+        traceback.print_exc()
+        code = 1
     # No tidying up, and the session alive to the end: ncnn's allocators have to outlive its nets,
     # and Python promises no order.
     os._exit(code)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import IO, Any, Final, Protocol
 
 import numpy as np
 
@@ -50,23 +50,22 @@ class LocalRunner:
 
     def run(self, pack: Pack) -> Iterator[Line]:
         """Times the pack's jobs on this machine."""
-        with tempfile.TemporaryFile("w+", encoding="utf-8") as source:
+        with tempfile.TemporaryFile("w+") as source, tempfile.TemporaryFile("w+") as log:
             source.writelines(f"{line}\n" for line in pack_lines(pack))
             source.seek(0)
-            command = [self.python, "-u", str(Path(board.__file__))]
             process = subprocess.Popen(
-                command,
+                [self.python, str(Path(board.__file__))],
                 stdin=source,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=log,
                 text=True,
                 env={**os.environ, "OMP_NUM_THREADS": str(pack.key.threads)},
             )
-        with process:
-            try:
-                yield from checked_lines(process, "this machine")
-            finally:
-                process.kill()
+            with process:
+                try:
+                    yield from checked_lines(process, log, "this machine")
+                finally:
+                    process.kill()
 
 
 def runner_for(device: Device) -> Runner:
@@ -84,10 +83,12 @@ def runner_for(device: Device) -> Runner:
     return LocalRunner()
 
 
-def checked_lines(process: subprocess.Popen[str], where: str) -> Iterator[Line]:
-    """The lines that board.py prints; BoardError where it refuses or ends before its `bye`."""
+def checked_lines(process: subprocess.Popen[str], log: IO[str], where: str) -> Iterator[Line]:
+    """The lines that board.py prints; BoardError where it refuses or ends before its `bye`.
+
+    log  what it says on stderr, told in the error
+    """
     assert process.stdout is not None
-    assert process.stderr is not None
     for text in process.stdout:
         line: Line = json.loads(text)
         if line["line"] == "refusal":
@@ -99,7 +100,8 @@ def checked_lines(process: subprocess.Popen[str], where: str) -> Iterator[Line]:
         if line["line"] == "bye":
             return
     code = process.wait()
-    last = process.stderr.read().strip().splitlines()[-1:]
+    log.seek(0)
+    last = log.read().strip().splitlines()[-1:]
     raise BoardError(
         where,
         "the board answers until it is done",

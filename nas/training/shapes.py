@@ -124,7 +124,7 @@ def _draw_object(
     contours = [_place(points, diameter / 2, centre, rng) for points in _outline(kind)]
     if len(contours) == 2:  # a ring: both circles must be turned and sheared alike
         contours[1] = centre + (contours[0] - centre) * rng.uniform(0.45, 0.62)
-    local = image[_around(centre, diameter)].reshape(-1, 3).mean(axis=0)
+    local = np.array(cv2.mean(image[_around(centre, diameter)])[:3])
     colour = _object_colour(kind, local, rng)
     fixed = [_fixed(contour) for contour in contours]
     cv2.fillPoly(image, fixed, colour, cv2.LINE_AA, SHIFT)
@@ -206,16 +206,20 @@ def _vivid(hue: float, rng: Rng) -> tuple[float, ...]:
 def _background(rng: Rng) -> Pixels:
     """A texture (SIZE, SIZE, 3): clouds of two grains around one colour, and fine noise."""
     base = rng.uniform(50, 205) + rng.normal(0, 14, 3)
-    texture = np.full((SIZE, SIZE, 3), base, np.float32)
-    for cells, strength in (
-        (3, rng.uniform(5, 30)),
-        (int(rng.integers(8, 40)), rng.uniform(3, 18)),
-    ):
-        clouds = rng.normal(0, strength, (cells, cells, 3)).astype(np.float32)
-        texture += cv2.resize(clouds, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
-    grain = rng.integers(0, 256, (SIZE, SIZE, 1), np.uint8).astype(np.float32)
-    texture += (grain - 127.5) * rng.uniform(0.02, 0.16)
-    return np.clip(texture, 0, 255).astype(np.uint8)
+    coarse = base + rng.normal(0, rng.uniform(5, 30), (3, 3, 3))
+    cells = int(rng.integers(8, 40))
+    fine = rng.normal(0, rng.uniform(3, 18), (cells, cells, 3))
+    texture = cv2.add(_enlarge(coarse), _enlarge(fine))
+    grain = cv2.merge([rng.integers(0, 256, (SIZE, SIZE), np.uint8)] * 3)
+    strength = rng.uniform(0.02, 0.16)
+    mixed = cv2.addWeighted(texture, 1.0, grain, strength, -127.5 * strength, dtype=cv2.CV_8U)
+    return np.asarray(mixed, np.uint8)
+
+
+def _enlarge(clouds: NDArray[np.float64]) -> NDArray[np.float32]:
+    """A smooth surface (SIZE, SIZE, 3) through a few cells."""
+    large = cv2.resize(clouds.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(large, np.float32)
 
 
 def _distract(image: Pixels, rng: Rng) -> None:
@@ -249,7 +253,6 @@ def _light(image: Pixels, rng: Rng) -> None:
     """Shades the image from one corner to another, and blurs some images a little."""
     corners = rng.uniform(0.65, 1.15, (2, 2, 1)).astype(np.float32)
     shade = cv2.resize(corners, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-    lit = image.astype(np.float32) * shade[:, :, None]
-    np.copyto(image, np.clip(lit, 0, 255).astype(np.uint8))
+    cv2.multiply(image, cv2.merge([shade] * 3), dst=image, dtype=cv2.CV_8U)
     if rng.random() < 0.3:
         np.copyto(image, cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.5, 1.2))))

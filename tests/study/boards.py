@@ -19,14 +19,15 @@ from nas.study.trial import Ending, Standing
 from nas.study.workers import Inline
 from nas.training.dataset import read_data
 
-MS_PER_GIGAMAC = 40.0
 
-
+@dataclass(frozen=True)
 class MacBoard:
     """A board on which only multiply-accumulates take time."""
 
+    ms_per_gigamac: float = 40.0
+
     def predict(self, spec: ModelSpec, image_size: int) -> Latency:
-        ms = macs(model_graph(spec, image_size)) / 1e9 * MS_PER_GIGAMAC
+        ms = macs(model_graph(spec, image_size)) / 1e9 * self.ms_per_gigamac
         return Latency(
             ms=ms,
             low_ms=ms * 0.9,

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-
 from nas.study.sampling import SamplerName
 from nas.study.trial import Ending, Outcome, Standing
 from tests.study.boards import MacBoard, notebook, search

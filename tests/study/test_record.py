@@ -1,0 +1,105 @@
+"""What is on disk: whole trials, in any storage, readable by Optuna's own tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from nas.study.objective import Plan, Search
+from nas.study.record import BASELINE, REGRADE, Record, StorageError, without_password
+from nas.study.trial import Outcome
+from nas.study.workers import Inline
+from tests.study.boards import MacBoard, Notebook, candidates_of, notebook
+
+
+def _search(record: Record, proxy: Notebook, budget: int, limit_ms: float | None = None) -> Search:
+    search = Search(
+        candidates=candidates_of("tiny"),
+        model=MacBoard(),
+        grader=Inline(proxy),
+        record=record,
+        plan=Plan(sampler="tpe", seed=0, limit_ms=limit_ms, in_flight=3),
+    )
+    search.run(budget)
+    return search
+
+
+@pytest.mark.parametrize("scheme", ["sqlite:///{}/study.db", "journal:{}/study.log"])
+def test_what_is_kept_is_found_again(tmp_path: Path, scheme: str) -> None:
+    url = scheme.format(tmp_path)
+    limit_ms = 0.065
+    search = _search(Record(url, "kept"), notebook(), 12, limit_ms)
+    found = Record(url, "kept").asked()
+    assert [(a.number, a.outcome, a.original, a.latency, a.score) for a in found] == [
+        (t.number, t.outcome, t.original, t.latency, t.score) for t in search.trials
+    ]
+    assert [a.choices for a in found] == [dict(t.candidate.choices) for t in search.trials]
+    assert {a.outcome for a in found} == set(Outcome)
+
+
+def test_optunas_own_tools_can_read_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    search = _search(Record(url, "run"), notebook(), 10, 0.065)
+    study = optuna.load_study(study_name="run", storage=url)
+    assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    states = {
+        Outcome.GRADED: optuna.trial.TrialState.COMPLETE,
+        Outcome.REPEATED: optuna.trial.TrialState.COMPLETE,
+        Outcome.REFUSED: optuna.trial.TrialState.PRUNED,
+    }
+    for ours, theirs in zip(search.trials, study.trials, strict=True):
+        assert theirs.number == ours.number
+        assert theirs.state == states[ours.outcome]
+        if ours.score:
+            assert theirs.values == [ours.score.score, ours.latency.ms]
+        assert theirs.constraints["over_limit_ms"] == pytest.approx(ours.latency.ms - 0.065)
+    assert {t.number for t in study.best_trials} <= {
+        t.number for t in search.trials if t.outcome is not Outcome.REFUSED
+    }
+
+
+def test_a_killed_trial_is_in_hand_again(tmp_path: Path) -> None:
+    url = f"journal:{tmp_path}/study.log"
+    with pytest.raises(KeyboardInterrupt):
+        _search(Record(url, "run"), notebook(breaks_after=4), 10)
+    in_hand = [a for a in Record(url, "run").asked() if a.score is None]
+    assert 1 <= len(in_hand) <= 3
+    assert all(a.outcome is Outcome.GRADED for a in in_hand)
+
+
+def test_further_scores_are_kept_by_architecture_and_seed(tmp_path: Path) -> None:
+    url = f"journal:{tmp_path}/study.log"
+    record = Record(url, "run")
+    score = notebook().score(candidates_of("tiny").build(lambda name, options: options[0]), 0)
+    record.keep_score(REGRADE, "ab" * 8, 7, score)
+    assert Record(url, "run").scores(REGRADE) == {("ab" * 8, 7): score}
+    assert Record(url, "run").scores(BASELINE) == {}
+
+
+def test_a_study_of_somebody_elses_is_refused(tmp_path: Path) -> None:
+    url = f"journal:{tmp_path}/study.log"
+    record = Record(url, "run")
+    backend = optuna.storages.journal.JournalFileBackend(f"{tmp_path}/study.log")
+    storage = optuna.storages.JournalStorage(backend)
+    study = optuna.load_study(study_name="run", storage=storage)
+    study.ask()
+    with pytest.raises(StorageError, match="trial 0, which was not"):
+        record.asked()
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "sqlite:////nowhere/at/all/study.db", "mysql://me:secret@nowhere/nas"]
+)
+def test_a_storage_that_cannot_be_opened_is_one_message(url: str) -> None:
+    with pytest.raises(StorageError) as error:
+        Record(url, "run")
+    assert str(error.value).startswith("--storage ")
+    assert "secret" not in str(error.value)
+    assert "leave it out" in str(error.value)
+
+
+def test_passwords_are_not_shown() -> None:
+    assert without_password("mysql://me:secret@host/nas") == "mysql://me:***@host/nas"
+    assert without_password("sqlite:///runs/a/study.db") == "sqlite:///runs/a/study.db"

@@ -1,0 +1,160 @@
+"""A run's folder: resumed by equal settings alone, held by one search, never half-written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.accuracy import FakeSettings, ShortTrainingSettings
+from nas.study.run import (
+    FORMAT,
+    DataSettings,
+    LatencySettings,
+    RunError,
+    Settings,
+    SpaceSettings,
+    fingerprint,
+    open_run,
+    read_settings,
+    run_folder,
+)
+from tests.study.boards import MacBoard, candidates_of
+
+
+def some_settings(**changes: Any) -> Settings:
+    """The settings of a run, with some of them changed."""
+    return Settings(
+        format=FORMAT,
+        space=SpaceSettings(name="tiny", digest="1" * 16),
+        data=DataSettings(
+            name="shapes", digest="2" * 16, names=("disc", "Größe: ½"), anchors=((1.0, 2.5),) * 3
+        ),
+        latency=LatencySettings(
+            device="fake", runtime="ncnn", precision="fp32", threads=1, fingerprint="3" * 16
+        ),
+        max_latency_ms=None,
+        proxy=ShortTrainingSettings(),
+        sampler="tpe",
+        seed=0,
+        in_flight=4,
+        storage="study.db",
+        budget=10,
+        versions={"optuna": "5.0.0"},
+        begun="2026-01-01 00:00:00 +0000",
+    ).model_copy(update=changes)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    settings = some_settings()
+    with open_run(tmp_path / "a", settings) as run:
+        assert run.is_new
+        assert run.name == "a"
+    assert read_settings(tmp_path / "a") == settings
+    with open_run(tmp_path / "a", settings) as run:
+        assert not run.is_new
+        assert run.settings == settings
+
+
+def test_the_budget_may_grow_and_never_shrinks(tmp_path: Path) -> None:
+    for given, kept in ((10, 10), (30, 30), (20, 30)):
+        with open_run(tmp_path / "a", some_settings(budget=given)) as run:
+            assert run.settings.budget == kept
+        assert read_settings(tmp_path / "a").budget == kept
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_latency_ms": 40.0}, "max_latency_ms: None there, 40.0 now"),
+        ({"seed": 1}, "seed: 0 there, 1 now"),
+        ({"sampler": "random"}, "sampler: tpe there, random now"),
+        (
+            {"proxy": ShortTrainingSettings(steps=3)},
+            f"proxy.steps: {ShortTrainingSettings().steps} there, 3 now",
+        ),
+        ({"proxy": FakeSettings()}, "proxy.kind: short_training there, fake now"),
+        ({"space": SpaceSettings(name="tiny", digest="9" * 16)}, f"space.digest: {'1' * 16} there"),
+        (
+            {"seed": 2, "max_latency_ms": 1.0},
+            "max_latency_ms: None there, 1.0 now; seed: 0 there, 2 now",
+        ),
+    ],
+)
+def test_other_settings_are_refused_by_name(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with open_run(tmp_path / "a", some_settings()):
+        pass
+    before = sorted((p.name, p.read_bytes()) for p in (tmp_path / "a").iterdir())
+    with pytest.raises(RunError) as error, open_run(tmp_path / "a", some_settings(**changes)):
+        pass
+    assert message in str(error.value)
+    assert "--run NAME" in str(error.value)
+    assert sorted((p.name, p.read_bytes()) for p in (tmp_path / "a").iterdir()) == before
+
+
+def test_the_number_of_workers_may_change(tmp_path: Path) -> None:
+    for workers in (1, 2):
+        settings = some_settings(proxy=ShortTrainingSettings(workers=workers))
+        with open_run(tmp_path / "a", settings) as run:
+            assert run.settings.proxy.workers == workers
+
+
+def test_other_versions_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with open_run(tmp_path / "a", some_settings()):
+        pass
+    with open_run(tmp_path / "a", some_settings(versions={"optuna": "6.0.0"})) as run:
+        assert run.settings.versions == {"optuna": "5.0.0"}
+    assert "optuna 5.0.0 -> 6.0.0" in caplog.text
+
+
+def test_one_search_at_a_time(tmp_path: Path) -> None:
+    with open_run(tmp_path / "a", some_settings()):
+        with (
+            pytest.raises(RunError, match="one search at a time"),
+            open_run(tmp_path / "a", some_settings()),
+        ):
+            pass
+        with open_run(tmp_path / "b", some_settings()):
+            pass
+    with open_run(tmp_path / "a", some_settings()):
+        pass
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(RunError, match="empty"), open_run(tmp_path, some_settings()):
+        pass
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("format: 1\n", "settings.yaml, space: field required; got nothing"),
+        ("{", "can be read"),
+        ("format: 7\n", "settings.yaml, format: input should be 1; got 7"),
+    ],
+)
+def test_damaged_settings_are_one_message(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "settings.yaml").write_text(text)
+    with pytest.raises(RunError) as error, open_run(tmp_path, some_settings()):
+        pass
+    assert message in str(error.value)
+
+
+def test_a_run_has_a_name_or_is_a_folder() -> None:
+    assert run_folder("a") == Path("runs/a")
+    assert run_folder("runs/a") == Path("runs/a")
+    assert run_folder("/elsewhere/a") == Path("/elsewhere/a")
+    for nothing in ("", " ", ".", ".."):
+        with pytest.raises(RunError):
+            run_folder(nothing)
+
+
+def test_a_latency_model_is_known_by_its_predictions() -> None:
+    space = candidates_of("tiny").space
+    assert fingerprint(MacBoard(), space) == fingerprint(MacBoard(), space)
+    assert fingerprint(MacBoard(1.001), space) != fingerprint(MacBoard(), space)

@@ -1,0 +1,190 @@
+"""`python -m nas.search`, as a person runs it: to its end, killed, interrupted, mistaken."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nas.study.run import read_settings
+from tests.study.checkout import make_checkout, search
+
+FILES = [
+    "models",
+    "pareto.csv",
+    "pareto.html",
+    "pareto.json",
+    "settings.yaml",
+    "study.db",
+    "trials.csv",
+]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_checkout(tmp_path_factory.mktemp("search"))
+
+
+def _finish(running: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = running.communicate(timeout=120)
+    return running.returncode, out, err
+
+
+def _wait_for(running: subprocess.Popen[str], text: str) -> None:
+    assert running.stderr is not None
+    for line in running.stderr:
+        if text in line:
+            return
+    pytest.fail(f"the search ended before it said {text!r}")
+
+
+def _results(folder: Path) -> tuple[object, object]:
+    """What must not depend on when the search was killed: all but the seconds it took."""
+    with (folder / "trials.csv").open(newline="") as file:
+        trials = [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+    return trials, json.loads((folder / "pareto.json").read_text())
+
+
+def _living(pattern: str) -> list[str]:
+    """The command lines of processes that name the pattern."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if pattern in line:
+            found.append(line)
+    return found
+
+
+def test_killed_and_resumed_equals_never_killed(checkout: Path) -> None:
+    flags = ("--budget", "14", "--max-latency-ms", "0.5", "--proxy")
+    code, out, err = _finish(search(checkout, *flags, "fast.yaml", "--run", "whole"))
+    assert code == 0, err
+    assert "14/14" in err
+    whole = checkout / "runs" / "whole"
+    assert sorted(p.name for p in whole.iterdir() if p.name != ".lock") == FILES
+    assert "predicted ms" in out
+    assert "not a mAP" in out
+
+    # The slow proxy scores as the fast one does; only kind and time tell them apart.
+    folder = checkout / "runs" / "killed"
+    for graded in ("3/14", "8/14"):
+        running = search(checkout, *flags, "slow.yaml", "--run", "killed")
+        _wait_for(running, graded)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        assert not (folder / "pareto.json").exists()
+    code, _, err = _finish(search(checkout, *flags, "slow.yaml", "--run", "killed"))
+    assert code == 0, err
+    assert "of 14 graded" in err
+    done = int(err.split("goes on, ")[1].split()[0])
+    assert done >= 8, "what was graded is kept"
+    assert _results(folder) == _results(whole)
+    deadline = time.monotonic() + 20
+    while (left := _living(str(checkout))) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == [], "no worker outlives its search"
+
+    # And once more: finished, nothing to grade, the same front.
+    before = _results(folder)
+    code, again, err = _finish(search(checkout, *flags, "slow.yaml", "--run", "killed"))
+    assert code == 0, err
+    assert "is finished: 14 graded" in err
+    assert again.replace("killed", "whole") == out
+    assert _results(folder) == before
+
+
+def test_interrupted_it_says_so_and_resumes(checkout: Path) -> None:
+    flags = ("--budget", "12", "--proxy", "slow.yaml", "--run", "interrupted")
+    running = search(checkout, *flags)
+    _wait_for(running, "4/12")
+    running.send_signal(signal.SIGINT)
+    code, _, err = _finish(running)
+    assert code == 130
+    assert "the same command resumes" in err
+    assert "Traceback" not in err
+    folder = checkout / "runs" / "interrupted"
+    assert json.loads((folder / "pareto.json").read_text())["trials_finished"] >= 4
+    assert not list(folder.glob(".*.tmp")) + list(folder.glob(".pareto*"))
+    code, out, err = _finish(search(checkout, *flags))
+    assert code == 0, err
+    assert "12 architectures graded" in out
+
+
+@pytest.mark.slow
+def test_a_real_search_ends_in_a_real_map(checkout: Path) -> None:
+    proxy = checkout / "real.yaml"
+    settings = {"kind": "short_training", "steps": 12, "batch_size": 4, "image_scale": 1.0}
+    proxy.write_text(yaml.safe_dump({**settings, "baselines": 1, "regrade": {"least": 2}}))
+    code, out, err = _finish(search(checkout, "--budget", "3", "--proxy", "real.yaml"))
+    assert code == 0, err
+    folder = checkout / "runs" / "tiny-pictures-fake-real-seed0"
+    document = json.loads((folder / "pareto.json").read_text())
+    assert document["trials_finished"] == 3
+    for point in document["front"]:
+        assert point["score"] == point["map50_95"] <= point["map50"]
+        assert point["score_kind"].startswith("short_training, mAP50-95 after 12 steps")
+        assert (folder / point["model"]).is_file()
+    assert "mAP50-95" in out
+    assert read_settings(folder).data.names == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--max-latency-ms", "0.001"], "the fastest of tiny takes 0."),
+        (["--max-latency-ms", "-3"], "--max-latency-ms: the limit is a number of milliseconds"),
+        (["--budget", "0"], "--budget: the budget is at least 1; got 0"),
+        (["--proxy", "magic"], "--proxy magic: a proxy is given by name"),
+        (["--threads", "2"], "nas.profile"),
+        (["--space", "fused_mbconv"], "nas.profile"),
+        (["--storage", "nonsense"], "--storage nonsense: the storage is"),
+    ],
+)
+def test_a_mistake_is_one_message(checkout: Path, flags: list[str], message: str) -> None:
+    before = sorted(p.name for p in (checkout / "runs").glob("mistake*"))
+    code, out, err = _finish(search(checkout, "--proxy", "fast.yaml", "--run", "mistake", *flags))
+    assert code == 2
+    assert out == ""
+    assert message in err
+    assert err.count("error:") == 1
+    assert "Traceback" not in err
+    if "--storage" not in flags:
+        assert sorted(p.name for p in (checkout / "runs").glob("mistake*")) == before
+
+
+def test_another_limit_in_the_same_run_is_a_mistake(checkout: Path) -> None:
+    flags = ["--budget", "3", "--proxy", "fast.yaml", "--run", "limited"]
+    assert _finish(search(checkout, *flags))[0] == 0
+    code, _, err = _finish(search(checkout, *flags, "--max-latency-ms", "0.4"))
+    assert code == 2
+    assert "max_latency_ms: None there, 0.4 now" in err
+    assert "begin another run with --run NAME" in err
+
+
+def test_a_journal_file_serves_as_well(checkout: Path) -> None:
+    flags = ("--budget", "3", "--proxy", "fast.yaml", "--run", "journal")
+    code, _, err = _finish(search(checkout, *flags, "--storage", "journal:study.log"))
+    assert code == 0, err
+    assert (checkout / "study.log").is_file()
+    assert not (checkout / "runs" / "journal" / "study.db").exists()
+
+
+def test_help_answers_at_once() -> None:
+    times = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "nas.search", "--help"], check=True, capture_output=True
+        )
+        times.append(time.perf_counter() - begin)
+    assert min(times) < 1.0
