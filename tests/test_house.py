@@ -105,7 +105,7 @@ def test_help_answers_at_once_and_without_heavy_imports(command: str) -> None:
 import runpy, sys
 sys.argv = ["x", "--help"]
 try:
-    runpy.run_module("nas.{command}", run_name="__main__")
+    runpy.run_module("nas.{command}", run_name="__main__", alter_sys=True)
 except SystemExit as stop:
     assert not stop.code, stop.code
 heavy = {{"torch", "optuna", "plotly", "cv2", "onnxruntime", "scipy"}} & set(sys.modules)

@@ -1,7 +1,7 @@
 """Which proxy, and how it is set: the door between a name or a YAML and a proxy.
 
     kind: short_training      # every key but this may be left out
-    steps: 100
+    steps: 90
     regrade: null             # the finalists' step, switched off
 
 Here is no torch: a command reads its proxy at once, and the worker processes build it.
@@ -45,9 +45,9 @@ class ShortTrainingSettings(_Strict):
     """Training for some steps at a reduced image size, then the mAP on the validation part."""
 
     kind: Literal["short_training"] = "short_training"
-    image_scale: float = Field(default=0.4, gt=0, le=1)
+    image_scale: float = Field(default=1 / 3, gt=0, le=1)
     """The candidate is trained and graded at this share of its image size, to a multiple of 32."""
-    steps: int = Field(default=100, ge=1)
+    steps: int = Field(default=90, ge=1)
     """Optimiser steps for each candidate."""
     batch_size: int = Field(default=8, ge=1)
     """Images in a step."""

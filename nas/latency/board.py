@@ -6,7 +6,8 @@ It imports nothing of the rest of the house: it is copied to a board and run the
 are JSON lines. PACK: a header, then one job a line.
 
     {"protocol": 1, "runtime": "ncnn", "precision": "fp32", "threads": 1, "seed": 0,
-     "anchors": [job, ...], "seconds": 240 or null, "empty": {"1x1": model, ...}, "timing": {...}}
+     "anchors": [job, ...], "whole_anchors": [job, ...], "seconds": 240 or null,
+     "empty": {"1x1": model, ...}, "timing": {...}}
     {"job": "...", "model": "...", "inputs": [[c, h, w], ...], "outputs": 1, "weights": [...],
      "is_whole": false, "has_plain_output": false, "is_anchor_only": false}
 
@@ -16,22 +17,23 @@ LINES: `hello` (protocol, environment), then `timing`, `anchor` and `failure` as
 How it times. Parts of networks are timed in *rings* of some thirty, drawn at random, that take
 turns: one run each, round after round. A part timed alone finds its weights in the nearest cache,
 where no network leaves them: networks took 1.16 times the sum of such times, the more the more
-weights they have; of times in rings 1.01 (benchmarks/rings.py, a Zen 4 core). In a ring, as in a network, other parts have run in between;
-and as in a network, the part's input has just been written, in the runtime's own packed layout.
-A ring spreads a part's samples over seconds, so that a burst of other work spoils a few samples
-of many parts and not all samples of one. Whole networks take turns too, but are timed on the
-second of two runs, as a camera would run them.
+weights they have; of times in rings 1.01 (benchmarks/rings.py, a Zen 4 core). In a ring, as in a
+network, other parts have run in between; and as in a network, the part's input has just been
+written, in the runtime's own packed layout. A ring spreads a part's samples over seconds, so that
+a burst of other work spoils a few samples of many parts and not all samples of one. Whole
+networks take turns too, but are timed on the second of two runs, as a camera would run them.
 
-Every ring has the same `anchors` in it, whose times tell the reader which rings drifted, and the
-graphs that do nothing, whose time (`overhead_ms`) is the cost of calling the runtime. The machine
-is kept busy before the first ring (`warmup_s`), every job is run `warmup_runs` times, then
-sampled until the 95 % interval of each median is narrower than `interval` of it (`min_samples` at
-least, `cap_s` a ring at most). Samples in which the kernel took the core away are named in
-`preempted`, with the time that we had it in `cpu_ms` (one thread only). Inputs and weights are
-ordinary random numbers (a denormal costs a hundred times a normal number). The order of parts is
-that of the pack, shuffled within each `stint` of them: with a time limit (`seconds`) those at the
-end stay out, and whole networks never do. These keep their order, in rings spread over the session
-(`whole_ring_size`, `whole_min_samples`, `whole_cap_s`).
+Every ring has the same `anchors` in it (rings of networks the `whole_anchors`), whose times tell
+the reader how each ring drifted, and the graphs that do nothing, whose time (`overhead_ms`) is
+the cost of calling the runtime. The machine is kept busy before the first ring (`warmup_s`),
+every job is run `warmup_runs` times, then sampled until the 95 % interval of each median is
+narrower than `interval` of it (`min_samples` at least, `cap_s` a ring at most). Samples in which
+the kernel took the core away are named in `preempted`, with the time that we had it in `cpu_ms`
+(one thread only). Inputs and weights are ordinary random numbers (a denormal costs a hundred
+times a normal number). The order of parts is that of the pack, shuffled within each `stint` of
+them: with a time limit (`seconds`) those at the end stay out, and whole networks never do. These
+keep their order, in rings spread over the session (`whole_ring_size`, `whole_min_samples`,
+`whole_cap_s`).
 """
 
 from __future__ import annotations
@@ -399,18 +401,22 @@ class Session:
             name: self.runtime.load({**job, "job": f"empty {name}"})
             for name, job in self.header["empty"].items()
         }
-        anchors = [self.runtime.load(self.jobs[name]) for name in self.header["anchors"]]
+        parts, networks = (
+            [self.runtime.load(self.jobs[name]) for name in self.header[names]]
+            for names in ("anchors", "whole_anchors")
+        )
         end = time.perf_counter() + self.timing["warmup_s"]
         while time.perf_counter() < end:
-            for loaded in [*empties.values(), *anchors]:
+            for loaded in [*empties.values(), *parts]:
                 loaded.sample()
         rings, done = self._rings(), 0
         for window, ring in enumerate(rings):
             if not ring[0]["is_whole"] and self._is_late(rings[window:]):
                 continue
             begin = time.monotonic()
-            done += self._time_ring(window, ring, empties, anchors)
-            if ring[0]["is_whole"]:
+            is_whole = ring[0]["is_whole"]
+            done += self._time_ring(window, ring, empties, networks if is_whole else parts)
+            if is_whole:
                 self.whole_s = max(self.whole_s, time.monotonic() - begin)
         seconds = round(time.monotonic() - self.start, 1)
         left = sum(map(len, rings)) - done

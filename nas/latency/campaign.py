@@ -23,8 +23,11 @@ from nas.space.spec import dump_spec
 CLASS_COUNTS: Final = (1, 4, 20, 80)
 """Numbers of classes for which Detect is timed; between them the cost model answers."""
 
-ANCHOR_PLACES: Final = (0.4, 0.7, 0.9)
+ANCHOR_PLACES: Final = (0.3, 0.5, 0.7, 0.85, 0.95)
 """The anchors' places among the blocks of a space, as quantiles of MACs."""
+
+WHOLE_ANCHOR: Final = "network anchor"
+"""Name of the job of a plan's whole anchor."""
 
 TURNS: Final = 3
 """How often each whole network is timed, minutes apart: their spread is the noise floor."""
@@ -37,7 +40,8 @@ class Plan:
     blocks     every distinct block, Detect for each of CLASS_COUNTS
     usage      mean number of times that each occurs in a random candidate, shape (len(blocks),)
     detectors  whole random detectors, spread evenly over the logarithm of their MACs
-    anchors    blocks that are timed again in every ring
+    anchors    blocks that are timed again in every ring of blocks
+    whole_anchor   the detector that is timed again in every ring of detectors
     """
 
     space: SearchSpace
@@ -45,6 +49,7 @@ class Plan:
     usage: NDArray[np.float64]
     detectors: tuple[Candidate, ...]
     anchors: tuple[Block, ...]
+    whole_anchor: Candidate
 
 
 def plan(space: SearchSpace, detectors: int, seed: int = 0) -> Plan:
@@ -69,12 +74,14 @@ def plan(space: SearchSpace, detectors: int, seed: int = 0) -> Plan:
         for block in walk:
             usage[place[block]] += 1 / len(drawn)
     sizes = np.array([sum(macs(expand(block)) for block in walk) for walk in walked], dtype=float)
+    middle = int(np.argsort(sizes)[len(sizes) // 2])
     ordered = sorted(found, key=lambda block: (macs(expand(block)), block.key()))
     return Plan(
         space=space,
         blocks=found,
         usage=usage,
         detectors=tuple(drawn[i] for i in _spread(sizes, detectors)),
+        whole_anchor=drawn[middle],
         anchors=tuple(dict.fromkeys(ordered[int(q * (len(ordered) - 1))] for q in ANCHOR_PLACES)),
     )
 
@@ -166,15 +173,12 @@ def pending(plan: Plan, table: Table, order: NDArray[np.int64]) -> Work:
 def drifted(plan: Plan, table: Table) -> Work:
     """What of the plan was timed once, in a window that drifted: to be done again, worst first.
 
-    Once only: on a machine that is never quiet the second row may be no better, and stands beside
-    the first with its doubt.
+    Once only: on a machine that is never quiet the second row may be no better. Both count.
     """
-    drift = table.drifts()
+    steady = table.steadiness()
 
     def stray(rows: list[Measurement]) -> float:
-        if len(rows) > 1:
-            return 0.0
-        return abs(drift.get((rows[0].session, rows[0].window), 0.0))
+        return abs(steady.drift(rows[0])) if len(rows) == 1 else 0.0
 
     strays = {block: stray(table.blocks[block]) for block in plan.blocks if block in table.blocks}
     again = [block for block, value in strays.items() if value > DRIFT_LIMIT]
@@ -206,12 +210,20 @@ def measure(
     for block in plan.anchors:
         job = block_job(block)
         jobs.setdefault(job.name, replace(job, is_anchor_only=True))
+    whole_anchor = replace(
+        network_job(plan.whole_anchor, 0), name=WHOLE_ANCHOR, is_anchor_only=True
+    )
     networks = {f"network {one.digest} {turn}": (one, turn) for one, turn in work.networks}
     named_blocks = {f"block {block.key()}": block for block in work.blocks}
     pack = Pack(
         key=key,
-        jobs=(*jobs.values(), *(network_job(one, turn) for one, turn in work.networks)),
+        jobs=(
+            *jobs.values(),
+            *(network_job(one, turn) for one, turn in work.networks),
+            *([whole_anchor] if networks else []),
+        ),
         anchors=tuple(f"block {block.key()}" for block in plan.anchors),
+        whole_anchors=(WHOLE_ANCHOR,) if networks else (),
         seed=seed,
         seconds=seconds,
         timing=timing or Timing(),

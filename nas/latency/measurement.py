@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
 from nas.space.blocks import Block
 
 DRIFT_LIMIT: Final = 0.03
@@ -139,22 +137,3 @@ class Anchor:
     window: int
     name: str
     samples: Samples
-
-
-def drifts(anchors: list[Anchor]) -> dict[tuple[int, int], float]:
-    """(session, window) -> how far its anchors strayed from their usual time, a signed share.
-
-    An anchor's usual time is the lower quartile of its medians over all windows of the table:
-    the machine when little else runs, yet not its luckiest moment. A window's drift is the
-    median over its anchors.
-    """
-    medians: dict[str, list[tuple[tuple[int, int], float]]] = {}
-    for anchor in anchors:
-        place = (anchor.session, anchor.window)
-        medians.setdefault(anchor.name, []).append((place, anchor.samples.median_ms()))
-    ratios: dict[tuple[int, int], list[float]] = {}
-    for found in medians.values():
-        usual = float(np.quantile([value for _, value in found], 0.25))
-        for place, value in found:
-            ratios.setdefault(place, []).append(value / usual - 1)
-    return {place: float(np.median(values)) for place, values in ratios.items()}

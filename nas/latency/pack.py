@@ -57,13 +57,15 @@ class Job:
 class Pack:
     """Jobs for one board, runtime, precision and thread count.
 
-    anchors  names of jobs that are timed again in every window
+    anchors, whole_anchors  names of jobs that are timed again in every ring of parts, and of whole
+             networks
     seconds  time limit; None: none
     """
 
     key: TableKey
     jobs: tuple[Job, ...]
     anchors: tuple[str, ...]
+    whole_anchors: tuple[str, ...] = ()
     seed: int
     seconds: float | None = None
     timing: Timing = field(default_factory=Timing)
@@ -80,6 +82,7 @@ def pack_lines(pack: Pack) -> Iterator[str]:
         "threads": pack.key.threads,
         "seed": pack.seed,
         "anchors": list(pack.anchors),
+        "whole_anchors": list(pack.whole_anchors),
         "seconds": pack.seconds,
         "timing": asdict(pack.timing),
         "empty": {f"{i}x{o}": _job_line(_empty(i, o), emit) for i, o in sorted(sizes)},

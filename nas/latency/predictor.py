@@ -219,15 +219,14 @@ def _provenance(table: Table, fit: SpaceFit) -> dict[str, Any]:
 def doubts(table: Table, fit: SpaceFit) -> list[str]:
     """What a reader of the predictions should know, each with its remedy."""
     found = []
-    drift = table.drifts()
-    rows = [
-        min(rows, key=lambda r: abs(drift.get((r.session, r.window), 0.0)))
-        for rows in table.blocks.values()
-    ]
-    doubtful = sum(bool(r.doubts(drift.get((r.session, r.window), 0.0))) for r in rows)
-    if doubtful > 0.05 * len(rows):
+    steady = table.steadiness()
+    doubtful = sum(
+        all(row.doubts(steady.drift(row)) for row in rows) for rows in table.blocks.values()
+    )
+    if doubtful > 0.05 * len(table.blocks):
         found.append(
-            f"{doubtful} of {len(rows)} rows are doubtful: profile again when the board is idle"
+            f"the times of {doubtful} of {len(table.blocks)} blocks are doubtful: profile again "
+            "when the board is idle"
         )
     if fit.table_rows != table.row_count():
         found.append(

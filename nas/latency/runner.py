@@ -154,7 +154,7 @@ class FakeRunner:
         }
         yield {"line": "hello", "protocol": board.PROTOCOL, "environment": environment}
         jobs = {job.name: job for job in pack.jobs}
-        for name in pack.anchors:
+        for name in (*pack.anchors, *pack.whole_anchors):
             yield {"line": "anchor", "job": name, "window": 0, **self._samples(pack, jobs[name])}
         done = 0
         for name, job in sorted(jobs.items()):

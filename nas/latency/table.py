@@ -28,7 +28,8 @@ from typing import IO, Any, Final
 
 from nas import NasError
 from nas.latency.device import ROOT, TableKey
-from nas.latency.measurement import Anchor, Measurement, Network, Samples, drifts
+from nas.latency.measurement import Anchor, Measurement, Network, Samples
+from nas.latency.steadiness import Steadiness, steadiness
 from nas.space.blocks import Block
 
 FORMAT: Final = 1
@@ -59,29 +60,30 @@ class Table:
     failures: dict[str, str] = field(default_factory=dict)
     damaged: list[tuple[int, str]] = field(default_factory=list)
 
-    def drifts(self) -> dict[tuple[int, int], float]:
-        """(session, window) -> drift, a signed share."""
-        return drifts(self.anchors)
+    def steadiness(self) -> Steadiness:
+        """How the machine drifted, and how far times followed."""
+        turns: dict[str, list[Measurement]] = {}
+        for (digest, _), rows in self.networks.items():
+            turns.setdefault(digest, []).extend(rows)
+        return steadiness(self.anchors, turns.values())
 
     def block_ms(self) -> dict[Block, float]:
-        """Every measured block with its time in ms, from the row whose window drifted least."""
-        drift = self.drifts()
-        return {block: best(rows, drift).samples.median_ms() for block, rows in self.blocks.items()}
+        """Every measured block with its time in ms, steadied, from all its rows."""
+        steady = self.steadiness()
+        return {block: steady.ms(rows) for block, rows in self.blocks.items()}
 
-    def networks_of(self, space_digest: str) -> list[Measurement]:
-        """The best row of each timing of a whole network of that space, by digest."""
-        drift = self.drifts()
-        found = [best(rows, drift) for _, rows in sorted(self.networks.items())]
-        return [row for row in found if row.network and row.network.space == space_digest]
+    def network_ms(self, space_digest: str) -> list[tuple[Network, float]]:
+        """The turns of the whole networks of that space, by digest, with their ms, steadied."""
+        steady = self.steadiness()
+        return [
+            (rows[0].network, steady.ms(rows))
+            for _, rows in sorted(self.networks.items())
+            if rows[0].network is not None and rows[0].network.space == space_digest
+        ]
 
     def row_count(self) -> int:
         """How many rows of blocks and networks there are, repetitions counted."""
         return sum(map(len, self.blocks.values())) + sum(map(len, self.networks.values()))
-
-
-def best(rows: list[Measurement], drift: dict[tuple[int, int], float]) -> Measurement:
-    """The row to believe among repetitions: least drift of its window, the later of equals."""
-    return min(reversed(rows), key=lambda row: abs(drift.get((row.session, row.window), 0.0)))
 
 
 def read_table(key: TableKey, root: Path = ROOT) -> Table:

@@ -14,7 +14,7 @@ from nas import stats
 from nas.latency.campaign import Plan
 from nas.latency.correction import Fitted, fit_correction, fit_form
 from nas.latency.fit import HeldOut, Report, SpaceFit
-from nas.latency.measurement import Measurement
+from nas.latency.measurement import Network
 from nas.latency.predictor import BlockTimes, uncertainty
 from nas.latency.table import Table, TableError, profile_command
 from nas.space.blocks import Block, blocks
@@ -50,18 +50,16 @@ def timed_networks(table: Table, space_digest: str) -> tuple[list[Timed], list[T
 
     In the order of their MACs every second one is held out, so that both halves are spread alike.
     """
-    rows: dict[str, list[Measurement]] = {}
-    for row in table.networks_of(space_digest):
-        assert row.network is not None
-        rows.setdefault(row.network.digest, []).append(row)
-    timed = sorted(map(_timed, rows.values()), key=lambda one: (_macs(one), one.digest))
+    turns: dict[str, list[tuple[Network, float]]] = {}
+    for network, ms in table.network_ms(space_digest):
+        turns.setdefault(network.digest, []).append((network, ms))
+    timed = sorted(map(_timed, turns.values()), key=lambda one: (_macs(one), one.digest))
     return timed[0::2], timed[1::2]
 
 
-def _timed(rows: list[Measurement]) -> Timed:
-    network = rows[0].network
-    assert network is not None
-    turns = tuple(row.samples.median_ms() for row in rows)
+def _timed(found: list[tuple[Network, float]]) -> Timed:
+    network = found[0][0]
+    turns = tuple(ms for _, ms in found)
     return Timed(
         digest=network.digest,
         image_size=network.image_size,

@@ -105,6 +105,11 @@ def class_names(file: Path, document: DataFile) -> tuple[str, ...]:
         given = [given[index] for index in range(len(given))]
     if not given:
         raise DataError(f"{file}: names", "at least one class is named", "none", "Name the classes")
+    twice = next((name for name in given if given.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(
+            f"{file}: names", "the class names differ", f"`{twice}` twice", "Rename one of them"
+        )
     if document.nc is not None and document.nc != len(given):
         raise DataError(
             f"{file}: nc",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -172,8 +174,17 @@ def _assemble(
 def _pixels(count: int, image_size: int) -> NDArray[np.uint8]:
     """Room for the squares: in memory, or in a temporary file when they are many."""
     shape = (count, image_size, image_size, 3)
-    if count * image_size * image_size * 3 <= MEMORY_LIMIT_BYTES:
+    if math.prod(shape) <= MEMORY_LIMIT_BYTES:
         return np.empty(shape, np.uint8)
+    # Asked beforehand: a full disk under a mapped file kills the process without a word.
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    if math.prod(shape) > free:
+        raise DataError(
+            tempfile.gettempdir(),
+            f"decoded images need room for {math.prod(shape) / 1e9:.1f} GB in the temporary folder",
+            f"{free / 1e9:.1f} GB",
+            "Train at a smaller image size, or set TMPDIR to a folder with room",
+        )
     with tempfile.TemporaryFile(prefix="nas-images-") as file:
         return np.memmap(file, np.uint8, mode="w+", shape=shape)
 

@@ -34,7 +34,7 @@ def read_labels(path: Path, names: tuple[str, ...], flaws: list[Flaw]) -> Labels
     segmentation data has it) becomes the box around its points. Equal lines count once.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return NONE
     except (OSError, UnicodeDecodeError) as error:

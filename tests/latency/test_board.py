@@ -42,6 +42,7 @@ def pack(jobs: tuple[Job, ...], runtime: str = "ncnn") -> Pack:
         key=TableKey(device="host", runtime=runtime),
         jobs=jobs,
         anchors=(jobs[0].name,),
+        whole_anchors=tuple(job.name for job in jobs if job.is_whole),
         seed=0,
         timing=QUICK,
     )
@@ -66,8 +67,11 @@ def test_every_job_is_answered_with_all_its_samples() -> None:
         assert len(line["cpu_ms"]) == len(line["preempted"])
         assert 0 < line["overhead_ms"] < 1
         assert line["before"].keys() == line["after"].keys()
-    # One ring of blocks and one of networks, with the anchor in each.
-    assert sorted(line["window"] for line in lines if line["line"] == "anchor") == [0, 1]
+    # One ring of blocks and one of networks, each with its anchor.
+    asked = pack(jobs)
+    rings = {line["job"]: line["window"] for line in lines if line["line"] == "anchor"}
+    assert rings.keys() == {*asked.anchors, *asked.whole_anchors}
+    assert sorted(rings.values()) == [0, 1]
 
 
 def test_a_graph_that_fails_costs_only_itself() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas.latency.measurement import Anchor, Measurement, Samples, drifts
+from nas.latency.measurement import Measurement, Samples
 
 
 def row(samples: Samples, **after: float) -> Measurement:
@@ -39,17 +39,6 @@ def test_the_interval_holds_the_median_of_the_distribution(seed: int) -> None:
         middle, width = samples.median_ms(), samples.interval()
         held += abs(middle - (1 + 0.1 * np.log(2))) <= width * middle
     assert held / 400 > 0.9
-
-
-def test_drift_is_seen_from_the_anchors() -> None:
-    anchors = [
-        Anchor(session=1, window=w, name=name, samples=Samples(samples_ms=(ms * factor,) * 5))
-        for w, factor in enumerate((1.0, 1.01, 0.99, 1.2, 1.0))
-        for name, ms in (("a", 0.5), ("b", 3.0))
-    ]
-    found = drifts(anchors)
-    assert found[1, 3] == pytest.approx(0.2, abs=0.02)
-    assert all(abs(found[1, w]) < 0.03 for w in (0, 1, 2, 4))
 
 
 def test_doubts_say_why_and_what_helps() -> None:

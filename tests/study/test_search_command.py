@@ -81,7 +81,7 @@ def test_killed_and_resumed_equals_never_killed(checkout: Path) -> None:
         running = search(checkout, *flags, "slow.yaml", "--run", "killed")
         _wait_for(running, graded)
         running.send_signal(signal.SIGKILL)
-        running.wait()
+        running.communicate()
         assert not (folder / "pareto.json").exists()
     code, _, err = _finish(search(checkout, *flags, "slow.yaml", "--run", "killed"))
     assert code == 0, err
@@ -115,6 +115,9 @@ def test_interrupted_it_says_so_and_resumes(checkout: Path) -> None:
     folder = checkout / "runs" / "interrupted"
     assert json.loads((folder / "pareto.json").read_text())["trials_finished"] >= 4
     assert not list(folder.glob(".*.tmp")) + list(folder.glob(".pareto*"))
+    code, _, err = _finish(search(checkout, *flags, "--max-latency-ms", "0.4"))
+    assert code == 2
+    assert "max_latency_ms: None there, 0.4 now" in err
     code, out, err = _finish(search(checkout, *flags))
     assert code == 0, err
     assert "12 architectures graded" in out
@@ -123,13 +126,19 @@ def test_interrupted_it_says_so_and_resumes(checkout: Path) -> None:
 @pytest.mark.slow
 def test_a_real_search_ends_in_a_real_map(checkout: Path) -> None:
     proxy = checkout / "real.yaml"
-    settings = {"kind": "short_training", "steps": 12, "batch_size": 4, "image_scale": 1.0}
-    proxy.write_text(yaml.safe_dump({**settings, "baselines": 1, "regrade": {"least": 2}}))
-    code, out, err = _finish(search(checkout, "--budget", "3", "--proxy", "real.yaml"))
+    settings = {
+        "kind": "short_training",
+        "steps": 12,
+        "batch_size": 4,
+        "image_scale": 1.0,
+        "workers": 1,
+    }
+    proxy.write_text(yaml.safe_dump({**settings, "baselines": 0, "regrade": {"least": 2}}))
+    code, out, err = _finish(search(checkout, "--budget", "2", "--proxy", "real.yaml"))
     assert code == 0, err
     folder = checkout / "runs" / "tiny-pictures-fake-real-seed0"
     document = json.loads((folder / "pareto.json").read_text())
-    assert document["trials_finished"] == 3
+    assert document["trials_finished"] == 2
     for point in document["front"]:
         assert point["score"] == point["map50_95"] <= point["map50"]
         assert point["score_kind"].startswith("short_training, mAP50-95 after 12 steps")
@@ -142,41 +151,18 @@ def test_a_real_search_ends_in_a_real_map(checkout: Path) -> None:
     ("flags", "message"),
     [
         (["--max-latency-ms", "0.001"], "the fastest of tiny takes 0."),
-        (["--max-latency-ms", "-3"], "--max-latency-ms: the limit is a number of milliseconds"),
         (["--budget", "0"], "--budget: the budget is at least 1; got 0"),
-        (["--proxy", "magic"], "--proxy magic: a proxy is given by name"),
         (["--threads", "2"], "nas.profile"),
-        (["--space", "fused_mbconv"], "nas.profile"),
-        (["--storage", "nonsense"], "--storage nonsense: the storage is"),
     ],
 )
 def test_a_mistake_is_one_message(checkout: Path, flags: list[str], message: str) -> None:
-    before = sorted(p.name for p in (checkout / "runs").glob("mistake*"))
     code, out, err = _finish(search(checkout, "--proxy", "fast.yaml", "--run", "mistake", *flags))
     assert code == 2
     assert out == ""
     assert message in err
     assert err.count("error:") == 1
     assert "Traceback" not in err
-    if "--storage" not in flags:
-        assert sorted(p.name for p in (checkout / "runs").glob("mistake*")) == before
-
-
-def test_another_limit_in_the_same_run_is_a_mistake(checkout: Path) -> None:
-    flags = ["--budget", "3", "--proxy", "fast.yaml", "--run", "limited"]
-    assert _finish(search(checkout, *flags))[0] == 0
-    code, _, err = _finish(search(checkout, *flags, "--max-latency-ms", "0.4"))
-    assert code == 2
-    assert "max_latency_ms: None there, 0.4 now" in err
-    assert "begin another run with --run NAME" in err
-
-
-def test_a_journal_file_serves_as_well(checkout: Path) -> None:
-    flags = ("--budget", "3", "--proxy", "fast.yaml", "--run", "journal")
-    code, _, err = _finish(search(checkout, *flags, "--storage", "journal:study.log"))
-    assert code == 0, err
-    assert (checkout / "study.log").is_file()
-    assert not (checkout / "runs" / "journal" / "study.db").exists()
+    assert not (checkout / "runs" / "mistake").exists()
 
 
 def test_help_answers_at_once() -> None:

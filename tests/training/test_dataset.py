@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from nas import NasError
+from nas.training import images
 from nas.training.dataset import label_path, load_part, read_data
 from nas.training.images import DataError, fit_frame, letterbox
 from tests.training.pictures import write_data
@@ -89,6 +90,7 @@ def test_rounded_boxes_are_clipped(tmp_path: Path) -> None:
         ({"val": None}, ["val", "must be given"]),
         ({"names": None}, ["names", "must be given"]),
         ({"names": []}, ["names", "at least one class"]),
+        ({"names": ["a", "b", "a"]}, ["names", "differ", "`a` twice"]),
         ({"names": {0: "a", 2: "b"}}, ["names", "without a gap", "[0, 2]"]),
         ({"names": "cat"}, ["names", "a list of class names", "'cat'"]),
         ({"nc": 3}, ["nc", "number of names (2)", "3"]),
@@ -208,6 +210,16 @@ def test_letterbox_fills_the_long_side_and_keeps_the_frame(shape: tuple[int, int
     assert min(width, height) >= 1
     assert (square[top : top + height, left : left + width] == 255).all()
     assert (square == 255).all(axis=2).sum() == width * height
+
+
+def test_many_images_lie_in_a_file_that_has_no_name() -> None:
+    count = images.MEMORY_LIMIT_BYTES // (64 * 64 * 3) + 1
+    pixels = images._pixels(count, 64)
+    assert isinstance(pixels, np.memmap)
+    pixels[-1] = 7
+    assert (pixels[-1] == 7).all()
+    with pytest.raises(DataError, match=r"room for.*GB.*TMPDIR"):
+        images._pixels(10**12, 64)
 
 
 @pytest.mark.data
