@@ -1,11 +1,12 @@
 """Are a search's finalists better than random candidates of like latency, after longer training?
 
-    python benchmarks/finalists.py runs/NAME --data DATA.yaml --epochs 60
+    python benchmarks/finalists.py runs/NAME --data DATA.yaml --epochs 20
 
 Takes finalists spread over the run's front, and for each a random candidate of the same space
-whose predicted latency is within 5 % of it. All are trained alike, with anchors fitted to the
-training part at their image size; the last weights count (nothing is chosen by its score), and
-they are graded on the test part, or on the validation part where the data has no test.
+whose predicted latency is within 5 % of it. All are trained alike, at their full image size and by
+the proxy's recipe with more augmentation, with anchors fitted to the training part; the last
+weights count (nothing is chosen by its score), and they are graded on the test part, or on the
+validation part where the data has no test.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Arguments:
     """A finished run's folder."""
     data: str = "shapes"
     """data.yaml, or shapes."""
-    epochs: int = 60
+    epochs: int = 20
     """Of each training."""
     pairs: int = 3
     """Finalists, each with one random candidate."""
@@ -117,10 +118,11 @@ def train_one(job: Job, data: str, epochs: int, seed: int) -> Result:
 
     from nas.detector.builder import build_detector
     from nas.training.anchors import box_sizes, fit_anchors
+    from nas.training.augment import AugmentSettings
     from nas.training.dataset import load_part, read_data
     from nas.training.loop import train
     from nas.training.metrics import evaluate_detector
-    from nas.training.settings import TrainSettings
+    from nas.training.settings import short_settings
 
     torch.set_num_threads(1)
     start = time.perf_counter()
@@ -130,7 +132,8 @@ def train_one(job: Job, data: str, epochs: int, seed: int) -> Result:
     spec = with_anchors(parse_spec(job.model), fit_anchors(box_sizes(train_set), seed=seed).anchors)
     torch.manual_seed(seed)
     detector = build_detector(spec)
-    settings = replace(TrainSettings(), epochs=epochs, evaluate_every=0)
+    augment = AugmentSettings(mosaic=0.0, scale=0.25)
+    settings = replace(short_settings(), steps=None, epochs=epochs, augment=augment)
     trained = train(detector, train_set, None, settings, seed=seed)
     grades = evaluate_detector(trained.detector, load_part(config, part, job.image_size))
     return Result(
