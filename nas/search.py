@@ -205,10 +205,13 @@ def search(
     from nas.study.conduct import conduct
     from nas.study.display import Display
     from nas.study.record import Record
+    from nas.study.run import identity
     from nas.study.workers import Workers
 
     settings = opened.settings
-    record = Record(storage or f"sqlite:///{opened.folder / 'study.db'}", opened.name)
+    record = Record(
+        storage or f"sqlite:///{opened.folder / 'study.db'}", opened.folder.name, identity(settings)
+    )
     done = record.graded_count()
     if done >= settings.budget:
         say(f"{opened.folder} is finished: {done} graded; a larger --budget goes on from there")

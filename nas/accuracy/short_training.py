@@ -3,7 +3,8 @@
 The candidate is trained on the training part for a fixed number of steps and graded on the
 validation part, both at `image_scale` of its own image size. Every candidate sees the same images
 in the same order (the batches follow from the seed), so that candidates differ by their
-architecture and not by their luck with the data.
+architecture and not by their luck with the data. On a CPU a score repeats to the last bit; on a
+GPU, whose sums run in no fixed order, only nearly.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class ShortTraining:
         s = self._settings
         return (
             f"short_training, mAP50-95 after {s.steps} steps of {s.batch_size} images"
-            f" at {s.image_scale:g} x image size"
+            f" at {s.image_scale:.3g} x image size"
         )
 
     def score(self, candidate: Candidate, seed: int) -> Score:

@@ -29,7 +29,7 @@ class Display:
         self._console = console
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
@@ -101,7 +101,7 @@ def _note(standing: Standing) -> str:
     if best is not None and best.score is not None:
         parts.append(f"best {best.score.score:.4f} at {best.latency.ms:.3g} ms")
     if standing.refused:
-        parts.append(f"refused {standing.refused}")
+        parts.append(f"{standing.refused} refused")
     if standing.repeated:
-        parts.append(f"repeated {standing.repeated}")
+        parts.append(f"{standing.repeated} repeated")
     return ", ".join(parts)

@@ -7,7 +7,7 @@ on hover. The page says which kind of latency and of score it shows, and how far
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, Final
@@ -15,13 +15,11 @@ from typing import Any, Final
 import plotly.graph_objects as go
 
 from nas.latency.predictor import Latency
-from nas.space.ops import macs, model_graph, params
-from nas.space.search_space import Candidate
-from nas.study.baselines import Baseline
 from nas.study.files import write_atomically
-from nas.study.finalists import Point, plain_front
+from nas.study.finalists import plain_front
+from nas.study.hover import baseline_hover, point_hover, trial_hover
 from nas.study.report import Report
-from nas.study.trial import Outcome, Trial
+from nas.study.trial import Outcome
 
 INK: Final = "#24303d"
 TRIAL: Final = "#8a97a6"
@@ -73,28 +71,6 @@ def pareto_figure(report: Report) -> go.Figure:
     return figure
 
 
-def readable(candidate: Candidate) -> list[str]:
-    """The architecture in a few lines: image size, stem, each stage, neck and head."""
-    groups: dict[str, dict[str, Any]] = {}
-    for name, value in candidate.choices:
-        place, _, field = name.rpartition(".")
-        groups.setdefault(place, {})[field] = value
-    lines = []
-    for place, fields in groups.items():
-        if "operator" in fields:
-            text = (
-                f"{fields['operator']} {fields['width']} x{fields['depth']}"
-                f" k{fields['kernel']} e{fields['expand_ratio']:g}"
-            )
-            text += f" SE {fields['se_ratio']:g}" if fields["se_ratio"] else ""
-        else:
-            text = ", ".join(
-                f"{field.replace('_', ' ')} {value}" for field, value in fields.items()
-            )
-        lines.append(f"{place}: {text}" if place else text)
-    return lines
-
-
 def _add_limit(figure: go.Figure, report: Report) -> None:
     limit_ms = report.settings.max_latency_ms
     if limit_ms is None:
@@ -142,7 +118,7 @@ def _add_trials(figure: go.Figure, report: Report) -> None:
                     mode="markers",
                     name=f"{name} ({len(trials)})",
                     marker={"symbol": symbol, "size": 7, "color": colour, "opacity": 0.65},
-                    hovertext=[_trial_hover(t) for t in trials],
+                    hovertext=[trial_hover(t) for t in trials],
                     hoverinfo="text",
                 )
             )
@@ -177,7 +153,7 @@ def _add_front(figure: go.Figure, report: Report) -> None:
             line={"shape": "hv", "color": FRONT, "width": 2},
             marker={"size": 11, "color": FRONT, "line": {"color": "white", "width": 1}},
             error_x=_intervals(latencies),
-            hovertext=[_point_hover(point) for point in points],
+            hovertext=[point_hover(point) for point in points],
             hoverinfo="text",
         )
     )
@@ -206,7 +182,7 @@ def _add_baselines(figure: go.Figure, report: Report) -> None:
                         "color": colour,
                         "line": {"color": "white", "width": 1},
                     },
-                    hovertext=[_baseline_hover(b) for b in graded],
+                    hovertext=[baseline_hover(b) for b in graded],
                     hoverinfo="text",
                 )
             )
@@ -219,7 +195,7 @@ def _add_baselines(figure: go.Figure, report: Report) -> None:
                     mode="markers",
                     name=f"baseline: {_origin(origin)}, latency only ({len(rest)})",
                     marker={"symbol": f"{symbol}-open", "size": 9, "color": colour},
-                    hovertext=[_baseline_hover(b) for b in rest],
+                    hovertext=[baseline_hover(b) for b in rest],
                     hoverinfo="text",
                     visible="legendonly",
                 )
@@ -274,10 +250,11 @@ def _layout(report: Report) -> dict[str, Any]:
             else "proxy score (not a mAP)",
         },
         "legend": {
-            "x": 0.99,
-            "y": 0.02,
-            "xanchor": "right",
-            "yanchor": "bottom",
+            # Where the front can't be: fast and good.
+            "x": 0.01,
+            "y": 0.99,
+            "xanchor": "left",
+            "yanchor": "top",
             "bgcolor": "rgba(255,255,255,0.85)",
             "bordercolor": "#d5dbe2",
             "borderwidth": 1,
@@ -333,44 +310,3 @@ def _title(report: Report) -> str:
         )
     small = "<br>".join(escape(line) for line in lines)
     return f"<b>{escape(head)}</b><br><span style='font-size:13px;color:#52606f'>{small}</span>"
-
-
-def _trial_hover(trial: Trial) -> str:
-    assert trial.score is not None, "what is drawn was graded"
-    lines = [f"<b>trial {trial.number}</b>", *_facts(trial.candidate, trial.latency)]
-    lines.append(_score_line(trial.score.score, trial.score.map50))
-    return _join([*lines, *map(escape, readable(trial.candidate))])
-
-
-def _point_hover(point: Point) -> str:
-    lines = [f"<b>{point.name}</b>", *_facts(point.trial.candidate, point.trial.latency)]
-    lines.append(_score_line(point.score, point.map50))
-    if len(point.scores) > 1:
-        lines.append("each seed: " + ", ".join(f"{s.score:.4f}" for s in point.scores))
-    return _join([*lines, *map(escape, readable(point.trial.candidate))])
-
-
-def _baseline_hover(baseline: Baseline) -> str:
-    lines = [f"<b>{escape(baseline.name)}</b>", *_facts(baseline.candidate, baseline.latency)]
-    if baseline.score is not None:
-        lines.append(_score_line(baseline.score.score, baseline.score.map50))
-    return _join([*lines, *map(escape, readable(baseline.candidate))])
-
-
-def _facts(candidate: Candidate, latency: Latency) -> list[str]:
-    graph = model_graph(candidate.spec, candidate.image_size)
-    return [
-        f"{latency.ms:.3g} ms {latency.kind.value} ({latency.low_ms:.3g} to {latency.high_ms:.3g})",
-        f"{params(graph) / 1e6:.3f} M parameters, {macs(graph) / 1e6:.1f} M MACs,"
-        f" {candidate.image_size} px",
-    ]
-
-
-def _score_line(score: float, map50: float | None) -> str:
-    if map50 is None:
-        return f"proxy score {score:.4f} (not a mAP)"
-    return f"mAP50-95 {score:.4f}, mAP50 {map50:.4f} (by the proxy)"
-
-
-def _join(lines: Iterable[str]) -> str:
-    return "<br>".join(lines)

@@ -41,6 +41,9 @@ DIRECTIONS: Final = ("maximize", "minimize")
 CONSTRAINT: Final = "over_limit_ms"
 """The constraint's name: latency minus limit in ms, above 0 where a candidate is refused."""
 
+IDENTITY: Final = "settings"
+"""The study attribute that says which settings its trials depend on."""
+
 REGRADE: Final = "regrade"
 """Study attributes `regrade:<digest>:<seed>` hold the finalists' further scores."""
 
@@ -75,7 +78,8 @@ class Asked:
 class Record:
     """The study of one run in its storage. One process writes to it: the run's folder is locked."""
 
-    def __init__(self, url: str, study_name: str) -> None:
+    def __init__(self, url: str, study_name: str, identity: str = "") -> None:
+        """Opens the study, or begins it; StorageError where it belongs to another `identity`."""
         self._where = f"{without_password(url)}, study {study_name}"
         self._storage = open_storage(url)
         self._study = optuna.create_study(
@@ -85,6 +89,16 @@ class Record:
             load_if_exists=True,
         )
         self._study_id = self._storage.get_study_id_from_name(study_name)
+        known = self._study.user_attrs.get(IDENTITY)
+        if known is None:
+            self._study.set_user_attr(IDENTITY, identity)
+        elif known != identity:
+            raise StorageError(
+                self._where,
+                "a study is of one run, and this one has other settings",
+                f"a study of {known} for a run of {identity}",
+                "Name another --run or --storage",
+            )
 
     def asked(self) -> tuple[Asked, ...]:
         """Every trial, by number."""

@@ -121,7 +121,7 @@ def front_table(report: Report) -> Table:
         row = point_row(point, is_on_front=True)
         latency = point.trial.latency
         times = [
-            f"{latency.ms:.3g} ({latency.low_ms:.3g}-{latency.high_ms:.3g})"
+            f"{_ms(latency.ms)} ({_ms(latency.low_ms)} - {_ms(latency.high_ms)})"
             if latency.kind is kind
             else ""
             for kind in kinds
@@ -158,12 +158,21 @@ def summary_lines(report: Report) -> list[str]:
             f" scores had flattered them by {front.flattery:+.4f} on average, and"
             f" {front.finalists - len(front.points)} of them left the front."
         )
+    if any(t.score and t.score.is_map for t in ending.graded):
+        lines.append(
+            "How well this proxy ranks detectors of like latency on this data was not measured."
+        )
     if front.left_out:
         lines.append(
             f"{front.left_out} more points of the search's own front were not graded again and are"
             " not shown; they are in trials.csv."
         )
     return lines
+
+
+def _ms(value: float) -> str:
+    """Milliseconds with as many decimals as can be told apart."""
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def _under_limit(settings: Settings) -> str:

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import logging
 import os
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -48,7 +50,14 @@ PROBES: Final = 16
 LIBRARIES: Final = ("torch", "optuna", "numpy", "opencv-python-headless", "faster-coco-eval")
 """Whose versions settings.yaml keeps."""
 
-MAY_CHANGE: Final = ("budget", "versions", "begun", "proxy.workers")
+MAY_CHANGE: Final = (
+    "budget",
+    "versions",
+    "begun",
+    "proxy.workers",
+    "proxy.regrade",
+    "proxy.baselines",
+)
 """What a search may be resumed with another value of: no trial depends on it."""
 
 
@@ -107,18 +116,13 @@ class Settings(_Strict):
     begun: str
 
 
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run's folder, held by this process; `open_run` makes one."""
+    """A run's folder, held by this process, and what is done in it; `open_run` makes one."""
 
-    def __init__(self, folder: Path, settings: Settings, is_new: bool) -> None:
-        self.folder = folder
-        self.settings = settings
-        self.is_new = is_new
-
-    @property
-    def name(self) -> str:
-        """The folder's name."""
-        return self.folder.name
+    folder: Path
+    settings: Settings
+    is_new: bool
 
 
 def versions() -> dict[str, str]:
@@ -206,7 +210,7 @@ def open_run(folder: Path, settings: Settings) -> Iterator[Run]:
             document = settings.model_dump(mode="json")
             text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
             write_atomically(folder / "settings.yaml", text)
-        yield Run(folder, settings, is_new=before is None)
+        yield Run(folder=folder, settings=settings, is_new=before is None)
 
 
 @contextmanager
@@ -228,15 +232,16 @@ def _lock(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def identity(settings: Settings) -> str:
+    """16 hex digits of what the trials of a run depend on: a study is of one such identity."""
+    kept = {key: value for key, value in _lasting(settings).items() if key != "storage"}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _check_same(before: Settings, now: Settings, folder: Path) -> None:
     """RunError where the two would not ask for the same trials; it names every difference."""
-    old, new = _flat(before.model_dump(mode="json")), _flat(now.model_dump(mode="json"))
-    differing = [
-        key
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-        and not any(key == k or key.startswith(f"{k}.") for k in MAY_CHANGE)
-    ]
+    old, new = _lasting(before), _lasting(now)
+    differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     if differing:
         listed = "; ".join(
             f"{key}: {old.get(key, 'nothing')} there, {new.get(key, 'nothing')} now"
@@ -248,6 +253,15 @@ def _check_same(before: Settings, now: Settings, folder: Path) -> None:
             listed,
             "Repeat those settings to resume it, or begin another run with --run NAME",
         )
+
+
+def _lasting(settings: Settings) -> dict[str, Any]:
+    """The settings that trials depend on, by dotted keys."""
+    return {
+        key: value
+        for key, value in _flat(settings.model_dump(mode="json")).items()
+        if not any(key == name or key.startswith(f"{name}.") for name in MAY_CHANGE)
+    }
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

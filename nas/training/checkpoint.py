@@ -97,21 +97,26 @@ def load_checkpoint(path: Path) -> Checkpoint:
         document = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(
-            str(path), "a checkpoint is a readable file", str(error.strerror or error),
+            str(path),
+            "a checkpoint is a readable file",
+            str(error.strerror or error),
             "Correct the path",
-        ) from error  # fmt: skip
+        ) from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            str(path), "a checkpoint holds tensors, numbers and text alone", reason[:120],
+            str(path),
+            "a checkpoint holds tensors, numbers and text alone",
+            f"something else ({type(error).__name__})",
             "Give a best.pt or last.pt of nas.train",
-        ) from error  # fmt: skip
+        ) from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         got = document.get("format", "no format") if isinstance(document, dict) else "no mapping"
         raise CheckpointError(
-            str(path), f"a checkpoint of nas.train has format {FORMAT}", str(got),
+            str(path),
+            f"a checkpoint of nas.train has format {FORMAT}",
+            str(got),
             "Give a best.pt or last.pt of this version of nas.train",
-        )  # fmt: skip
+        )
     return Checkpoint(
         model=document["model"],
         names=tuple(document["names"]),

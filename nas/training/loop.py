@@ -49,21 +49,16 @@ def train(
         run.restore(state)
     started = time.perf_counter()
     grades: Grades | None = None
-    sums = torch.zeros(3, device=device)
-    lap_start = run.step
     with _own_randomness(device):
         for images, targets in run.plan.run(run.step, run.steps, workers):
             losses = run.one_step(images, targets)
-            sums += losses
             lap: Lap | None = None
             if run.is_lap_end():
-                mean = (sums / (run.step - lap_start)).tolist()
-                run.check_finite(mean)
+                run.check_finite()
                 if run.step == run.steps:
                     run.recalibrate()
                 grades = _grade(run, val_set)
-                lap = run.end_lap(mean, grades, time.perf_counter() - started)
-                sums, lap_start = torch.zeros(3, device=device), run.step
+                lap = run.end_lap(grades, time.perf_counter() - started)
                 if on_lap is not None:
                     on_lap(run.standing(grades))
             if on_step is not None:

@@ -46,6 +46,8 @@ class Training:
         self.step = 0
         self.laps: list[Lap] = []
         self.best = -1.0
+        self.lap_start = 0
+        self.lap_losses = torch.zeros(3, device=device)
         self.plan = BatchPlan(
             part=part,
             grid=head_grid(detector, part.image_size),
@@ -82,6 +84,7 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         self.average.update()
         self.step += 1
+        self.lap_losses += losses.parts
         return losses.parts
 
     def is_lap_end(self) -> bool:
@@ -109,8 +112,9 @@ class Training:
             norm.momentum = momentum
             norm.eval()
 
-    def check_finite(self, parts: list[float]) -> None:
-        """Raises TrainingError if a lap's mean loss is no longer a number."""
+    def check_finite(self) -> None:
+        """Raises TrainingError if a loss of this lap was no number."""
+        parts = self.lap_losses.tolist()
         if not all(math.isfinite(part) for part in parts):
             raise TrainingError(
                 f"training, step {self.step}",
@@ -119,8 +123,11 @@ class Training:
                 "Train with a lower lr",
             )
 
-    def end_lap(self, parts: list[float], grades: Grades | None, seconds: float) -> Lap:
-        """Notes the lap that ends at this step."""
+    def end_lap(self, grades: Grades | None, seconds: float) -> Lap:
+        """Notes the lap that ends at this step, and begins the next."""
+        parts = (self.lap_losses / (self.step - self.lap_start)).tolist()
+        self.lap_losses.zero_()
+        self.lap_start = self.step
         lap = Lap(
             step=self.step,
             epoch=self.step * self.settings.batch_size / self.images,
@@ -173,7 +180,8 @@ class Training:
         self.average.updates = state["updates"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-        self.step, self.best = state["step"], state["best"]
+        self.step = self.lap_start = state["step"]
+        self.best = state["best"]
         self.laps = [Lap(**lap) for lap in state["laps"]]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from nas.accuracy import FakeSettings, Proxy, Score, build_proxy
 from nas.latency.predictor import Latency, LatencyKind
 from nas.space.ops import macs, model_graph
-from nas.space.search_space import Candidate, SearchSpace, read_space
+from nas.space.search_space import Candidate, SearchSpace, parse_space, read_space
 from nas.space.spec import DEFAULT_ANCHORS, ModelSpec
 from nas.study.candidates import Candidates
 from nas.study.objective import Plan, Search
@@ -18,6 +18,26 @@ from nas.study.sampling import SamplerName
 from nas.study.trial import Ending, Standing
 from nas.study.workers import Inline
 from nas.training.dataset import read_data
+
+LARGE = """
+format: 1
+image_size: [192, 256, 320, 416]
+stem: {width: [16, 24]}
+stages:
+  - {stride: 2, operator: [FusedMBConv, MBConv], expand_ratio: [1, 2, 4], se_ratio: [0],
+     kernel: [3], depth: [1, 2, 3], width: [16, 24, 32]}
+  - {stride: 2, operator: [FusedMBConv, MBConv], expand_ratio: [2, 4], se_ratio: [0],
+     kernel: [3, 5], depth: [1, 2, 3], width: [24, 40, 56]}
+  - {stride: 2, operator: [FusedMBConv, MBConv], expand_ratio: [2, 4], se_ratio: [0, 0.25],
+     kernel: [3, 5], depth: [1, 2, 3], width: [40, 64, 96]}
+  - {stride: 2, operator: [FusedMBConv, MBConv], expand_ratio: [2, 4, 6], se_ratio: [0, 0.25],
+     kernel: [3, 5], depth: [1, 2, 3, 4], width: [64, 88, 112]}
+neck: {width: [32, 48, 64], depth: [1, 2]}
+head: {width: [32, 48, 64], kind: [plain, separable]}
+"""
+"""A space of 10^10 architectures that stays as it is, whatever becomes of the default one.
+
+On the board below they take 1 to 110 ms; one in ten is faster than 5 ms, half than 14 ms."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +84,8 @@ def notebook(breaks_after: int | None = None) -> Notebook:
 
 def candidates_of(space: str | SearchSpace) -> Candidates:
     """The candidates of a space for six classes."""
+    if space == "large":
+        space = parse_space(LARGE, "large", "tests")
     found = read_space(space) if isinstance(space, str) else space
     return Candidates(space=found, num_classes=6, anchors=DEFAULT_ANCHORS)
 
@@ -73,7 +95,7 @@ def search(
     proxy: Notebook,
     *,
     budget: int,
-    space: str = "fused_mbconv",
+    space: str = "large",
     sampler: SamplerName = "tpe",
     seed: int = 0,
     limit_ms: float | None = None,

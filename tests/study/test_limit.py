@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import numpy as np
 import pytest
@@ -43,12 +42,10 @@ class Contrary(MacBoard):
 
 
 def test_a_board_with_its_own_taste_is_searched() -> None:
-    space = candidates_of("fused_mbconv").space
-    begin = time.perf_counter()
+    space = candidates_of("large").space
     smallest = space.rebuild({name: values[0] for name, values in space.options().items()})
     assert Contrary().predict(smallest.spec, smallest.image_size).ms > 50.0
     found = find_within(space, 6, Contrary(), 5.0, seed=0)
     assert Contrary().predict(found.spec, found.image_size).ms <= 5.0
-    with pytest.raises(LimitError, match="fused_mbconv takes 0"):
+    with pytest.raises(LimitError, match="large takes 0"):
         find_within(space, 6, Contrary(), 0.1, seed=0)
-    assert time.perf_counter() - begin < 20

@@ -30,7 +30,7 @@ def _search(record: Record, proxy: Notebook, budget: int, limit_ms: float | None
 def test_what_is_kept_is_found_again(tmp_path: Path, scheme: str) -> None:
     url = scheme.format(tmp_path)
     limit_ms = 0.065
-    search = _search(Record(url, "kept"), notebook(), 12, limit_ms)
+    search = _search(Record(url, "kept"), notebook(), 7, limit_ms)
     found = Record(url, "kept").asked()
     assert [(a.number, a.outcome, a.original, a.latency, a.score) for a in found] == [
         (t.number, t.outcome, t.original, t.latency, t.score) for t in search.trials
@@ -41,7 +41,7 @@ def test_what_is_kept_is_found_again(tmp_path: Path, scheme: str) -> None:
 
 def test_optunas_own_tools_can_read_it(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/study.db"
-    search = _search(Record(url, "run"), notebook(), 10, 0.065)
+    search = _search(Record(url, "run"), notebook(), 5, 0.065)
     study = optuna.load_study(study_name="run", storage=url)
     assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     states = {
@@ -87,6 +87,16 @@ def test_a_study_of_somebody_elses_is_refused(tmp_path: Path) -> None:
     study.ask()
     with pytest.raises(StorageError, match="trial 0, which was not"):
         record.asked()
+
+
+def test_a_study_of_another_run_is_refused(tmp_path: Path) -> None:
+    """Two runs of one name, in two folders, may be given the same storage."""
+    url = f"sqlite:///{tmp_path}/study.db"
+    Record(url, "run", "first")
+    Record(url, "run", "first")
+    Record(url, "other", "second")
+    with pytest.raises(StorageError, match="a study of first for a run of second"):
+        Record(url, "run", "second")
 
 
 @pytest.mark.parametrize(

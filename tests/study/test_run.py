@@ -16,6 +16,7 @@ from nas.study.run import (
     Settings,
     SpaceSettings,
     fingerprint,
+    identity,
     open_run,
     read_settings,
     run_folder,
@@ -50,7 +51,6 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     settings = some_settings()
     with open_run(tmp_path / "a", settings) as run:
         assert run.is_new
-        assert run.name == "a"
     assert read_settings(tmp_path / "a") == settings
     with open_run(tmp_path / "a", settings) as run:
         assert not run.is_new
@@ -95,11 +95,14 @@ def test_other_settings_are_refused_by_name(
     assert sorted((p.name, p.read_bytes()) for p in (tmp_path / "a").iterdir()) == before
 
 
-def test_the_number_of_workers_may_change(tmp_path: Path) -> None:
-    for workers in (1, 2):
-        settings = some_settings(proxy=ShortTrainingSettings(workers=workers))
+@pytest.mark.parametrize("change", [{"workers": 3}, {"regrade": None}, {"baselines": 0}])
+def test_what_no_trial_depends_on_may_change(tmp_path: Path, change: dict[str, Any]) -> None:
+    first, second = some_settings(), some_settings(proxy=ShortTrainingSettings(**change))
+    for settings in (first, second):
         with open_run(tmp_path / "a", settings) as run:
-            assert run.settings.proxy.workers == workers
+            assert run.settings.proxy == settings.proxy
+    assert identity(first) == identity(second)
+    assert identity(first) != identity(some_settings(seed=1))
 
 
 def test_other_versions_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

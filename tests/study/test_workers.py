@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
-import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_any_number_of_workers_finds_the_same(tmp_path: Path, count: int) -> Non
     inline = search(tmp_path / "inline", notebook(), budget=14)
     with Workers(fake, count) as workers:
         ending = Search(
-            candidates=candidates_of("fused_mbconv"),
+            candidates=candidates_of("large"),
             model=MacBoard(),
             grader=workers,
             record=Record(f"journal:{tmp_path / 'study.log'}", "test"),
@@ -99,10 +99,9 @@ def test_a_warning_of_every_worker_is_heard_once(caplog: pytest.LogCaptureFixtur
 
 
 def test_without_work_no_process_starts() -> None:
-    begin = time.perf_counter()
     with Workers(fake, 8) as workers:
         assert workers.collect(is_waiting=False) == []
-    assert time.perf_counter() - begin < 0.2
+        assert multiprocessing.active_children() == []
 
 
 def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

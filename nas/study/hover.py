@@ -1,0 +1,80 @@
+"""What stands at a point of the figure: latency, score, size and the architecture, as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from typing import Any
+
+from nas.latency.predictor import Latency
+from nas.space.ops import macs, model_graph, params
+from nas.space.search_space import Candidate
+from nas.study.baselines import Baseline
+from nas.study.finalists import Point
+from nas.study.trial import Trial
+
+
+def trial_hover(trial: Trial) -> str:
+    """Of a graded trial."""
+    assert trial.score is not None, "what is drawn was graded"
+    lines = [f"<b>trial {trial.number}</b>", *_facts(trial.candidate, trial.latency)]
+    lines.append(_score_line(trial.score.score, trial.score.map50))
+    return _join([*lines, *map(escape, readable(trial.candidate))])
+
+
+def point_hover(point: Point) -> str:
+    """Of a point of the front."""
+    lines = [f"<b>{point.name}</b>", *_facts(point.trial.candidate, point.trial.latency)]
+    lines.append(_score_line(point.score, point.map50))
+    if len(point.scores) > 1:
+        lines.append("each seed: " + ", ".join(f"{s.score:.4f}" for s in point.scores))
+    return _join([*lines, *map(escape, readable(point.trial.candidate))])
+
+
+def baseline_hover(baseline: Baseline) -> str:
+    """Of a baseline, graded or not."""
+    lines = [f"<b>{escape(baseline.name)}</b>", *_facts(baseline.candidate, baseline.latency)]
+    if baseline.score is not None:
+        lines.append(_score_line(baseline.score.score, baseline.score.map50))
+    return _join([*lines, *map(escape, readable(baseline.candidate))])
+
+
+def _facts(candidate: Candidate, latency: Latency) -> list[str]:
+    graph = model_graph(candidate.spec, candidate.image_size)
+    return [
+        f"{latency.ms:.3g} ms {latency.kind.value} ({latency.low_ms:.3g} to {latency.high_ms:.3g})",
+        f"{params(graph) / 1e6:.3f} M parameters, {macs(graph) / 1e6:.1f} M MACs,"
+        f" {candidate.image_size} px",
+    ]
+
+
+def _score_line(score: float, map50: float | None) -> str:
+    if map50 is None:
+        return f"proxy score {score:.4f} (not a mAP)"
+    return f"mAP50-95 {score:.4f}, mAP50 {map50:.4f} (by the proxy)"
+
+
+def _join(lines: Iterable[str]) -> str:
+    return "<br>".join(lines)
+
+
+def readable(candidate: Candidate) -> list[str]:
+    """The architecture in a few lines: image size, stem, each stage, neck and head."""
+    groups: dict[str, dict[str, Any]] = {}
+    for name, value in candidate.choices:
+        place, _, field = name.rpartition(".")
+        groups.setdefault(place, {})[field] = value
+    lines = []
+    for place, fields in groups.items():
+        if "operator" in fields:
+            text = (
+                f"{fields['operator']} {fields['width']} x{fields['depth']}"
+                f" k{fields['kernel']} e{fields['expand_ratio']:g}"
+            )
+            text += f" SE {fields['se_ratio']:g}" if fields["se_ratio"] else ""
+        else:
+            text = ", ".join(
+                f"{field.replace('_', ' ')} {value}" for field, value in fields.items()
+            )
+        lines.append(f"{place}: {text}" if place else text)
+    return lines
