@@ -22,12 +22,14 @@ from typing import Annotated, Literal
 
 import numpy as np
 import tyro
+import yaml
 
 from nas.latency.device import TableKey
 from nas.latency.predictor import load_predictor
-from nas.space.search_space import read_space
-from nas.space.spec import dump_spec, parse_spec, read_spec, with_anchors
-from nas.stats import mape
+from nas.space.search_space import Candidate, architecture_digest, read_space
+from nas.space.spec import Anchors, dump_spec, parse_spec, read_spec, with_anchors
+from nas.stats import mape, spearman
+from nas.training.dataset import DataConfig
 
 LATENCY_TOLERANCE = 0.05
 
@@ -50,7 +52,7 @@ class Arguments:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One model to train; `score` is the proxy's, None for a random candidate."""
+    """One model to train; `score` is the search's, None for a random candidate."""
 
     name: str
     model: str
@@ -61,7 +63,10 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
+    """What became of a job; `score` is the proxy's, the mean of two seeds."""
+
     job: Job
+    score: float
     part: str
     map50_95: float
     map50: float
@@ -112,7 +117,24 @@ def rivals(run: Path, jobs: list[Job], seed: int) -> Iterator[Job]:
                 break
 
 
-def train_one(job: Job, data: str, epochs: int, seed: int) -> Result:
+def proxy_score(job: Job, run: Path, data: DataConfig, anchors: Anchors) -> float:
+    """The score of the run's own proxy for a job, the mean of seeds 0 and 1."""
+    from nas.accuracy import build_proxy
+    from nas.accuracy.choice import parse_proxy
+
+    settings = yaml.safe_load((run / "settings.yaml").read_text())["proxy"]
+    proxy = build_proxy(parse_proxy(settings, str(run)), data)
+    spec = with_anchors(parse_spec(job.model), anchors)
+    candidate = Candidate(
+        spec=spec,
+        image_size=job.image_size,
+        choices=(),
+        digest=architecture_digest(spec, job.image_size),
+    )
+    return float(np.mean([proxy.score(candidate, seed).score for seed in (0, 1)]))
+
+
+def train_one(job: Job, run: Path, data: str, epochs: int, seed: int) -> Result:
     """Trains and grades one job, on one thread."""
     import torch
 
@@ -129,15 +151,16 @@ def train_one(job: Job, data: str, epochs: int, seed: int) -> Result:
     config = read_data(data)
     part: Literal["test", "val"] = "test" if "test" in config.parts else "val"
     train_set = load_part(config, "train", job.image_size)
-    spec = with_anchors(parse_spec(job.model), fit_anchors(box_sizes(train_set), seed=seed).anchors)
+    anchors = fit_anchors(box_sizes(train_set), seed=seed).anchors
     torch.manual_seed(seed)
-    detector = build_detector(spec)
+    detector = build_detector(with_anchors(parse_spec(job.model), anchors))
     augment = AugmentSettings(mosaic=0.0, scale=0.25)
     settings = replace(short_settings(), steps=None, epochs=epochs, augment=augment)
     trained = train(detector, train_set, None, settings, seed=seed)
     grades = evaluate_detector(trained.detector, load_part(config, part, job.image_size))
     return Result(
         job=job,
+        score=job.score if job.score is not None else proxy_score(job, run, config, anchors),
         part=part,
         map50_95=grades.map50_95,
         map50=grades.map50,
@@ -163,7 +186,9 @@ def main() -> None:
     )
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
         running = [
-            pool.submit(train_one, job, arguments.data, arguments.epochs, arguments.seed)
+            pool.submit(
+                train_one, job, arguments.run, arguments.data, arguments.epochs, arguments.seed
+            )
             for job in jobs
         ]
         results = []
@@ -171,13 +196,14 @@ def main() -> None:
             result = future.result()
             results.append(result)
             job = result.job
-            score = "" if job.score is None else f"{job.score:.3f}"
             print(
-                f"{job.name:<28}{job.image_size:>5}{job.latency_ms:>14.2f}{score:>8}"
+                f"{job.name:<28}{job.image_size:>5}{job.latency_ms:>14.2f}{result.score:>8.3f}"
                 f"{result.map50_95:>10.4f}{result.map50:>8.4f}{result.seconds:>6.0f}",
                 flush=True,
             )
     gains = [a.map50_95 - b.map50_95 for a, b in zip(results[::2], results[1::2], strict=True)]
+    ranks = spearman([r.score for r in results], [r.map50_95 for r in results])
+    print(f"Spearman between proxy and mAP50-95 over the {len(results)}: {ranks:.2f}")
     print(
         f"finalist minus random of like latency, mAP50-95 on {results[0].part}: "
         + ", ".join(f"{gain:+.4f}" for gain in gains)
