@@ -40,7 +40,7 @@ def write_figure(report: Report, path: Path) -> None:
         include_plotlyjs=True,
         full_html=True,
         config={"displaylogo": False, "responsive": True, "toImageButtonOptions": {"scale": 2}},
-        default_height="100vh",
+        default_height="max(100vh, 640px)",
     )
     title = f"{report.settings.space.name} on {report.settings.data.name}"
     head = (
