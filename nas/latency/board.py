@@ -31,9 +31,9 @@ narrower than `interval` of it (`min_samples` at least, `cap_s` a ring at most).
 the kernel took the core away are named in `preempted`, with the time that we had it in `cpu_ms`
 (one thread only). Inputs and weights are ordinary random numbers (a denormal costs a hundred
 times a normal number). The order of parts is that of the pack, shuffled within each `stint` of
-them: with a time limit (`seconds`) those at the end stay out, and whole networks never do. These
-keep their order, in rings spread over the session (`whole_ring_size`, `whole_min_samples`,
-`whole_cap_s`).
+them: with a time limit (`seconds`) those at the end stay out. Whole networks, which may take half
+of a limit, keep their order, in rings spread over the session (`whole_ring_size`,
+`whole_min_samples`, `whole_cap_s`).
 """
 
 from __future__ import annotations
@@ -391,6 +391,8 @@ class Session:
         self.start = time.monotonic()
         self.whole_s = self.timing["whole_cap_s"]
         """Seconds to expect for a ring of whole networks."""
+        self.spent_on_whole_s = 0.0
+        """Seconds that rings of whole networks have taken so far."""
 
     def run(self) -> None:
         self.say({
@@ -411,13 +413,14 @@ class Session:
                 loaded.sample()
         rings, done = self._rings(), 0
         for window, ring in enumerate(rings):
-            if not ring[0]["is_whole"] and self._is_late(rings[window:]):
+            if self._is_late(rings[window:]):
                 continue
             begin = time.monotonic()
             is_whole = ring[0]["is_whole"]
             done += self._time_ring(window, ring, empties, networks if is_whole else parts)
             if is_whole:
                 self.whole_s = max(self.whole_s, time.monotonic() - begin)
+                self.spent_on_whole_s += time.monotonic() - begin
         seconds = round(time.monotonic() - self.start, 1)
         left = sum(map(len, rings)) - done
         self.say({"line": "bye", "done": done, "left": left, "seconds": seconds})
@@ -442,11 +445,18 @@ class Session:
         return rings
 
     def _is_late(self, left: list[list[Json]]) -> bool:
-        """Whether what time is left is needed for the whole networks among the rings left."""
+        """Whether there is no time for the first of the rings left.
+
+        Whole networks may take half of a limit and no more, parts what these leave.
+        """
         limit = self.header["seconds"]
         if limit is None:
             return False
-        reserved = self.whole_s * sum(ring[0]["is_whole"] for ring in left)
+        for_whole_s = limit / 2 - self.spent_on_whole_s
+        if left[0][0]["is_whole"]:
+            return bool(self.whole_s > for_whole_s)
+        wanted = self.whole_s * sum(ring[0]["is_whole"] for ring in left)
+        reserved = min(wanted, max(0.0, for_whole_s))
         return bool(time.monotonic() - self.start + reserved > limit)
 
     def _time_ring(

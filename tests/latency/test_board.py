@@ -83,12 +83,21 @@ def test_a_graph_that_fails_costs_only_itself() -> None:
     assert [line["job"] for line in found if line["line"] == "timing"] == [job.name]
 
 
-def test_a_time_limit_leaves_out_parts_and_never_networks() -> None:
-    candidate = read_space("tiny").random(np.random.default_rng(0))
-    jobs = (*map(block_job, BLOCKS), network_job(candidate, 0))
-    lines = run(replace(pack(jobs), seconds=0.0))
-    assert [line["job"] for line in lines if line["line"] == "timing"] == [jobs[-1].name]
-    assert lines[-1]["left"] == 4
+def test_a_time_limit_is_shared_between_parts_and_networks() -> None:
+    space, rng = read_space("tiny"), np.random.default_rng(0)
+    parts = tuple(map(block_job, BLOCKS))
+    networks = tuple(network_job(space.random(rng), turn) for turn in range(600))
+    limited = replace(pack((*parts, *networks)), seconds=3.0, whole_anchors=(networks[0].name,))
+    lines = run(limited)
+    timed = [line["job"] for line in lines if line["line"] == "timing"]
+    assert {part.name for part in parts} <= set(timed)
+    assert len(parts) < len(timed) < len(parts) + len(networks)
+    assert lines[-1]["left"] == len(parts) + len(networks) - len(timed)
+
+
+def test_without_time_nothing_is_timed() -> None:
+    lines = run(replace(pack(tuple(map(block_job, BLOCKS))), seconds=0.0))
+    assert [line["line"] for line in lines] == ["hello", "bye"]
 
 
 def test_another_protocol_is_refused() -> None:
