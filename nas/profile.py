@@ -49,7 +49,7 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     """Plans, measures what is missing, measures again what drifted, fits, and prints the error."""
     import time
 
-    from nas.latency.campaign import drifted, measure, order_of_work, pending, plan
+    from nas.latency.campaign import doubtful, measure, order_of_work, pending, plan
     from nas.latency.device import ROOT, TableKey, check_key, read_device
     from nas.latency.fit import read_fits, write_fit
     from nas.latency.runner import runner_for
@@ -79,19 +79,19 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
         table = writer.table
         report_damage(table)
         fits = [fit for fit in read_fits(key, root) if fit.space_digest == space.digest]
-        if not fits or not is_finished(fits[0], table, arguments.validate):
-            wanted = plan(space, arguments.validate)
-            work = pending(wanted, table, order_of_work(wanted, is_limited=limit is not None))
+        wanted = plan(space, arguments.validate)
+        work = pending(wanted, table, order_of_work(wanted, is_limited=limit is not None))
+        if len(work) or not fits or fits[0].table_rows != table.row_count():
             for again in range(2):
                 left = None if limit is None else limit - (time.monotonic() - started)
                 if not len(work) or (left is not None and left <= 0):
                     break
-                why = " once more (the machine drifted)" if again else ""
-                count = f"{len(work.blocks)} blocks, {len(work.networks)} turns of detectors"
+                why = " once more (the machine was never calm)" if again else ""
+                count = f"{len(work.blocks)} blocks, {len(work.networks)} whole detectors"
                 say(f"{key}: {count} to time{why}")
                 rows = measure(writer, runner, wanted, work, seed=again, seconds=left)
                 show(rows, len(work), left)
-                work = drifted(wanted, table)
+                work = doubtful(wanted, table)
             fits = [validate(table, wanted, time.strftime("%Y-%m-%d"))]
             write_fit(key, fits[0], root)
     print(summary(table, fits[0]))
@@ -108,15 +108,6 @@ def seconds(text: str) -> float:
 def say(text: str) -> None:
     """Log goes to stderr."""
     print(text, file=sys.stderr)
-
-
-def is_finished(fit: SpaceFit, table: Table, detectors: int) -> bool:
-    """Whether the table holds the whole space and enough detectors, and the fit is of it."""
-    return (
-        fit.blocks_measured == fit.blocks_in_space
-        and fit.networks_fitted + fit.report.count >= detectors
-        and fit.table_rows == table.row_count()
-    )
 
 
 def report_damage(table: Table) -> None:

@@ -5,35 +5,39 @@
 It imports nothing of the rest of the house: it is copied to a board and run there. PACK and LINES
 are JSON lines. PACK: a header, then one job a line.
 
-    {"protocol": 1, "runtime": "ncnn", "precision": "fp32", "threads": 1, "seed": 0,
-     "anchors": [job, ...], "whole_anchors": [job, ...], "seconds": 240 or null,
-     "empty": {"1x1": model, ...}, "timing": {...}}
-    {"job": "...", "model": "...", "inputs": [[c, h, w], ...], "outputs": 1, "weights": [...],
-     "is_whole": false, "has_plain_output": false, "is_anchor_only": false}
+    {"protocol": 2, "runtime": "ncnn", "precision": "fp32", "threads": 1, "seed": 0,
+     "anchors": [job, ...], "seconds": 240 or null, "empty": {"1x1": model, ...}, "timing": {...}}
+    {"job": "...", "model": "...", "inputs": [[c, h, w], ...], "outputs": 1, "visits": 3,
+     "macs": 1, "is_whole": false, "has_plain_output": false; of onnxruntime also "weights":
+     [[name, shape, fan_in, kind, step], ...], "inputs_are_uint8": false}
 
 LINES: `hello` (protocol, environment), then `timing`, `anchor` and `failure` as they come, and
 `bye`. A job's `timing` holds every sample; nothing is averaged here.
 
-How it times. Parts of networks are timed in *rings* of some thirty, drawn at random, that take
-turns: one run each, round after round. A part timed alone finds its weights in the nearest cache,
-where no network leaves them: networks took 1.16 times the sum of such times, the more the more
-weights they have; of times in rings 1.01 (benchmarks/rings.py, a Zen 4 core). In a ring, as in a
-network, other parts have run in between; and as in a network, the part's input has just been
-written, in the runtime's own packed layout. A ring spreads a part's samples over seconds, so that
-a burst of other work spoils a few samples of many parts and not all samples of one. Whole
-networks take turns too, but are timed on the second of two runs, as a camera would run them.
+How it times. Parts of networks are timed in *rings* of some thirty that take turns: one run each,
+round after round, in a new order each round. A part timed alone finds its weights in the nearest
+cache, where no network leaves them: networks took 1.16 times the sum of such times, the more the
+more weights they have; of times in rings 1.01 (benchmarks/rings.py, a Zen 4 core). In a ring, as
+in a network, other parts have run in between; and as in a network, the part's input has just been
+written, in the runtime's own packed layout. What ran right before a part moves its time by 6 % on
+average (LOG.md): hence the new order each round, and several rings for each part (`visits`), each
+dealt afresh so that small and large parts are in every ring alike. A ring spreads a part's samples
+over seconds, so that a burst of other work spoils a few samples of many parts and not all samples
+of one.
 
-Every ring has the same `anchors` in it (rings of networks the `whole_anchors`), whose times tell
-the reader how each ring drifted, and the graphs that do nothing, whose time (`overhead_ms`) is
-the cost of calling the runtime. The machine is kept busy before the first ring (`warmup_s`),
-every job is run `warmup_runs` times, then sampled until the 95 % interval of each median is
-narrower than `interval` of it (`min_samples` at least, `cap_s` a ring at most). Samples in which
-the kernel took the core away are named in `preempted`, with the time that we had it in `cpu_ms`
-(one thread only). Inputs and weights are ordinary random numbers (a denormal costs a hundred
-times a normal number). The order of parts is that of the pack, shuffled within each `stint` of
-them: with a time limit (`seconds`) those at the end stay out. Whole networks, which may take half
-of a limit, keep their order, in rings spread over the session (`whole_ring_size`,
-`whole_min_samples`, `whole_cap_s`).
+Every part's ring has the same `anchors` in it, whose times tell the reader how each round drifted,
+and the graphs that do nothing, whose time (`overhead_ms`) is the cost of calling the runtime. Whole
+networks take turns too, but are timed on the second of two runs, as a camera would run them; the
+anchors run before and after (`beside_ms`, the geometric mean of their times).
+
+The machine is kept busy before the first ring (`warmup_s`). A ring goes round for `warmup_runs`
+rounds and `ring_warmup_s` unsampled, then is sampled until the 95 % interval of each median is
+narrower than `interval` of it (`min_samples` at least, `cap_s` at most). Samples in which the
+kernel took the core away are named in `preempted`, with the time that we had it in `cpu_ms` (one
+thread only). Inputs and weights are ordinary random numbers (a denormal costs a hundred times a
+normal number). Parts come in the order of the pack, by `stint`s of it: with a time limit
+(`seconds`) those at the end stay out. Whole networks, which may take half of a limit, lie spread
+over the session (`whole_ring_size`, `whole_min_samples`, `whole_cap_s`).
 """
 
 from __future__ import annotations
@@ -57,14 +61,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
-PROTOCOL = 1
-"""Version of PACK and LINES. 1: the first."""
+PROTOCOL = 2
+"""Version of PACK and LINES. 1: the first. 2: visits, anchors beside networks, int8."""
 
 THROTTLED_NOW = 0xF
 """Bits of the Pi's `get_throttled`: under-voltage, clock capped, throttled, soft limit."""
 
 BIAS_FAN_IN = 200
 """Makes random biases small, whatever they are added to."""
+
+MAP_LIMIT = 4.0
+"""The largest number that a random map has in int8: of ordinary random numbers few are larger."""
 
 Json = dict[str, Any]
 
@@ -77,6 +84,7 @@ class Loaded:
     samples_ms  one number a run, by the wall clock
     preempted   indices of the samples in which the kernel gave the core to something else, and
     cpu_ms      the time that our thread ran in each of those
+    beside_ms   of a whole network: what the anchors took before and after each sample
     """
 
     name: str
@@ -87,6 +95,11 @@ class Loaded:
     samples_ms: list[float] = field(default_factory=list)
     preempted: list[int] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
+    beside_ms: list[float] = field(default_factory=list)
+
+    def forget(self) -> None:
+        """Drops the samples."""
+        self.samples_ms, self.preempted, self.cpu_ms, self.beside_ms = [], [], [], []
 
     def sample(self) -> None:
         """Takes one sample."""
@@ -214,7 +227,12 @@ class Ncnn:
 
 
 def _ncnn_weights(parameters: str, generator: np.random.Generator) -> bytes:
-    """A `.bin` for a `.param`: per layer a zero flag, weights and biases, fp32."""
+    """A `.bin` for a `.param`: per layer a flag, weights and biases, and in int8 the scales.
+
+    The layout is that of ncnn's ModelBin: flag 0 fp32, 0x000D4B38 int8 (padded to 4 bytes); a
+    weight scale for each output channel (of grouped convolutions for each group), and one scale of
+    the layer's input.
+    """
     parts = []
     for line in parameters.splitlines()[2:]:
         words = line.split()
@@ -223,10 +241,19 @@ def _ncnn_weights(parameters: str, generator: np.random.Generator) -> bytes:
         values = dict(word.split("=") for word in words[4:] if "=" in word)
         outputs = int(values["0"])
         count = int(values["2" if words[0] == "InnerProduct" else "6"])
+        weights = _weights(count, count // outputs, generator)
+        biases = _weights(outputs, BIAS_FAN_IN, generator)
+        if "8" not in values:
+            parts += [struct.pack("<I", 0), weights.tobytes(), biases.tobytes()]
+            continue
+        step = weight_limit(count // outputs) / 127
+        quantised = _quantised(weights, step, np.int8).tobytes()
         parts += [
-            struct.pack("<I", 0),
-            _weights(count, count // outputs, generator).tobytes(),
-            _weights(outputs, BIAS_FAN_IN, generator).tobytes(),
+            struct.pack("<I", 0x000D4B38),
+            quantised + bytes(-len(quantised) % 4),
+            biases.tobytes(),
+            np.full(int(values.get("7", outputs)), 1 / step, np.float32).tobytes(),
+            np.float32(127 / MAP_LIMIT).tobytes(),
         ]
     return b"".join(parts)
 
@@ -258,10 +285,7 @@ class OnnxRuntime:
         options.log_severity_level = 3
         options.add_session_config_entry("session.use_env_allocators", "1")
         generator = _generator(self.header, job)
-        weights = [
-            (name, _weights(math.prod(shape), fan_in, generator).reshape(shape))
-            for name, shape, fan_in in job["weights"]
-        ]
+        weights = [(weight[0], _onnx_weight(weight, generator)) for weight in job["weights"]]
         values = [self.onnxruntime.OrtValue.ortvalue_from_numpy(array) for _, array in weights]
         options.add_external_initializers([name for name, _ in weights], values)
         session = self.onnxruntime.InferenceSession(
@@ -269,6 +293,11 @@ class OnnxRuntime:
         )
         generator = _generator(self.header, job)
         sources = [_map(shape, generator)[np.newaxis] for shape in job["inputs"]]
+        if job["inputs_are_uint8"]:
+            sources = [
+                (_quantised(source, MAP_LIMIT / 127, np.int32) + 128).clip(0, 255).astype(np.uint8)
+                for source in sources
+            ]
         feeds = {f"in{i}": array.copy() for i, array in enumerate(sources)}
 
         def prepare() -> None:
@@ -282,6 +311,15 @@ class OnnxRuntime:
         return Loaded(job["job"], job["is_whole"], prepare, run, run)
 
 
+def _onnx_weight(weight: list[Any], generator: np.random.Generator) -> Any:
+    """A weight, as emit_qdq.py's `Weight` tells it: name, shape, fan in, kind and step."""
+    _, shape, fan_in, kind, step = weight
+    if kind == "scale":
+        return np.full(shape, step, np.float32)
+    values = _weights(math.prod(shape), fan_in, generator).reshape(shape)
+    return values if kind == "float" else _quantised(values, step, np.dtype(kind))
+
+
 RUNTIMES: dict[str, Callable[[Json], Runtime]] = {"ncnn": Ncnn, "onnxruntime": OnnxRuntime}
 
 
@@ -292,8 +330,19 @@ def _generator(header: Json, job: Json) -> np.random.Generator:
 
 def _weights(count: int, fan_in: int, generator: np.random.Generator) -> Any:
     """Random weights (count,) float32 that keep a signal's size from layer to layer."""
-    values = generator.random(count, dtype=np.float32) - np.float32(0.5)
-    return values * np.float32(math.sqrt(24 / max(fan_in, 1)))
+    values = generator.random(count, dtype=np.float32) * np.float32(2) - np.float32(1)
+    return values * np.float32(weight_limit(fan_in))
+
+
+def weight_limit(fan_in: int) -> float:
+    """The largest of `_weights`: uniform ones of that size have a variance of 2 / fan_in."""
+    return math.sqrt(6 / max(fan_in, 1))
+
+
+def _quantised(values: Any, step: float, kind: Any) -> Any:
+    """Numbers in units of `step`, rounded and cut to the integers of that kind, -2^n left out."""
+    limit = np.iinfo(kind).max
+    return np.clip(np.rint(values / np.float32(step)), -limit, limit).astype(kind)
 
 
 def _summary(array: Any) -> list[float]:
@@ -403,22 +452,18 @@ class Session:
             name: self.runtime.load({**job, "job": f"empty {name}"})
             for name, job in self.header["empty"].items()
         }
-        parts, networks = (
-            [self.runtime.load(self.jobs[name]) for name in self.header[names]]
-            for names in ("anchors", "whole_anchors")
-        )
+        anchors = [self.runtime.load(self.jobs[name]) for name in self.header["anchors"]]
         end = time.perf_counter() + self.timing["warmup_s"]
         while time.perf_counter() < end:
-            for loaded in [*empties.values(), *parts]:
+            for loaded in [*empties.values(), *anchors]:
                 loaded.sample()
         rings, done = self._rings(), 0
         for window, ring in enumerate(rings):
             if self._is_late(rings[window:]):
                 continue
             begin = time.monotonic()
-            is_whole = ring[0]["is_whole"]
-            done += self._time_ring(window, ring, empties, networks if is_whole else parts)
-            if is_whole:
+            done += self._time_ring(window, ring, empties, anchors)
+            if ring[0]["is_whole"]:
                 self.whole_s = max(self.whole_s, time.monotonic() - begin)
                 self.spent_on_whole_s += time.monotonic() - begin
         seconds = round(time.monotonic() - self.start, 1)
@@ -426,19 +471,18 @@ class Session:
         self.say({"line": "bye", "done": done, "left": left, "seconds": seconds})
 
     def _rings(self) -> list[list[Json]]:
-        """Rings of parts, at random within each `stint`; rings of networks evenly among them."""
+        """Rings of parts, visit after visit and stint by stint; those of networks among them."""
         rng = random.Random(self.header["seed"])
-        jobs = [job for job in self.jobs.values() if not job["is_anchor_only"]]
-        parts = [job for job in jobs if not job["is_whole"]]
-        whole = [job for job in jobs if job["is_whole"]]
         rings: list[list[Json]] = []
-        for start in range(0, len(parts), self.timing["stint"]):
-            stint = parts[start : start + self.timing["stint"]]
-            rng.shuffle(stint)
-            size = self.timing["ring_size"]
-            rings += [stint[i : i + size] for i in range(0, len(stint), size)]
-        size = self.timing["whole_ring_size"]
-        networks = [whole[i : i + size] for i in range(0, len(whole), size)]
+        networks: list[list[Json]] = []
+        for visit in range(max((job["visits"] for job in self.jobs.values()), default=0)):
+            jobs = [job for job in self.jobs.values() if job["visits"] > visit]
+            parts = [job for job in jobs if not job["is_whole"]]
+            for start in range(0, len(parts), self.timing["stint"]):
+                stint = parts[start : start + self.timing["stint"]]
+                rings += _dealt(stint, self.timing["ring_size"], rng)
+            whole = [job for job in jobs if job["is_whole"]]
+            networks += _dealt(whole, self.timing["whole_ring_size"], rng)
         # From the last to the first, so that each comes to lie where it was meant to.
         for i in reversed(range(len(networks))):
             rings.insert(round((i + 0.5) * len(rings) / len(networks)), networks[i])
@@ -464,49 +508,86 @@ class Session:
     ) -> int:
         """Times one ring and says its lines; returns how many jobs it held."""
         before = self._cool(state())
+        is_whole = ring[0]["is_whole"]
         loaded = [found for job in ring if (found := self._load(job)) is not None]
-        common = [*empties.values(), *anchors]
+        rng = random.Random(window)
         for _ in range(3):
-            self._sample(common, loaded, "whole_" if ring[0]["is_whole"] else "")
+            for one in [*empties.values(), *anchors, *loaded]:
+                one.forget()
+            if is_whole:
+                self._sample_networks([*empties.values()], anchors, loaded, rng)
+            else:
+                self._sample_parts([*empties.values(), *anchors], loaded, rng)
             after = state()
             if not after.get("throttled", 0) & THROTTLED_NOW:
                 break
             # A throttled core measures its cooling, not the graphs: those samples go.
             after = self._cool(after)
-        for one in anchors:
+        for one in () if is_whole else anchors:
             self._say_samples("anchor", one, window, {})
         for one in loaded:
             job = self.jobs[one.name]
             empty = empties[f"{len(job['inputs'])}x{job['outputs']}"]
             overhead = sorted(empty.samples_ms)[len(empty.samples_ms) // 2]
             more = {"overhead_ms": overhead, "before": before, "after": after}
-            if one.is_whole:
+            if is_whole:
+                more["beside_ms"] = one.beside_ms
                 more["results"] = [_summary(array) for array in one.results()]
             self._say_samples("timing", one, window, more)
         return len(ring)
 
-    def _sample(self, common: list[Loaded], loaded: list[Loaded], kind: str) -> None:
-        fewest, cap_s = (self.timing[f"{kind}{name}"] for name in ("min_samples", "cap_s"))
-        for one in [*common, *loaded]:
-            one.samples_ms, one.preempted, one.cpu_ms = [], [], []
+    def _sample_parts(self, common: list[Loaded], loaded: list[Loaded], rng: random.Random) -> None:
+        """Samples parts in rounds, each in an order of its own."""
         order = [*common, *loaded]
-        random.Random(len(order)).shuffle(order)
-        end = time.perf_counter() + cap_s
-        rounds = 0
-        while rounds < fewest or time.perf_counter() < end:
+        for _ in self._rounds("warmup_runs", "ring_warmup_s"):
+            rng.shuffle(order)
             for one in order:
                 one.sample()
-            rounds += 1
-            if rounds % 5 == 0 and all(
-                one.is_settled(fewest, self.timing["interval"]) for one in loaded
-            ):
+        for one in order:
+            one.forget()
+        for rounds in self._rounds("min_samples", "cap_s"):
+            rng.shuffle(order)
+            for one in order:
+                one.sample()
+            if rounds % 5 == 0 and self._are_settled(loaded, "min_samples"):
                 break
+
+    def _sample_networks(
+        self,
+        empties: list[Loaded],
+        anchors: list[Loaded],
+        loaded: list[Loaded],
+        rng: random.Random,
+    ) -> None:
+        """Samples whole networks in rounds, with the anchors before and after each sample."""
+        order = list(loaded)
+        pace = _pace(anchors)
+        for rounds in self._rounds("whole_min_samples", "whole_cap_s"):
+            rng.shuffle(order)
+            for one in order:
+                one.sample()
+                before, pace = pace, _pace(anchors)
+                one.beside_ms.append(_rounded(math.sqrt(before * pace)))
+            for empty in empties:
+                empty.sample()
+            if rounds % 5 == 0 and self._are_settled(loaded, "whole_min_samples"):
+                break
+
+    def _rounds(self, fewest: str, seconds: str) -> Iterator[int]:
+        """Numbers of rounds from 1, for so many rounds and, after those, until so many seconds."""
+        end = time.perf_counter() + self.timing[seconds]
+        rounds = 0
+        while rounds < self.timing[fewest] or time.perf_counter() < end:
+            rounds += 1
+            yield rounds
+
+    def _are_settled(self, loaded: list[Loaded], fewest: str) -> bool:
+        return all(one.is_settled(self.timing[fewest], self.timing["interval"]) for one in loaded)
 
     def _load(self, job: Json) -> Loaded | None:
         try:
             loaded = self.runtime.load(job)
-            for _ in range(1 if job["is_whole"] else self.timing["warmup_runs"]):
-                loaded.run()
+            loaded.run()
         except Exception as error:
             # Whatever the runtime objects to costs this job alone, and is said by name.
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
@@ -535,6 +616,27 @@ class Session:
             time.sleep(2)
             now = state()
         return now
+
+
+def _dealt(jobs: list[Json], size: int, rng: random.Random) -> list[list[Json]]:
+    """Rings of about `size` jobs, with large and small ones in every ring alike."""
+    rings: list[list[Json]] = [[] for _ in range(math.ceil(len(jobs) / size))]
+    ordered = sorted(jobs, key=lambda job: (job["macs"], job["job"]))
+    for start in range(0, len(ordered), max(1, len(rings))):
+        layer = ordered[start : start + len(rings)]
+        rng.shuffle(layer)
+        for ring, job in zip(rng.sample(rings, len(layer)), layer):  # noqa: B905  # Python 3.9
+            ring.append(job)
+    return rings
+
+
+def _pace(anchors: list[Loaded]) -> float:
+    """The geometric mean of what the anchors take now (ms); 1 where there are none."""
+    for anchor in anchors:
+        anchor.forget()
+        anchor.sample()
+    logs = [math.log(anchor.samples_ms[0]) for anchor in anchors]
+    return math.exp(sum(logs) / len(logs)) if logs else 1.0
 
 
 def read_pack(lines: Iterator[str]) -> tuple[Json, list[Json]]:

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from nas.latency.cost_model import order_of_worth
 from nas.latency.device import TableKey
-from nas.latency.measurement import DRIFT_LIMIT, Anchor, Measurement, Network, Samples
+from nas.latency.measurement import (
+    DRIFT_LIMIT,
+    INTERVAL_LIMIT,
+    Anchor,
+    Measurement,
+    Network,
+    Samples,
+)
 from nas.latency.pack import Job, Pack, Timing
 from nas.latency.runner import Line, Runner
 from nas.latency.table import Table, TableWriter
@@ -26,11 +33,9 @@ CLASS_COUNTS: Final = (1, 4, 20, 80)
 ANCHOR_PLACES: Final = (0.3, 0.5, 0.7, 0.85, 0.95)
 """The anchors' places among the blocks of a space, as quantiles of MACs."""
 
-WHOLE_ANCHOR: Final = "network anchor"
-"""Name of the job of a plan's whole anchor."""
-
-TURNS: Final = 3
-"""How often each whole network is timed, minutes apart: their spread is the noise floor."""
+VISITS: Final = 3
+"""In how many rings each block and network is timed, minutes apart. What a block takes depends on
+what else is in its ring, and a network's spread is the noise floor."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,8 +45,7 @@ class Plan:
     blocks     every distinct block, Detect for each of CLASS_COUNTS
     usage      mean number of times that each occurs in a random candidate, shape (len(blocks),)
     detectors  whole random detectors, spread evenly over the logarithm of their MACs
-    anchors    blocks that are timed again in every ring of blocks
-    whole_anchor   the detector that is timed again in every ring of detectors
+    anchors    blocks that are timed again in every ring
     """
 
     space: SearchSpace
@@ -49,7 +53,6 @@ class Plan:
     usage: NDArray[np.float64]
     detectors: tuple[Candidate, ...]
     anchors: tuple[Block, ...]
-    whole_anchor: Candidate
 
 
 def plan(space: SearchSpace, detectors: int, seed: int = 0) -> Plan:
@@ -74,14 +77,12 @@ def plan(space: SearchSpace, detectors: int, seed: int = 0) -> Plan:
         for block in walk:
             usage[place[block]] += 1 / len(drawn)
     sizes = np.array([sum(macs(expand(block)) for block in walk) for walk in walked], dtype=float)
-    middle = int(np.argsort(sizes)[len(sizes) // 2])
     ordered = sorted(found, key=lambda block: (macs(expand(block)), block.key()))
     return Plan(
         space=space,
         blocks=found,
         usage=usage,
         detectors=tuple(drawn[i] for i in _spread(sizes, detectors)),
-        whole_anchor=drawn[middle],
         anchors=tuple(dict.fromkeys(ordered[int(q * (len(ordered) - 1))] for q in ANCHOR_PLACES)),
     )
 
@@ -107,33 +108,35 @@ def _spread(sizes: NDArray[np.float64], count: int) -> list[int]:
     return chosen
 
 
-def block_job(block: Block) -> Job:
+def block_job(block: Block, visits: int = VISITS) -> Job:
     """The block as a job; its name is its key."""
     return Job(
         name=f"block {block.key()}",
         graph=expand(block),
         has_plain_output=block.module == "Detect",
+        visits=visits,
     )
 
 
-def network_job(candidate: Candidate, turn: int) -> Job:
+def network_job(candidate: Candidate, visits: int = VISITS) -> Job:
     """The whole detector as a job."""
     return Job(
-        name=f"network {candidate.digest} {turn}",
+        name=f"network {candidate.digest}",
         graph=model_graph(candidate.spec, candidate.image_size),
         is_whole=True,
+        visits=visits,
     )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """What of a plan is still to be measured, in order of worth."""
+    """What of a plan is still to be measured, in order of worth: each with its visits."""
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[tuple[Block, int], ...]
     networks: tuple[tuple[Candidate, int], ...]
 
     def __len__(self) -> int:
-        return len(self.blocks) + len(self.networks)
+        return sum(visits for _, visits in (*self.blocks, *self.networks))
 
 
 def order_of_work(plan: Plan, *, is_limited: bool) -> NDArray[np.int64]:
@@ -150,47 +153,46 @@ def order_of_work(plan: Plan, *, is_limited: bool) -> NDArray[np.int64]:
 def pending(plan: Plan, table: Table, order: NDArray[np.int64]) -> Work:
     """What the table lacks of the plan; blocks in the order given (indices into the plan's)."""
     rng = np.random.default_rng(0)
-    turns = [
-        (plan.detectors[i], turn)
-        for turn in range(TURNS)
-        for i in rng.permutation(len(plan.detectors)).tolist()
-    ]
+    wanted = [plan.blocks[i] for i in order.tolist()]
+    detectors = [plan.detectors[i] for i in rng.permutation(len(plan.detectors)).tolist()]
     return Work(
         blocks=tuple(
-            block
-            for block in (plan.blocks[i] for i in order.tolist())
-            if block not in table.blocks and f"block {block.key()}" not in table.failures
+            (block, visits)
+            for block in wanted
+            if (visits := VISITS - len(table.blocks.get(block, ()))) > 0
+            and f"block {block.key()}" not in table.failures
         ),
         networks=tuple(
-            (one, turn)
-            for one, turn in turns
-            if (one.digest, turn) not in table.networks
-            and f"network {one.digest} {turn}" not in table.failures
+            (one, visits)
+            for one in detectors
+            if (visits := VISITS - len(table.networks.get(one.digest, ()))) > 0
+            and f"network {one.digest}" not in table.failures
         ),
     )
 
 
-def drifted(plan: Plan, table: Table) -> Work:
-    """What of the plan was timed once, in a window that drifted: to be done again, worst first.
+def doubtful(plan: Plan, table: Table) -> Work:
+    """What of the plan was never timed in calm, or whose time is unsure: worst first, once more.
 
-    Once only: on a machine that is never quiet the second row may be no better. Both count.
+    Once only: on a machine that is never quiet the next row may be no better. All count, the surer
+    ones more.
     """
     steady = table.steadiness()
 
-    def stray(rows: list[Measurement]) -> float:
-        return abs(steady.drift(rows[0])) if len(rows) == 1 else 0.0
+    def doubt(rows: list[Measurement]) -> float:
+        """How far beyond the limits, 0 within."""
+        if len(rows) != VISITS:
+            return 0.0
+        worst = max(steady.drift(rows) / DRIFT_LIMIT, steady.interval(rows) / INTERVAL_LIMIT)
+        return worst if worst > 1 else 0.0
 
-    strays = {block: stray(table.blocks[block]) for block in plan.blocks if block in table.blocks}
-    again = [block for block, value in strays.items() if value > DRIFT_LIMIT]
+    blocks = {block: doubt(table.blocks[block]) for block in plan.blocks if block in table.blocks}
+    networks = [(one, doubt(table.networks.get(one.digest, []))) for one in plan.detectors]
     return Work(
-        blocks=tuple(sorted(again, key=lambda block: -strays[block])),
-        networks=tuple(
-            (one, turn)
-            for one in plan.detectors
-            for turn in range(TURNS)
-            if (one.digest, turn) in table.networks
-            and stray(table.networks[one.digest, turn]) > DRIFT_LIMIT
+        blocks=tuple(
+            (block, 1) for block, worst in sorted(blocks.items(), key=lambda it: -it[1]) if worst
         ),
+        networks=tuple((one, 1) for one, worst in networks if worst),
     )
 
 
@@ -206,24 +208,16 @@ def measure(
 ) -> Iterator[Measurement]:
     """Measures the work, every row being in the table when it is yielded."""
     key: TableKey = writer.table.key
-    jobs = {job.name: job for job in map(block_job, work.blocks)}
+    jobs = {job.name: job for job in (block_job(*one) for one in work.blocks)}
     for block in plan.anchors:
-        job = block_job(block)
-        jobs.setdefault(job.name, replace(job, is_anchor_only=True))
-    whole_anchor = replace(
-        network_job(plan.whole_anchor, 0), name=WHOLE_ANCHOR, is_anchor_only=True
-    )
-    networks = {f"network {one.digest} {turn}": (one, turn) for one, turn in work.networks}
-    named_blocks = {f"block {block.key()}": block for block in work.blocks}
+        job = block_job(block, visits=0)
+        jobs.setdefault(job.name, job)
+    named_blocks = {f"block {block.key()}": block for block, _ in work.blocks}
+    networks = {f"network {one.digest}": one for one, _ in work.networks}
     pack = Pack(
         key=key,
-        jobs=(
-            *jobs.values(),
-            *(network_job(one, turn) for one, turn in work.networks),
-            *([whole_anchor] if networks else []),
-        ),
+        jobs=(*jobs.values(), *(network_job(*one) for one in work.networks)),
         anchors=tuple(f"block {block.key()}" for block in plan.anchors),
-        whole_anchors=(WHOLE_ANCHOR,) if networks else (),
         seed=seed,
         seconds=seconds,
         timing=timing or Timing(),
@@ -265,14 +259,13 @@ def _samples(line: Line) -> Samples:
         preempted=tuple(line["preempted"]),
         cpu_ms=tuple(line["cpu_ms"]),
         overhead_ms=line.get("overhead_ms", 0.0),
+        beside_ms=tuple(line.get("beside_ms", ())),
     )
 
 
-def _network(what: tuple[Candidate, int], space: SearchSpace) -> Network:
-    candidate, turn = what
+def _network(candidate: Candidate, space: SearchSpace) -> Network:
     return Network(
         digest=candidate.digest,
-        turn=turn,
         image_size=candidate.image_size,
         space=space.digest,
         model=dump_spec(candidate.spec),

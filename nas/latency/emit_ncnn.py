@@ -8,6 +8,9 @@ parameters. What it does, found by converting torch modules with pnnx 20261020:
 - A global average pool gives a vector, and a 1x1 convolution on that vector is an InnerProduct.
 - A blob with several readers goes through a Split.
 
+In int8 each convolution and inner product takes what it reads in one scale and has one for each
+of its output channels (`8=`), as ncnn2int8 writes them; what lies between them stays fp32.
+
 The text format is described in ncnn's wiki (param-and-model-file-structure, operators).
 """
 
@@ -39,16 +42,28 @@ LAYER_ACTIVATIONS: Final[dict[str, tuple[str, str]]] = {
 """Activation -> ncnn layer type and its parameters, where it stands alone."""
 
 
-def emit_ncnn(graph: Graph) -> str:
-    """The graph as `.param` text; inputs are named in0, in1, ..., outputs out0, out1, ..."""
-    return _Writer(graph).text()
+INT8_SCALES: Final[dict[str, str]] = {
+    "Convolution": " 8=2",
+    "ConvolutionDepthWise": " 8=1",
+    "InnerProduct": " 8=2",
+}
+"""Layer -> the term that says its weights are int8 and its scales follow them."""
+
+
+def emit_ncnn(graph: Graph, precision: str = "fp32") -> str:
+    """The graph as `.param` text; inputs are named in0, in1, ..., outputs out0, out1, ...
+
+    precision  int8 changes the layers with weights; fp16 and bf16 are how a file is run
+    """
+    return _Writer(graph, is_int8=precision == "int8").text()
 
 
 class _Writer:
     """A `.param` while it is written: layers in order, and which blob holds which tensor."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, *, is_int8: bool) -> None:
         self.graph = graph
+        self.is_int8 = is_int8
         self.layers: list[str] = []
         self.written: set[str] = set()
         self.readers = Counter(i for op in graph.ops for i in op.inputs)
@@ -89,6 +104,8 @@ class _Writer:
                     self.vectors.add(follower.output)
                 output = follower.output
                 self.fused.add(output)
+        if self.is_int8:
+            parameters += INT8_SCALES.get(kind, "")
         name = self._name(output)
         self._layer(kind, [self.names[i].pop(0) for i in op.inputs], [name], parameters)
         self._define(output, name)

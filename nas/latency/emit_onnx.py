@@ -19,20 +19,12 @@ import onnx
 from onnx import helper
 
 from nas.latency.board import BIAS_FAN_IN
+from nas.latency.emit_qdq import Pieces, Weight, quantised
 from nas.space.ops import Graph, Op, OpKind, Shape
 
 OPSET: Final = 17
 IR_VERSION: Final = 8
 """Versions that every ONNX Runtime since 1.14 reads."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Weight:
-    """A weight that the board makes: its name, shape, and how many inputs are summed with it."""
-
-    name: str
-    shape: tuple[int, ...]
-    fan_in: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,58 +35,96 @@ class OnnxModel:
     weights: tuple[Weight, ...]
 
 
-def emit_onnx(graph: Graph) -> OnnxModel:
-    """The graph as a model; inputs are in0, in1, ..., outputs out0, out1, ..., batch 1."""
+def emit_onnx(
+    graph: Graph,
+    precision: str = "fp32",
+    *,
+    has_plain_inputs: bool = True,
+    has_plain_outputs: bool = True,
+) -> OnnxModel:
+    """The graph as a model; inputs are in0, in1, ..., outputs out0, out1, ..., batch 1.
+
+    precision  fp32, or int8 (emit_qdq.py); only then inputs and outputs may be other than fp32:
+               uint8, as inside a network
+    """
+    pieces, shapes = _pieces(graph)
+    inputs = [f"in{i}" for i in range(len(graph.inputs))]
+    outputs = [f"out{i}" for i in range(len(graph.outputs))]
+    into = out_of = onnx.TensorProto.FLOAT
+    if precision == "int8":
+        into = into if has_plain_inputs else onnx.TensorProto.UINT8
+        out_of = out_of if has_plain_outputs else onnx.TensorProto.UINT8
+        pieces = quantised(
+            pieces,
+            inputs,
+            outputs,
+            has_plain_inputs=has_plain_inputs,
+            has_plain_outputs=has_plain_outputs,
+        )
+    model = helper.make_model(
+        helper.make_graph(
+            pieces.nodes,
+            "graph",
+            [_value(n, into, shapes[t]) for n, t in zip(inputs, graph.inputs, strict=True)],
+            [_value(n, out_of, shapes[t]) for n, t in zip(outputs, graph.outputs, strict=True)],
+            [*map(_external, pieces.weights), *pieces.constants],
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    return OnnxModel(content=model.SerializeToString(), weights=tuple(pieces.weights))
+
+
+def _pieces(graph: Graph) -> tuple[Pieces, dict[int, Shape]]:
+    """The graph in fp32, and the shape of each tensor."""
     names = {tensor: f"in{i}" for i, tensor in enumerate(graph.inputs)}
     ends = {tensor: f"out{i}" for i, tensor in enumerate(graph.outputs)}
-    nodes: list[onnx.NodeProto] = []
-    weights: list[Weight] = []
     shapes = dict(zip(graph.inputs, graph.input_shapes, strict=True))
+    pieces = Pieces(constants=_scales(graph))
     for op in graph.ops:
         output = ends.get(op.output, f"t{op.output}")
         inputs = [names[tensor] for tensor in op.inputs]
         own = _weights(op)
-        nodes += _NODES[op.kind](op, [*inputs, *(weight.name for weight in own)], output)
-        weights += own
+        pieces.nodes += _NODES[op.kind](op, [*inputs, *(weight.name for weight in own)], output)
+        pieces.weights += own
         names[op.output] = output
         shapes[op.output] = op.shape_out
     # An output that is an input, or a second name for another one, passes through an Identity.
     for i, tensor in enumerate(graph.outputs):
         if names[tensor] != f"out{i}":
-            nodes.append(_node("Identity", [names[tensor]], [f"out{i}"]))
-    model = helper.make_model(
-        helper.make_graph(
-            nodes,
-            "graph",
-            [_value(f"in{i}", shapes[tensor]) for i, tensor in enumerate(graph.inputs)],
-            [_value(f"out{i}", shapes[tensor]) for i, tensor in enumerate(graph.outputs)],
-            [*map(_external, weights), *_scales(graph)],
-        ),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-    )
-    return OnnxModel(content=model.SerializeToString(), weights=tuple(weights))
+            pieces.nodes.append(_node("Identity", [names[tensor]], [f"out{i}"]))
+    return pieces, shapes
 
 
 def _node(kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -> onnx.NodeProto:
     return helper.make_node(kind, inputs, outputs, **attributes)
 
 
-def _value(name: str, shape: Shape) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, *shape])
+def _value(name: str, kind: int, shape: Shape) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, [1, *shape])
 
 
 def _external(weight: Weight) -> onnx.TensorProto:
+    kind, width = _STORED[weight.kind]
     tensor = onnx.TensorProto(
         name=weight.name,
-        data_type=onnx.TensorProto.FLOAT,
+        data_type=kind,
         dims=weight.shape,
         data_location=onnx.TensorProto.EXTERNAL,
     )
-    size = str(4 * math.prod(weight.shape))
+    size = str(width * math.prod(weight.shape))
     for key, value in (("location", "board"), ("offset", "0"), ("length", size)):
         tensor.external_data.add(key=key, value=value)
     return tensor
+
+
+_STORED: Final[dict[str, tuple[int, int]]] = {
+    "float": (onnx.TensorProto.FLOAT, 4),
+    "int8": (onnx.TensorProto.INT8, 1),
+    "int32": (onnx.TensorProto.INT32, 4),
+    "scale": (onnx.TensorProto.FLOAT, 4),
+}
+"""Kind of weight -> its type in ONNX, and the bytes of one number."""
 
 
 def _scales(graph: Graph) -> list[onnx.TensorProto]:

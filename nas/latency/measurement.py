@@ -10,10 +10,10 @@ from typing import Any, Final
 from nas.space.blocks import Block
 
 DRIFT_LIMIT: Final = 0.03
-"""A window whose anchors stray further than this from their usual time is doubtful."""
+"""What was never timed nearer to calm than this share is timed again, and doubtful."""
 
 INTERVAL_LIMIT: Final = 0.05
-"""A median whose 95 % interval is wider than this share of it is doubtful."""
+"""A time whose 95 % interval is wider than this share of it is doubtful."""
 
 PREEMPTED_LIMIT: Final = 0.25
 """A row that lost more than this share of its samples to other work is doubtful."""
@@ -31,12 +31,15 @@ class Samples:
     preempted    indices of samples during which the kernel gave the core to something else
     cpu_ms       for each of those, how long the thread ran (empty where several threads ran)
     overhead_ms  what calling the runtime costs by itself, measured beside these samples
+    beside_ms    of a whole network: for each sample, the geometric mean of what the anchors took
+                 right before and after it
     """
 
     samples_ms: tuple[float, ...]
     preempted: tuple[int, ...] = ()
     cpu_ms: tuple[float, ...] = ()
     overhead_ms: float = 0.0
+    beside_ms: tuple[float, ...] = ()
 
     def kept_ms(self) -> list[float]:
         """The samples that statistics are made of, in ms, ascending.
@@ -45,13 +48,20 @@ class Samples:
         disturbed sample counts with the time that the thread had the core: what it would have
         taken, but for caches that others emptied meanwhile.
         """
+        return sorted(value for value in self.by_round_ms() if value == value)
+
+    def by_round_ms(self) -> list[float]:
+        """`kept_ms` in the order in which they were taken, nan for a sample that doesn't count."""
+        values = list(self.samples_ms)
         if not self.preempted:
-            return sorted(self.samples_ms)
-        lost = set(self.preempted)
-        kept = [value for i, value in enumerate(self.samples_ms) if i not in lost]
-        if len(kept) < 10:
-            kept += self.cpu_ms or [self.samples_ms[i] for i in self.preempted]
-        return sorted(kept)
+            return values
+        is_few = len(values) - len(self.preempted) < 10
+        for place, i in enumerate(self.preempted):
+            if not is_few:
+                values[i] = math.nan
+            elif self.cpu_ms:
+                values[i] = self.cpu_ms[place]
+        return values
 
     def median_ms(self) -> float:
         """The median of the undisturbed samples less the overhead, in ms (above 0)."""
@@ -88,11 +98,21 @@ class Measurement:
     before: Json
     after: Json
 
-    def doubts(self, drift: float = 0.0) -> tuple[str, ...]:
-        """Why the row is doubtful and what helps; none where it is sound.
+    @property
+    def name(self) -> str:
+        """What is timed, as its job is named."""
+        if self.block is not None:
+            return f"block {self.block.key()}"
+        assert self.network is not None, "a row is of a block or a network"
+        return f"network {self.network.digest}"
 
-        drift  how far the window's anchors strayed, as a signed share
-        """
+    @property
+    def is_throttled(self) -> bool:
+        """Whether the board held its clock or voltage back while this was timed."""
+        return bool(int(self.after.get("throttled", 0)) & THROTTLED_NOW)
+
+    def doubts(self) -> tuple[str, ...]:
+        """Why the row is doubtful and what helps; none where it is sound."""
         found = []
         lost = len(self.samples.preempted) / len(self.samples.samples_ms)
         bits = int(self.after.get("throttled", 0)) & THROTTLED_NOW
@@ -106,10 +126,6 @@ class Measurement:
             found.append(
                 f"median uncertain by {self.samples.interval():.0%}: stop other work on the board"
             )
-        if abs(drift) > DRIFT_LIMIT:
-            found.append(
-                f"the board drifted by {drift:+.0%} meanwhile: profile again when it is idle"
-            )
         return tuple(found)
 
 
@@ -117,13 +133,12 @@ class Measurement:
 class Network:
     """A whole detector that was timed.
 
-    digest  of the architecture and image size; turn: how many timings of it came before
+    digest  of the architecture and image size
     space   digest of the search space it was drawn from
     model   its model YAML
     """
 
     digest: str
-    turn: int
     image_size: int
     space: str
     model: str

@@ -20,6 +20,7 @@ from nas.latency.correction import Correction, quantities
 from nas.latency.cost_model import CostModel, Smoothness, fit_cost_model
 from nas.latency.device import ROOT, TableKey
 from nas.latency.fit import SpaceFit, read_fits
+from nas.latency.measurement import DRIFT_LIMIT, INTERVAL_LIMIT
 from nas.latency.table import Table, TableError, profile_command, read_table
 from nas.space.blocks import Block, blocks, layers
 from nas.space.search_space import SearchSpace
@@ -221,7 +222,10 @@ def doubts(table: Table, fit: SpaceFit) -> list[str]:
     found = []
     steady = table.steadiness()
     doubtful = sum(
-        all(row.doubts(steady.drift(row)) for row in rows) for rows in table.blocks.values()
+        steady.interval(rows) > INTERVAL_LIMIT
+        or steady.drift(rows) > DRIFT_LIMIT
+        or all(row.is_throttled for row in rows)
+        for rows in table.blocks.values()
     )
     if doubtful > 0.05 * len(table.blocks):
         found.append(

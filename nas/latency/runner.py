@@ -115,15 +115,20 @@ NANOSECONDS_PER_BYTE: Final = 0.12
 NANOSECONDS_PER_OP: Final = 2000.0
 
 
-def formula_ms(graph: Graph, threads: int = 1) -> float:
+SHARE_OF_FP32: Final[dict[str, tuple[float, float]]] = {"fp32": (1, 1), "int8": (0.5, 0.25)}
+"""Precision -> how long a MAC takes, and a number moved, as a share of fp32."""
+
+
+def formula_ms(graph: Graph, threads: int = 1, precision: str = "fp32") -> float:
     """What the fake board takes for a graph: a sum over its ops, so parts add up to the whole."""
-    return sum(_op_ns(op, threads) for op in graph.ops) / 1e6
+    return sum(_op_ns(op, threads, precision) for op in graph.ops) / 1e6
 
 
-def _op_ns(op: Op, threads: int) -> float:
+def _op_ns(op: Op, threads: int, precision: str) -> float:
     kind = "depthwise" if op.groups > 1 else "1x1" if op.kernel == 1 else "dense"
-    work = op.macs * NANOSECONDS_PER_MAC[kind]
-    moved = (op.bytes_in + op.bytes_out + op.bytes_weight) * NANOSECONDS_PER_BYTE
+    of_macs, of_numbers = SHARE_OF_FP32[precision]
+    work = op.macs * NANOSECONDS_PER_MAC[kind] * of_macs
+    moved = (op.bytes_in + op.bytes_out + op.bytes_weight) * NANOSECONDS_PER_BYTE * of_numbers
     if op.kind is OpKind.MAX_POOL:
         work = op.kernel**2 * op.shape_out.elements * 0.1
     return float((work + moved) / threads**0.8 + NANOSECONDS_PER_OP)
@@ -154,26 +159,24 @@ class FakeRunner:
         }
         yield {"line": "hello", "protocol": board.PROTOCOL, "environment": environment}
         jobs = {job.name: job for job in pack.jobs}
-        for name in (*pack.anchors, *pack.whole_anchors):
-            yield {"line": "anchor", "job": name, "window": 0, **self._samples(pack, jobs[name])}
+        for name in pack.anchors:
+            yield {"line": "anchor", "job": name, "window": 0, **self._samples(pack, jobs[name], 0)}
         done = 0
         for name, job in sorted(jobs.items()):
-            if job.is_anchor_only:
-                continue
-            if done == self.stop_after:
-                raise BoardError("fake board", "the board answers until it is done", "cut off")
-            found = self._samples(pack, job)
-            more = {"overhead_ms": 0.0, "before": {}, "after": {}}
-            yield {"line": "timing", "job": name, "window": 0, **found, **more}
-            done += 1
-        for name in pack.anchors:
-            yield {"line": "anchor", "job": name, "window": 1, **self._samples(pack, jobs[name])}
+            # Counted from the last, so that a visit's answer is the same when it was cut before it.
+            for visit in reversed(range(job.visits)):
+                if done == self.stop_after:
+                    raise BoardError("fake board", "the board answers until it is done", "cut off")
+                done += 1
+                found = self._samples(pack, job, visit)
+                more = {"overhead_ms": 0.0, "beside_ms": [], "before": {}, "after": {}}
+                yield {"line": "timing", "job": name, "window": done, **found, **more}
         yield {"line": "bye", "done": done, "left": 0, "seconds": 0.0}
 
-    def _samples(self, pack: Pack, job: Job) -> Line:
-        seed = hashlib.sha256(f"{pack.seed} {job.name}".encode()).digest()[:8]
+    def _samples(self, pack: Pack, job: Job, visit: int) -> Line:
+        seed = hashlib.sha256(f"{pack.seed} {job.name} {visit}".encode()).digest()[:8]
         rng = np.random.default_rng(int.from_bytes(seed, "little"))
         noise = 1 + self.noise * rng.standard_normal(21)
-        samples = formula_ms(job.graph, pack.key.threads) * noise
+        samples = formula_ms(job.graph, pack.key.threads, pack.key.precision) * noise
         rounded = [float(f"{value:.5g}") for value in samples]
         return {"samples_ms": rounded, "preempted": [], "cpu_ms": []}

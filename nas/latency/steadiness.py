@@ -1,11 +1,17 @@
-"""Times brought to the machine's usual state, by the anchors that were timed beside them.
+"""What blocks and networks take in calm, from samples taken while others used the machine too.
 
-On a machine that others use too, everything in a ring slows down together: memory and caches are
-shared. The anchors of the ring show by how much. How far a block's or a network's time follows
-its anchors is learnt from the table itself, and that share of the drift is taken off; on a quiet
-machine there is next to nothing to take off. Found on a shared 2-core machine at load 3 (LOG.md):
-two timings of one detector differed by 6.6 % before and 5.0 % after, and the error of held-out
-detectors fell from 5.5 % to 2.7 %.
+On a shared machine everything slows down together, for tens of milliseconds or for minutes:
+caches, memory and clock are shared. How far it is from calm at a moment is told by what was timed
+beside it: for a block the others of its round (rounds of a ring take some 10 ms), for a network
+the anchors right before and after each sample. So each row is a line through its samples, their
+logarithm over that of the state, and what it takes in calm is the line's height where the state
+is calm. How steeply a row follows the state is learnt from its own samples (a block that lives in
+memory follows more than one that computes), held towards the usual.
+
+Found on such a machine (LOG.md): two timings of one block, minutes apart, differed by 11 % as
+medians and by 5 % so; samples of one network spread by 6.5 % and by 4 %. On a machine that is calm
+throughout there is nothing to take off, and the height of the line is the mean of the samples
+(without outliers: Huber 1964).
 """
 
 from __future__ import annotations
@@ -15,103 +21,251 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas.latency.measurement import Anchor, Measurement
+
+Array = NDArray[np.float64]
 
 Place = tuple[int, int]
 """Session and window."""
 
-USUAL: Final = 0.25
-"""The quantile of an anchor's times that counts as usual: little else runs, yet no lucky moment."""
+CALM: Final = 0.15
+"""The quantile of a session's states that counts as calm: little else runs, yet no lucky moment."""
 
-UNPROVEN: Final = 0.01
-"""Drifts of this size (a share) may be the anchors' own noise: slopes are held back by it."""
+USUAL_SLOPE: Final = (1.0, 0.3)
+"""How steeply a row follows the state: mean and spread, before its own samples are seen."""
+
+FLOOR: Final = 0.003
+"""A standard error that no timing goes below (logarithms): a graph loaded anew differs so far."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Steadiness:
-    """How each window of a table drifted, and how far times follow it.
+class Calm:
+    """What a row takes in calm.
 
-    drifts   signed share by which the anchors of a window were slower than usual
-    slopes   how far blocks, and whole networks, follow: 1 wholly, 0 not at all
+    log_ms  natural logarithm of ms; error: its standard error
+    drift   how far the calmest tenth of its samples was from calm (logarithm)
     """
 
-    drifts: dict[Place, float]
-    block_slope: float
-    network_slope: float
+    log_ms: float
+    error: float
+    drift: float
 
-    def drift(self, row: Measurement) -> float:
-        """The drift of the row's window, a signed share."""
-        return self.drifts.get((row.session, row.window), 0.0)
+
+class Steadiness:
+    """The calm times of a table's rows."""
+
+    def __init__(self, rows: dict[tuple[Place, str], Calm]) -> None:
+        self._rows = rows
+
+    def calm(self, row: Measurement) -> Calm:
+        """What the row takes in calm."""
+        return self._rows[(row.session, row.window), row.name]
 
     def ms(self, rows: Sequence[Measurement]) -> float:
-        """The time of one thing in ms, steadied, from all its rows: the median over them."""
-        return float(np.exp(np.median([self._log_ms(row) for row in rows])))
+        """What one thing takes in calm (ms), from all its rows, the surer ones counting more."""
+        found = [self.calm(row) for row in rows]
+        weights = [one.error**-2 for one in found]
+        logs = [one.log_ms for one in found]
+        return float(np.exp(np.average(logs, weights=weights)))
 
-    def _log_ms(self, row: Measurement) -> float:
-        slope = self.block_slope if row.block is not None else self.network_slope
-        return float(np.log(row.samples.median_ms()) - slope * np.log1p(self.drift(row)))
+    def interval(self, rows: Sequence[Measurement]) -> float:
+        """Width of the 95 % interval of `ms`, as a share of it."""
+        return 2 * 1.96 * float(sum(self.calm(row).error ** -2 for row in rows) ** -0.5)
 
-
-def steadiness(anchors: Sequence[Anchor], networks: Iterable[Sequence[Measurement]]) -> Steadiness:
-    """The steadiness of a table: its anchors, and the rows of each network that was timed.
-
-    Blocks follow the anchors as each anchor follows the others; networks as the turns of one
-    network follow the anchors of their windows.
-    """
-    found = drifts(anchors)
-    logs = _anchor_logs(anchors)
-    pairs: list[tuple[list[float], list[float]]] = []
-    for name, own in logs.items():
-        places = [p for p in own if any(p in logs[other] for other in logs if other != name)]
-        others = [
-            float(np.median([logs[o][p] for o in logs if o != name and p in logs[o]]))
-            for p in places
-        ]
-        pairs.append((others, [own[p] for p in places]))
-    turns = [
-        (
-            [float(np.log1p(found.get((row.session, row.window), 0.0))) for row in rows],
-            [float(np.log(row.samples.median_ms())) for row in rows],
-        )
-        for rows in networks
-    ]
-    return Steadiness(drifts=found, block_slope=_slope(pairs), network_slope=_slope(turns))
+    def drift(self, rows: Sequence[Measurement]) -> float:
+        """How far the calmest moments of the calmest of the rows were from calm, a share."""
+        return float(np.expm1(min(self.calm(row).drift for row in rows)))
 
 
-def drifts(anchors: Sequence[Anchor]) -> dict[Place, float]:
-    """(session, window) -> how far its anchors strayed from their usual time, a signed share."""
-    ratios: dict[Place, list[float]] = {}
-    for own in _anchor_logs(anchors).values():
-        for place, value in own.items():
-            ratios.setdefault(place, []).append(value)
-    return {place: float(np.expm1(np.median(values))) for place, values in ratios.items()}
+def steadiness(anchors: Sequence[Anchor], rows: Iterable[Measurement]) -> Steadiness:
+    """The calm times of rows; `anchors` are those of the windows that blocks were timed in."""
+    windows: dict[Place, list[Measurement]] = {}
+    networks: list[Measurement] = []
+    for row in rows:
+        if row.block is None:
+            networks.append(row)
+        else:
+            windows.setdefault((row.session, row.window), []).append(row)
+    return Steadiness({**_blocks(anchors, windows), **_networks(networks)})
 
 
-def _anchor_logs(anchors: Sequence[Anchor]) -> dict[str, dict[Place, float]]:
-    """For each anchor, window -> log of its time over its usual time."""
-    found: dict[str, dict[Place, float]] = {}
+def _blocks(
+    anchors: Sequence[Anchor], windows: dict[Place, list[Measurement]]
+) -> dict[tuple[Place, str], Calm]:
+    """The blocks of all windows at once, each window filled up with nan to the longest."""
+    if not windows:
+        return {}
+    beside: dict[Place, dict[str, Anchor]] = {}
     for anchor in anchors:
-        place = (anchor.session, anchor.window)
-        found.setdefault(anchor.name, {})[place] = float(np.log(anchor.samples.median_ms()))
-    for own in found.values():
-        usual = float(np.quantile(list(own.values()), USUAL))
-        for place in own:
-            own[place] -= usual
+        beside.setdefault((anchor.session, anchor.window), {})[anchor.name] = anchor
+    names = sorted({anchor.name for anchor in anchors})
+    x = _logs([[row.samples.by_round_ms() for row in own] for own in windows.values()])
+    known = _logs(
+        [
+            [own[name].samples.by_round_ms() if name in own else [] for name in names]
+            for own in (beside.get(place, {}) for place in windows)
+        ],
+        rounds=x.shape[1],
+    )
+    state = _states(x, known)
+    height, _, error = lines(state, x)
+    drift, middle = _quantile(state, 0.1), _quantile(state, 0.5)
+    return {
+        (place, row.name): Calm(
+            log_ms=_less_overhead(height[w, i], row.samples.overhead_ms * np.exp(-middle[w])),
+            error=float(error[w, i]),
+            drift=float(drift[w]),
+        )
+        for w, (place, own) in enumerate(windows.items())
+        for i, row in enumerate(own)
+    }
+
+
+def _less_overhead(log_ms: float, overhead_ms: float) -> float:
+    """An op cheaper than the spread of the overhead may come out below it: it keeps a twentieth."""
+    ms = float(np.exp(log_ms))
+    return float(np.log(max(ms - overhead_ms, ms / 20)))
+
+
+def _states(x: Array, anchors: Array) -> Array:
+    """The state of each round, (windows, rounds), 0 in calm, nan where nothing ran: one factor.
+
+    The anchors (windows, rounds, anchors), whose lines hold for all windows, say where calm is; the
+    blocks x of the ring, many more, say how the rounds differ. By turns: lines for the blocks, then
+    the rounds' states. A window without anchors starts as calm.
+    """
+    is_round = ~np.isnan(x).all(axis=2)
+    if anchors.shape[2] == 0 or np.isnan(anchors).all():
+        return np.where(is_round, 0.0, np.nan)
+    base, slopes = _anchor_lines(anchors.reshape(-1, anchors.shape[2]))
+    anchors = (anchors - base) / slopes
+    state = _mean(anchors, slopes**2)
+    state = np.where(is_round, state, np.nan)
+    for _ in range(2):
+        height, slope, _ = lines(state, x)
+        told = np.concatenate([(x - height[:, None]) / slope[:, None], anchors], axis=2)
+        weights = np.concatenate([slope, np.broadcast_to(slopes, (len(x), len(slopes)))], axis=1)
+        away = np.abs(told - _quantile(told, 0.5)[..., None])
+        limit = 1.5 * 1.4826 * _quantile(away.swapaxes(1, 2), 0.5)[:, None] + 1e-6
+        state = np.where(is_round, _mean(told, weights[:, None] ** 2 * _huber(away, limit)), np.nan)
+    return state
+
+
+def _anchor_lines(x: Array) -> tuple[Array, Array]:
+    """Height in calm and slope of each anchor, x being (rounds, anchors); the slopes' mean is 1."""
+    x = x[~np.isnan(x).any(axis=1)]
+    base = np.quantile(x, CALM, axis=0)
+    slopes = np.ones(x.shape[1])
+    for _ in range(5):
+        state = _mean((x - base) / slopes, slopes**2)
+        base, slopes, _ = lines(state, x, (1.0, 10.0))
+        scale = float(slopes.mean())
+        slopes = slopes / scale
+        base = base + slopes * float(np.quantile(state, CALM)) * scale
+    return base, slopes
+
+
+def _networks(rows: list[Measurement]) -> dict[tuple[Place, str], Calm]:
+    """Whole networks: each sample has its own state, the anchors beside it."""
+    states = [np.log(row.samples.beside_ms) for row in rows if row.samples.beside_ms]
+    calm = float(np.quantile(np.concatenate(states), CALM)) if states else 0.0
+    told = [
+        np.log(row.samples.beside_ms) - calm
+        if row.samples.beside_ms
+        else np.zeros(len(row.samples.samples_ms))
+        for row in rows
+    ]
+    logs = [np.log(np.array(row.samples.by_round_ms())) for row in rows]
+    usual = (_common_slope(told, logs), USUAL_SLOPE[1] / 2)
+    found = {}
+    for row, state, x in zip(rows, told, logs, strict=True):
+        height, _, error = lines(state, x[:, None], usual)
+        overhead = row.samples.overhead_ms * float(np.exp(-np.median(state)))
+        found[(row.session, row.window), row.name] = Calm(
+            log_ms=_less_overhead(float(height[0]), overhead),
+            error=float(error[0]),
+            drift=float(np.quantile(state, 0.1)),
+        )
     return found
 
 
-def _slope(groups: Iterable[tuple[list[float], list[float]]]) -> float:
-    """How far y follows x within groups, least squares held back as if x had noise: 0 to 1."""
+def _common_slope(states: list[Array], logs: list[Array]) -> float:
+    """How steeply networks follow the state within their rows, all together."""
     product = square = 0.0
-    count = 0
-    for x, y in groups:
-        if len(x) < 2:
+    for state, x in zip(states, logs, strict=True):
+        ok = ~np.isnan(x)
+        if ok.sum() < 3:
             continue
-        dx, dy = np.array(x) - np.mean(x), np.array(y) - np.mean(y)
-        product += float(dx @ dy)
-        square += float(dx @ dx)
-        count += len(x)
-    if not count:
-        return 0.0
-    return float(np.clip(product / (square + count * UNPROVEN**2), 0.0, 1.0))
+        away = state[ok] - np.median(state[ok])
+        product += float(np.clip(away, -0.3, 0.3) @ np.clip(x[ok] - np.median(x[ok]), -0.3, 0.3))
+        square += float(away @ away)
+    # Without a state that moves there is nothing to learn, and nothing to correct.
+    return float(np.clip(product / square, 0.3, 1.5)) if square > 1e-6 else USUAL_SLOPE[0]
+
+
+def _logs(tables: Sequence[Sequence[Sequence[float]]], rounds: int = 0) -> Array:
+    """Logarithms of times, (tables, rounds, columns), filled up with nan; or so many rounds."""
+    rounds = rounds or max((len(column) for table in tables for column in table), default=0)
+    found = np.full((len(tables), rounds, max(map(len, tables), default=0)), np.nan)
+    for table, place in zip(tables, found, strict=True):
+        for i, column in enumerate(table):
+            place[: len(column), i] = column[:rounds]
+    return np.asarray(np.log(found), dtype=np.float64)
+
+
+def lines(
+    state: Array, x: Array, usual: tuple[float, float] = USUAL_SLOPE
+) -> tuple[Array, Array, Array]:
+    """Lines through the columns of x (..., n, m) over the state (..., n), outliers held back.
+
+    Gives the heights where the state is 0, the slopes, and the heights' standard errors, shape
+    (..., m) each. A slope is held towards `usual` (mean, spread) as far as the samples leave it
+    open; x and state may hold nan.
+    """
+    z = np.nan_to_num(state)[..., None]
+    known = ~np.isnan(x)
+    x = np.where(known, x, 0.0)
+    weights = known.astype(np.float64)
+    noise = np.full((*x.shape[:-2], x.shape[-1]), 0.05)
+    for _ in range(4):
+        total = np.maximum(weights.sum(axis=-2), 1e-12)
+        z_mean, x_mean = (weights * z).sum(axis=-2) / total, (weights * x).sum(axis=-2) / total
+        away = z - z_mean[..., None, :]
+        held = (noise / usual[1]) ** 2
+        square = (weights * away**2).sum(axis=-2) + held
+        product = (weights * away * (x - x_mean[..., None, :])).sum(axis=-2)
+        slope: Array = (product + held * usual[0]) / square
+        height: Array = x_mean - slope * z_mean
+        rest = np.abs(x - height[..., None, :] - slope[..., None, :] * z)
+        middle = _quantile(np.where(known, rest, np.nan).swapaxes(-1, -2), 0.5)
+        noise = 1.4826 * np.nan_to_num(middle) + 1e-4
+        weights = known * _huber(rest, 1.5 * noise[..., None, :])
+    error: Array = np.sqrt(noise**2 / total + (z_mean * noise) ** 2 / square + FLOOR**2)
+    return height, slope, error
+
+
+def _huber(away: Array, limit: Array) -> Array:
+    """Weights by how far away something is: 1 up to the limit, then less; 1 for nan."""
+    return np.asarray(limit / np.fmax(away, limit), dtype=np.float64)
+
+
+def _quantile(values: Array, q: float) -> Array:
+    """A quantile over the last axis, nan left out (and for nothing else): by sorting, which is
+    many times faster than numpy's nanquantile."""
+    ordered = np.sort(values, axis=-1)
+    count = (~np.isnan(ordered)).sum(axis=-1)
+    place = np.maximum(q * (count - 1), 0)
+    low = np.floor(place).astype(int)[..., None]
+    high = np.ceil(place).astype(int)[..., None]
+    below = np.take_along_axis(ordered, low, axis=-1)[..., 0]
+    above = np.take_along_axis(ordered, high, axis=-1)[..., 0]
+    return np.asarray(below + (above - below) * (place - low[..., 0]), dtype=np.float64)
+
+
+def _mean(values: Array, weights: Array) -> Array:
+    """The weighted mean over the last axis, values that are nan left out."""
+    weights = np.where(np.isnan(values), 0.0, weights)
+    total = np.maximum(weights.sum(axis=-1), 1e-12)
+    return np.asarray((weights * np.nan_to_num(values)).sum(axis=-1) / total, dtype=np.float64)

@@ -1,13 +1,13 @@
 """Latency tables: append-only JSON lines, one file for each device, runtime, precision, threads.
 
-    {"line": "header", "format": 1, "device": ..., "runtime": ..., "precision": ..., "threads": ...}
+    {"line": "header", "format": 2, "device": ..., "runtime": ..., "precision": ..., "threads": ...}
     {"line": "session", "session": 1, "environment": {...}}
     {"line": "anchor", "session": 1, "window": 0, "name": ..., "samples_ms": [...],
      "preempted": [...], "cpu_ms": [...], "overhead_ms": 0}
     {"line": "block", "session": 1, "window": 0, "block": {...}, "samples_ms": [...],
      "preempted": [...], "cpu_ms": [...], "overhead_ms": ...,
      "before": {...}, "after": {...}, "doubts": [...]}
-    {"line": "network", ..., "digest": ..., "turn": 0, "image_size": ..., "space": ...,
+    {"line": "network", ..., "beside_ms": [...], "digest": ..., "image_size": ..., "space": ...,
      "model": YAML}
     {"line": "failure", "session": 1, "name": ..., "reason": ...}
 
@@ -32,8 +32,9 @@ from nas.latency.measurement import Anchor, Measurement, Network, Samples
 from nas.latency.steadiness import Steadiness, steadiness
 from nas.space.blocks import Block
 
-FORMAT: Final = 1
-"""Version of the table's lines. 1: the first."""
+FORMAT: Final = 2
+"""Version of the table's lines. 1: blocks of a ring ran in one order, which moved their times by
+up to 16 %; 2: in a new order each round, and networks have the anchors beside each sample."""
 
 SAME_IN_A_TABLE: Final = ("board", "architecture", "bits", "runtime_version")
 """Fields of the environment in which all sessions of a table agree."""
@@ -47,6 +48,7 @@ class TableError(NasError):
 class Table:
     """A table as read: rows in the order they were written.
 
+    networks  digest -> its rows
     damaged   line number and reason of each line that could not be read
     failures  name of a block (its key) or network -> what the runtime objected to
     """
@@ -55,31 +57,20 @@ class Table:
     path: Path
     environments: list[dict[str, Any]] = field(default_factory=list)
     blocks: dict[Block, list[Measurement]] = field(default_factory=dict)
-    networks: dict[tuple[str, int], list[Measurement]] = field(default_factory=dict)
+    networks: dict[str, list[Measurement]] = field(default_factory=dict)
     anchors: list[Anchor] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     damaged: list[tuple[int, str]] = field(default_factory=list)
 
     def steadiness(self) -> Steadiness:
-        """How the machine drifted, and how far times followed."""
-        turns: dict[str, list[Measurement]] = {}
-        for (digest, _), rows in self.networks.items():
-            turns.setdefault(digest, []).extend(rows)
-        return steadiness(self.anchors, turns.values())
+        """What each row takes in calm."""
+        rows = (*self.blocks.values(), *self.networks.values())
+        return steadiness(self.anchors, (row for found in rows for row in found))
 
     def block_ms(self) -> dict[Block, float]:
-        """Every measured block with its time in ms, steadied, from all its rows."""
+        """Every measured block with its time in calm (ms), from all its rows."""
         steady = self.steadiness()
         return {block: steady.ms(rows) for block, rows in self.blocks.items()}
-
-    def network_ms(self, space_digest: str) -> list[tuple[Network, float]]:
-        """The turns of the whole networks of that space, by digest, with their ms, steadied."""
-        steady = self.steadiness()
-        return [
-            (rows[0].network, steady.ms(rows))
-            for _, rows in sorted(self.networks.items())
-            if rows[0].network is not None and rows[0].network.space == space_digest
-        ]
 
     def row_count(self) -> int:
         """How many rows of blocks and networks there are, repetitions counted."""
@@ -143,11 +134,12 @@ def check_header(line: bytes, key: TableKey, path: Path) -> None:
             str(path), "a table starts with a header line", got, _start_again(path)
         ) from None
     if version != FORMAT:
+        is_older = isinstance(version, int) and version < FORMAT
         raise TableError(
             str(path),
             f"the table is of format {FORMAT}",
             f"format {version}",
-            "A newer version of this program wrote it: upgrade",
+            _start_again(path) if is_older else "A newer version of this program wrote it: upgrade",
         )
     if found != key:
         raise TableError(str(path), f"the table is that of {key}", str(found), _start_again(path))
@@ -177,7 +169,7 @@ def _read_line(table: Table, line: dict[str, Any]) -> None:
         if row.block is not None:
             table.blocks.setdefault(row.block, []).append(row)
         elif row.network is not None:
-            table.networks.setdefault((row.network.digest, row.network.turn), []).append(row)
+            table.networks.setdefault(row.network.digest, []).append(row)
     else:
         raise ValueError(f"unknown line {kind!r}")
 
@@ -191,6 +183,7 @@ def _samples(line: dict[str, Any]) -> Samples:
         preempted=tuple(line["preempted"]),
         cpu_ms=tuple(line["cpu_ms"]),
         overhead_ms=line.get("overhead_ms", 0.0),
+        beside_ms=tuple(line.get("beside_ms", ())),
     )
 
 
@@ -199,9 +192,7 @@ def _measurement(line: dict[str, Any]) -> Measurement:
     if line["line"] == "block":
         block = Block.from_dict(line["block"])
     else:
-        network = Network(
-            **{n: line[n] for n in ("digest", "turn", "image_size", "space", "model")}
-        )
+        network = Network(**{n: line[n] for n in ("digest", "image_size", "space", "model")})
     return Measurement(
         session=line["session"],
         window=line["window"],

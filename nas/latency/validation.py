@@ -14,8 +14,9 @@ from nas import stats
 from nas.latency.campaign import Plan
 from nas.latency.correction import Fitted, fit_correction, fit_form
 from nas.latency.fit import HeldOut, Report, SpaceFit
-from nas.latency.measurement import Network
+from nas.latency.measurement import Measurement, Network
 from nas.latency.predictor import BlockTimes, uncertainty
+from nas.latency.steadiness import Steadiness
 from nas.latency.table import Table, TableError, profile_command
 from nas.space.blocks import Block, blocks
 from nas.space.ops import expand, macs
@@ -34,8 +35,8 @@ FEWEST: Final = 4
 class Timed:
     """A whole network that was timed.
 
-    ms     median over its timings
-    turns  median of each timing
+    ms     in calm, from all its timings
+    turns  of each timing
     """
 
     digest: str
@@ -50,22 +51,23 @@ def timed_networks(table: Table, space_digest: str) -> tuple[list[Timed], list[T
 
     In the order of their MACs every second one is held out, so that both halves are spread alike.
     """
-    turns: dict[str, list[tuple[Network, float]]] = {}
-    for network, ms in table.network_ms(space_digest):
-        turns.setdefault(network.digest, []).append((network, ms))
-    timed = sorted(map(_timed, turns.values()), key=lambda one: (_macs(one), one.digest))
+    steady = table.steadiness()
+    timed = [
+        _timed(rows[0].network, rows, steady)
+        for rows in table.networks.values()
+        if rows[0].network is not None and rows[0].network.space == space_digest
+    ]
+    timed.sort(key=lambda one: (_macs(one), one.digest))
     return timed[0::2], timed[1::2]
 
 
-def _timed(found: list[tuple[Network, float]]) -> Timed:
-    network = found[0][0]
-    turns = tuple(ms for _, ms in found)
+def _timed(network: Network, rows: Sequence[Measurement], steady: Steadiness) -> Timed:
     return Timed(
         digest=network.digest,
         image_size=network.image_size,
         walk=blocks(parse_spec(network.model), network.image_size),
-        ms=stats.median(turns),
-        turns=turns,
+        ms=steady.ms(rows),
+        turns=tuple(steady.ms([row]) for row in rows),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,6 +24,7 @@ from nas.space.search_space import read_space
 QUICK = Timing(
     warmup_s=0.01,
     warmup_runs=2,
+    ring_warmup_s=0.0,
     ring_size=4,
     min_samples=5,
     cap_s=0.05,
@@ -37,12 +39,15 @@ BLOCKS = (
 )
 
 
-def pack(jobs: tuple[Job, ...], runtime: str = "ncnn") -> Pack:
+def once(*blocks: Block) -> tuple[Job, ...]:
+    return tuple(block_job(block, visits=1) for block in blocks)
+
+
+def pack(jobs: tuple[Job, ...], runtime: str = "ncnn", precision: str = "fp32") -> Pack:
     return Pack(
-        key=TableKey(device="host", runtime=runtime),
+        key=TableKey(device="host", runtime=runtime, precision=precision),
         jobs=jobs,
         anchors=(jobs[0].name,),
-        whole_anchors=tuple(job.name for job in jobs if job.is_whole),
         seed=0,
         timing=QUICK,
     )
@@ -52,12 +57,17 @@ def run(asked: Pack) -> list[Line]:
     return list(LocalRunner().run(asked))
 
 
-def test_every_job_is_answered_with_all_its_samples() -> None:
+KEYS = [("ncnn", "fp32"), ("ncnn", "int8"), ("onnxruntime", "fp32"), ("onnxruntime", "int8")]
+
+
+@pytest.mark.parametrize(("runtime", "precision"), KEYS)
+def test_every_job_is_answered_with_all_its_samples(runtime: str, precision: str) -> None:
     candidate = read_space("tiny").random(np.random.default_rng(0))
-    jobs = (*map(block_job, BLOCKS), network_job(candidate, 0))
-    first, *lines, last = run(pack(jobs))
+    jobs = (*once(*BLOCKS), network_job(candidate, visits=1))
+    first, *lines, last = run(pack(jobs, runtime, precision))
     assert first["line"] == "hello"
     assert first["environment"]["runtime_version"]
+    assert first["environment"]["precision"] == precision
     assert last == {"line": "bye", "done": 5, "left": 0, "seconds": last["seconds"]}
     timings = [line for line in lines if line["line"] == "timing"]
     assert sorted(line["job"] for line in timings) == sorted(job.name for job in jobs)
@@ -67,15 +77,40 @@ def test_every_job_is_answered_with_all_its_samples() -> None:
         assert len(line["cpu_ms"]) == len(line["preempted"])
         assert 0 < line["overhead_ms"] < 1
         assert line["before"].keys() == line["after"].keys()
-    # One ring of blocks and one of networks, each with its anchor.
-    asked = pack(jobs)
-    rings = {line["job"]: line["window"] for line in lines if line["line"] == "anchor"}
-    assert rings.keys() == {*asked.anchors, *asked.whole_anchors}
-    assert sorted(rings.values()) == [0, 1]
+    # One ring of blocks with its anchor, and one of networks with the anchor beside each sample.
+    (anchor,) = [line for line in lines if line["line"] == "anchor"]
+    assert anchor["job"] == jobs[0].name
+    (whole,) = [line for line in timings if "beside_ms" in line]
+    assert whole["job"] == jobs[-1].name
+    assert len(whole["beside_ms"]) == len(whole["samples_ms"])
+
+
+def test_each_visit_is_a_ring_of_its_own_and_dealt_afresh() -> None:
+    jobs = tuple(block_job(replace(BLOCKS[0], channels_out=c), visits=3) for c in range(8, 72, 8))
+    lines = run(pack(jobs))
+    windows: dict[str, list[int]] = {}
+    for line in lines:
+        if line["line"] == "timing":
+            windows.setdefault(line["job"], []).append(line["window"])
+    assert windows.keys() == {job.name for job in jobs}
+    assert all(len(set(found)) == 3 for found in windows.values())
+    together = [
+        frozenset(name for name, own in windows.items() if window in own) for window in range(6)
+    ]
+    assert all(len(ring) == 4 for ring in together)
+    assert len(set(together)) > 2
+
+
+def test_a_ring_has_large_and_small_jobs() -> None:
+    jobs = [{"job": str(i), "macs": 10**i} for i in range(9)]
+    rings = board._dealt(jobs, 3, random.Random(0))
+    assert sorted(len(ring) for ring in rings) == [3, 3, 3]
+    for ring in rings:
+        assert sorted(int(job["job"]) // 3 for job in ring) == [0, 1, 2]
 
 
 def test_a_graph_that_fails_costs_only_itself() -> None:
-    job = block_job(BLOCKS[0])
+    (job,) = once(BLOCKS[0])
     lines = list(pack_lines(pack((job,))))
     bad = {**json.loads(lines[1]), "job": "bad", "model": "rubbish"}
     found = _talk([*lines, json.dumps(bad)])
@@ -85,23 +120,25 @@ def test_a_graph_that_fails_costs_only_itself() -> None:
 
 def test_a_time_limit_is_shared_between_parts_and_networks() -> None:
     space, rng = read_space("tiny"), np.random.default_rng(0)
-    parts = tuple(map(block_job, BLOCKS))
-    networks = tuple(network_job(space.random(rng), turn) for turn in range(600))
-    limited = replace(pack((*parts, *networks)), seconds=3.0, whole_anchors=(networks[0].name,))
+    parts = once(*BLOCKS)
+    drawn = {(one := space.random(rng)).digest: one for _ in range(40)}
+    networks = tuple(network_job(one, visits=20) for one in drawn.values())
+    limited = replace(pack((*parts, *networks)), seconds=3.0)
     lines = run(limited)
     timed = [line["job"] for line in lines if line["line"] == "timing"]
     assert {part.name for part in parts} <= set(timed)
-    assert len(parts) < len(timed) < len(parts) + len(networks)
-    assert lines[-1]["left"] == len(parts) + len(networks) - len(timed)
+    wanted = len(parts) + 20 * len(networks)
+    assert len(parts) < len(timed) < wanted
+    assert lines[-1]["left"] == wanted - len(timed)
 
 
 def test_without_time_nothing_is_timed() -> None:
-    lines = run(replace(pack(tuple(map(block_job, BLOCKS))), seconds=0.0))
+    lines = run(replace(pack(once(*BLOCKS)), seconds=0.0))
     assert [line["line"] for line in lines] == ["hello", "bye"]
 
 
 def test_another_protocol_is_refused() -> None:
-    lines = list(pack_lines(pack((block_job(BLOCKS[0]),))))
+    lines = list(pack_lines(pack(once(BLOCKS[0]))))
     header = {**json.loads(lines[0]), "protocol": 99}
     (refusal,) = _talk([json.dumps(header), *lines[1:]], code=2)
     assert refusal["line"] == "refusal"
@@ -113,7 +150,7 @@ def test_a_board_without_the_runtime_is_one_message(tmp_path: Path) -> None:
     python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.exit(3)"\n')
     python.chmod(0o755)
     with pytest.raises(BoardError, match="exit code 3"):
-        list(LocalRunner(str(python)).run(pack((block_job(BLOCKS[0]),))))
+        list(LocalRunner(str(python)).run(pack(once(BLOCKS[0]))))
 
 
 def test_board_py_stands_alone_and_is_old_enough() -> None:

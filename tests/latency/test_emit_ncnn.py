@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nas.detector.builder import Detector, build_detector
 from nas.detector.modules import build_block
-from nas.latency.board import _ncnn_weights
+from nas.latency.board import MAP_LIMIT, _ncnn_weights, weight_limit
 from nas.latency.emit_ncnn import emit_ncnn
 from nas.space.blocks import Block
 from nas.space.ops import Graph, Op, OpKind, Shape, expand, model_graph
@@ -164,3 +164,59 @@ def test_weights_are_as_many_as_the_graph_has() -> None:
     layers = sum(op.weights > 0 for op in graph.ops)
     written = _ncnn_weights(emit_ncnn(graph), np.random.default_rng(0))
     assert len(written) == sum(op.bytes_weight for op in graph.ops) + 4 * layers
+
+
+def outputs(graph: Graph, precision: str, x: np.ndarray) -> np.ndarray:
+    """What ncnn makes of a graph with the board's weights."""
+    import ncnn
+
+    text = emit_ncnn(graph, precision)
+    weights = _ncnn_weights(text, np.random.default_rng(0))
+    net = ncnn.Net()
+    net.opt.num_threads = 1
+    assert net.load_param_mem(text) == 0
+    net.load_model_mem(weights)
+    extractor = net.create_extractor()
+    extractor.input("in0", ncnn.Mat(x).clone())
+    failed, out = extractor.extract("out0")
+    assert failed == 0
+    return np.array(out)
+
+
+@pytest.mark.parametrize("one", BLOCKS, ids=str)
+def test_int8_is_near_fp32(one: Block) -> None:
+    graph = expand(one)
+    x = np.random.default_rng(1).standard_normal(graph.input_shapes[0]).astype(np.float32)
+    expected, found = (outputs(graph, precision, x) for precision in ("fp32", "int8"))
+    # Deeper blocks shrink their maps, of which a step of 1/32 is a larger part.
+    limit = 0.25 if one.module in ("C3", "SPPF") else 0.03
+    assert np.abs(found - expected).mean() < limit * np.abs(expected).mean()
+
+
+@pytest.mark.parametrize("groups", [1, 4, 16])
+def test_int8_is_what_integers_give(groups: int) -> None:
+    graph = expand(block("Conv", 16, 16, groups=groups, activation="ReLU"))
+    (convolution, _) = graph.ops
+    x = np.random.default_rng(1).standard_normal(graph.input_shapes[0]).astype(np.float32)
+    generator = np.random.default_rng(0)
+    fan_in = 16 // groups
+    step, map_step = weight_limit(fan_in) / 127, MAP_LIMIT / 127
+    # As board.py draws them: all weights, then all biases.
+    weights = (generator.random(convolution.weights, dtype=np.float32) * 2 - 1) * weight_limit(
+        fan_in
+    )
+    biases = (generator.random(16, dtype=np.float32) * 2 - 1) * weight_limit(200)
+    w = np.rint(weights / step).clip(-127, 127).reshape(groups, 16 // groups, fan_in)
+    q = np.rint(x / map_step).clip(-127, 127).reshape(groups, fan_in, -1)
+    y = (w @ q).reshape(x.shape) * step * map_step + biases[:, None, None]
+    assert np.allclose(outputs(graph, "int8", x), np.maximum(y, 0), atol=1e-3)
+
+
+def test_int8_weights_take_the_room_that_ncnn_reads() -> None:
+    graph = expand(block("MBConv", 18, 18, kernel=3, expand_ratio=4, se_ratio=0.25))
+    with_weights = [op for op in graph.ops if op.weights]
+    written = _ncnn_weights(emit_ncnn(graph, "int8"), np.random.default_rng(0))
+    padded = sum(op.weights + -op.weights % 4 for op in with_weights)
+    # A flag, the input's scale; a bias and a scale for each output channel.
+    rest = sum(4 * (2 + 2 * op.shape_out.channels) for op in with_weights)
+    assert len(written) == padded + rest

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -93,8 +96,8 @@ def test_an_empty_graph_hands_its_inputs_on() -> None:
 
 def test_both_runtimes_compute_the_same_from_the_same_seed() -> None:
     candidate = read_space("tiny").random(np.random.default_rng(1), num_classes=3)
-    job = network_job(candidate, 0)
-    quick = Timing(warmup_s=0.0, warmup_runs=1, whole_min_samples=2, whole_cap_s=0.0)
+    job = network_job(candidate, visits=1)
+    quick = Timing(warmup_s=0.0, whole_min_samples=2, whole_cap_s=0.0)
     results = []
     for runtime in board.RUNTIMES:
         key = TableKey(device="host", runtime=runtime)
@@ -104,3 +107,97 @@ def test_both_runtimes_compute_the_same_from_the_same_seed() -> None:
         assert results[-1].shape == (3, 2)
         assert (results[-1][:, 1] > 1e-3).all(), "outputs of an ordinary size"
     assert np.allclose(results[0], results[1], rtol=1e-3, atol=1e-4)
+
+
+def filled(model: OnnxModel) -> onnx.ModelProto:
+    """The model with the board's weights inside."""
+    generator = np.random.default_rng(0)
+    return with_weights(
+        model,
+        [
+            board._onnx_weight([w.name, w.shape, w.fan_in, w.kind, w.step], generator)
+            for w in model.weights
+        ],
+    )
+
+
+def fused_operators(model: onnx.ModelProto, folder: Path) -> Counter[str]:
+    """The operators that ONNX Runtime makes of a model."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / "fused.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return Counter(node.op_type for node in onnx.load(folder / "fused.onnx").graph.node)
+
+
+def quantised_by_onnxruntime(model: onnx.ModelProto, shape: Shape, folder: Path) -> onnx.ModelProto:
+    """What ONNX Runtime's own tool makes of an fp32 model."""
+    from onnxruntime import quantization
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]  # has no stubs
+        def __init__(self) -> None:
+            rng = np.random.default_rng(0)
+            self.images = iter(rng.standard_normal((2, 1, *shape)).astype(np.float32))
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            image = next(self.images, None)
+            return None if image is None else {"in0": image}
+
+    onnx.save(model, folder / "fp32.onnx")
+    quantization.quantize_static(
+        folder / "fp32.onnx",
+        folder / "int8.onnx",
+        Reader(),
+        quant_format=quantization.QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=quantization.QuantType.QUInt8,
+    )
+    return onnx.load(folder / "int8.onnx")
+
+
+# Its tool leaves what it cannot quantise, or has nothing to quantise in, in fp32 at a graph's end.
+QUANTISED = [
+    one
+    for one in BLOCKS
+    if one.module != "nn.Upsample" and (one.module, one.activation) != ("Conv", "Hardswish")
+]
+
+
+@pytest.mark.parametrize("block", QUANTISED, ids=str)
+def test_int8_has_the_operators_of_quantize_static(block: Block, tmp_path: Path) -> None:
+    graph = expand(block)
+    model = filled(emit_onnx(graph, "int8"))
+    onnx.checker.check_model(model, full_check=True)
+    theirs = quantised_by_onnxruntime(filled(emit_onnx(graph)), graph.input_shapes[0], tmp_path)
+    assert fused_operators(model, tmp_path) == fused_operators(theirs, tmp_path)
+
+
+def test_a_whole_int8_model_has_the_operators_of_quantize_static(tmp_path: Path) -> None:
+    candidate = read_space("fused_mbconv").random(np.random.default_rng(0), num_classes=4)
+    graph = model_graph(candidate.spec, candidate.image_size)
+    found = fused_operators(filled(emit_onnx(graph, "int8")), tmp_path)
+    theirs = quantised_by_onnxruntime(filled(emit_onnx(graph)), graph.input_shapes[0], tmp_path)
+    assert found == fused_operators(theirs, tmp_path)
+    assert found["QLinearConv"] == sum(op.weights > 0 for op in graph.ops)
+    assert found["Conv"] == 0
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_a_part_in_int8_is_near_fp32(block: Block) -> None:
+    import onnxruntime
+
+    graph = expand(block)
+    x = np.random.default_rng(1).standard_normal((1, *graph.input_shapes[0])).astype(np.float32)
+    expected, found = (
+        onnxruntime.InferenceSession(
+            filled(emit_onnx(graph, precision)).SerializeToString(),
+            providers=["CPUExecutionProvider"],
+        ).run(None, {"in0": x})[0]
+        for precision in ("fp32", "int8")
+    )
+    limit = 0.4 if block.module in ("C3", "SPPF") else 0.1
+    assert np.abs(found - expected).mean() < limit * np.abs(expected).mean()

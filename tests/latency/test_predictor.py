@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.latency import board
 from nas.latency.device import TableKey
 from nas.latency.fit import fit_path, read_fits
 from nas.latency.predictor import LatencyKind, Predictor, load_predictor
@@ -154,4 +153,3 @@ def test_provenance_says_where_a_number_comes_from(exact: Path) -> None:
     assert told["runtime_version"] == "fake"
     assert told["heldout_networks"] == 20
     assert told["doubts"] == []
-    assert board.PROTOCOL == 1
