@@ -43,7 +43,10 @@ class Arguments:
 def timed(key: TableKey, detectors: list[Candidate], timing: Timing) -> dict[str, float]:
     """Median ms of every block (by its job's name) and of every detector."""
     found = dict.fromkeys(b for one in detectors for b in blocks(one.spec, one.image_size))
-    jobs = (*map(block_job, found), *(network_job(one, 0) for one in detectors))
+    jobs = (
+        *(block_job(block, visits=1) for block in found),
+        *(network_job(one, visits=1) for one in detectors),
+    )
     pack = Pack(key=key, jobs=jobs, anchors=(), seed=0, timing=timing)
     return {
         line["job"]: Samples(

@@ -294,10 +294,7 @@ class OnnxRuntime:
         generator = _generator(self.header, job)
         sources = [_map(shape, generator)[np.newaxis] for shape in job["inputs"]]
         if job["inputs_are_uint8"]:
-            sources = [
-                (_quantised(source, MAP_LIMIT / 127, np.int32) + 128).clip(0, 255).astype(np.uint8)
-                for source in sources
-            ]
+            sources = [_uint8_channels_last(source) for source in sources]
         feeds = {f"in{i}": array.copy() for i, array in enumerate(sources)}
 
         def prepare() -> None:
@@ -318,6 +315,12 @@ def _onnx_weight(weight: list[Any], generator: np.random.Generator) -> Any:
         return np.full(shape, step, np.float32)
     values = _weights(math.prod(shape), fan_in, generator).reshape(shape)
     return values if kind == "float" else _quantised(values, step, np.dtype(kind))
+
+
+def _uint8_channels_last(map_: Any) -> Any:
+    """A map (1, c, h, w) as a part of a quantised network takes it: uint8 (1, h, w, c)."""
+    units = _quantised(map_, MAP_LIMIT / 127, np.int32) + 128
+    return np.ascontiguousarray(units.clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1))
 
 
 RUNTIMES: dict[str, Callable[[Json], Runtime]] = {"ncnn": Ncnn, "onnxruntime": OnnxRuntime}

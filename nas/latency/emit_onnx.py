@@ -45,7 +45,7 @@ def emit_onnx(
     """The graph as a model; inputs are in0, in1, ..., outputs out0, out1, ..., batch 1.
 
     precision  fp32, or int8 (emit_qdq.py); only then inputs and outputs may be other than fp32:
-               uint8, as inside a network
+               uint8 with the channels last, as inside a network
     """
     pieces, shapes = _pieces(graph)
     inputs = [f"in{i}" for i in range(len(graph.inputs))]
@@ -65,8 +65,11 @@ def emit_onnx(
         helper.make_graph(
             pieces.nodes,
             "graph",
-            [_value(n, into, shapes[t]) for n, t in zip(inputs, graph.inputs, strict=True)],
-            [_value(n, out_of, shapes[t]) for n, t in zip(outputs, graph.outputs, strict=True)],
+            [_value(name, into, shapes[t]) for name, t in zip(inputs, graph.inputs, strict=True)],
+            [
+                _value(name, out_of, shapes[t])
+                for name, t in zip(outputs, graph.outputs, strict=True)
+            ],
             [*map(_external, pieces.weights), *pieces.constants],
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -101,7 +104,11 @@ def _node(kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -
 
 
 def _value(name: str, kind: int, shape: Shape) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, kind, [1, *shape])
+    """A map of the graph's outside: quantised ones have their channels last."""
+    sizes = [1, *shape]
+    if kind == onnx.TensorProto.UINT8:
+        sizes = [1, shape.height, shape.width, shape.channels]
+    return helper.make_tensor_value_info(name, kind, sizes)
 
 
 def _external(weight: Weight) -> onnx.TensorProto:

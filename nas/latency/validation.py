@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nas import stats
 from nas.latency.campaign import Plan
-from nas.latency.correction import Fitted, fit_correction, fit_form
+from nas.latency.correction import Correction, Fitted, fit_correction, fit_form
 from nas.latency.fit import HeldOut, Report, SpaceFit
 from nas.latency.measurement import Measurement, Network
 from nas.latency.predictor import BlockTimes, uncertainty
@@ -90,12 +90,7 @@ def validate(table: Table, plan: Plan, date: str) -> SpaceFit:
         )
     times = BlockTimes(table.block_ms(), None)
     smoothness = times.cost_model.smoothness
-    networks, shares = times.networks([one.walk for one in fitting])
-    measured = [one.ms for one in fitting]
-    fitted = fit_correction(networks, measured)
-    unsure = uncertainty(shares, smoothness.error)
-    quantile = stats.conformal_quantile(fitted.errors / unsure, COVERAGE)
-    correction = fitted.correction
+    correction, quantile, report = judge(times, fitting, held_out)
     return SpaceFit(
         space=plan.space.name,
         space_digest=plan.space.digest,
@@ -113,8 +108,20 @@ def validate(table: Table, plan: Plan, date: str) -> SpaceFit:
         cost_model_length=smoothness.length,
         cost_model_noise=smoothness.noise,
         cost_model_error=smoothness.error,
-        report=_report(times, fitting, held_out, fitted, quantile),
+        report=report,
     )
+
+
+def judge(
+    times: BlockTimes, fitting: Sequence[Timed], held_out: Sequence[Timed]
+) -> tuple[Correction, float, Report]:
+    """The correction and the interval's quantile from some networks, their error on the others."""
+    networks, shares = times.networks([one.walk for one in fitting])
+    fitted = fit_correction(networks, [one.ms for one in fitting])
+    unsure = uncertainty(shares, times.cost_model.smoothness.error)
+    quantile = stats.conformal_quantile(fitted.errors / unsure, COVERAGE)
+    report = _report(times, fitting, held_out, fitted, quantile)
+    return fitted.correction, quantile, report
 
 
 def _report(

@@ -201,3 +201,17 @@ def test_a_part_in_int8_is_near_fp32(block: Block) -> None:
     )
     limit = 0.4 if block.module in ("C3", "SPPF") else 0.1
     assert np.abs(found - expected).mean() < limit * np.abs(expected).mean()
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_a_part_in_int8_stays_in_the_layout_of_a_network(block: Block, tmp_path: Path) -> None:
+    part = emit_onnx(expand(block), "int8", has_plain_inputs=False, has_plain_outputs=False)
+    model = filled(part)
+    onnx.checker.check_model(model, full_check=True)
+    (result,) = model.graph.output
+    assert result.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    found = fused_operators(model, tmp_path)
+    assert found["Transpose"] == 0
+    # What ONNX Runtime cannot run in int8 is read and written as numbers; else nothing is.
+    if block.activation != "Hardswish":
+        assert found["DequantizeLinear"] == found["QuantizeLinear"] == 0
