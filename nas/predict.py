@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from nas import NasError
 from nas.terminal import command_line
 
 if TYPE_CHECKING:
@@ -29,8 +28,8 @@ class Arguments:
     """A model YAML in YOLOv5 form."""
     device: str = "host"
     """A folder of latency_tables/ with a device.yaml."""
-    image_size: int = 320
-    """Pixels of the square image, a multiple of 32."""
+    image_size: int | None = None
+    """Pixels of the square image, a multiple of 32; by default the model's own, else 320."""
     runtime: str = "ncnn"
     """What runs the model: ncnn or onnxruntime."""
     precision: str = "fp32"
@@ -46,13 +45,10 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     from nas.latency.device import ROOT, TableKey, read_device
     from nas.latency.predictor import load_predictor
     from nas.space.ops import macs, model_graph, params
-    from nas.space.spec import read_spec
+    from nas.space.spec import image_size_of, read_spec
 
     spec = read_spec(arguments.model)
-    if arguments.image_size < 32 or arguments.image_size % 32:
-        raise NasError(
-            "--image-size", "the image size is a multiple of 32", str(arguments.image_size)
-        )
+    image_size = image_size_of(arguments.image_size, [spec])
     key = TableKey(
         device=arguments.device,
         runtime=arguments.runtime,
@@ -61,15 +57,15 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     )
     root = root or ROOT
     read_device(arguments.device, root)
-    graph = model_graph(spec, arguments.image_size)
+    graph = model_graph(spec, image_size)
     predictor = load_predictor(key, root)
-    latency = predictor.predict(spec, arguments.image_size)
+    latency = predictor.predict(spec, image_size)
     counts = {"params": params(graph), "macs": macs(graph)}
     if arguments.json:
-        print(json.dumps(document(latency, predictor, counts, arguments.image_size), indent=1))
+        print(json.dumps(document(latency, predictor, counts, image_size), indent=1))
     else:
-        print(answer(latency, predictor, counts, arguments.image_size))
-        print(table(predictor.parts(spec, arguments.image_size)))
+        print(answer(latency, predictor, counts, image_size))
+        print(table(predictor.parts(spec, image_size)))
 
 
 def document(

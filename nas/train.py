@@ -41,8 +41,8 @@ class Arguments:
     """A YOLO data.yaml, or `shapes`, the built-in drawn data set."""
     epochs: int | None = None
     """Passes over the training part; by default the recipe's, else 100."""
-    image_size: int = 320
-    """Pixels of the square image, a multiple of 32."""
+    image_size: int | None = None
+    """Pixels of the square image, a multiple of 32; by default the models' own, else 320."""
     weights: Path | None = None
     """A best.pt to start from: all its weights that fit by name and shape."""
     recipe: Path | None = None
@@ -59,6 +59,7 @@ def run(arguments: Arguments) -> None:
     """Reads and checks everything, trains each model with each seed, and prints their grades."""
     import cv2
 
+    from nas.space.spec import image_size_of
     from nas.training.dataset import load_part, read_data
     from nas.training.folder import open_run, read_run, read_trainings
     from nas.training.recipe import parse_recipe
@@ -69,7 +70,9 @@ def run(arguments: Arguments) -> None:
         check(arguments)
         data = read_data(arguments.data)
         specs = read_models(arguments.models, data)
-        folder, settings = ask(arguments, data)
+        folder, settings = ask(
+            arguments, data, image_size_of(arguments.image_size, [*specs.values()])
+        )
     else:
         refuse_other_flags(arguments)
         folder, settings = arguments.resume, read_run(arguments.resume)
@@ -94,11 +97,6 @@ def check(arguments: Arguments) -> None:
     rules = {
         "models": (arguments.models, "at least one model YAML is given", "none"),
         "--epochs": (epochs is None or epochs >= 1, "there is at least 1 epoch", epochs),
-        "--image-size": (
-            arguments.image_size >= 32 and arguments.image_size % 32 == 0,
-            "the image size is a multiple of 32",
-            arguments.image_size,
-        ),
         "--seeds": (
             seeds and min(seeds) >= 0 and len(set(seeds)) == len(seeds),
             "seeds are different numbers, at least 0",
@@ -121,7 +119,7 @@ def refuse_other_flags(arguments: Arguments) -> None:
         )
 
 
-def ask(arguments: Arguments, data: DataConfig) -> tuple[Path, RunSettings]:
+def ask(arguments: Arguments, data: DataConfig, image_size: int) -> tuple[Path, RunSettings]:
     """The run's folder, and what all trainings in it share, as the flags ask for."""
     from nas.training.folder import RunSettings
     from nas.training.recipe import read_recipe
@@ -131,7 +129,7 @@ def ask(arguments: Arguments, data: DataConfig) -> tuple[Path, RunSettings]:
     settings = RunSettings(
         data=str(Path(arguments.data).resolve()) if is_file else arguments.data,
         data_digest=data.digest,
-        image_size=arguments.image_size,
+        image_size=image_size,
         weights=None if arguments.weights is None else str(arguments.weights.resolve()),
         recipe=asdict(recipe),
     )
@@ -139,7 +137,7 @@ def ask(arguments: Arguments, data: DataConfig) -> tuple[Path, RunSettings]:
         path = Path(arguments.run)
         return (Path("runs") / path if len(path.parts) == 1 else path), settings
     length = f"{recipe.epochs}e" if recipe.steps is None else f"{recipe.steps}steps"
-    parts = ["train", data.name, f"{arguments.image_size}px", length]
+    parts = ["train", data.name, f"{image_size}px", length]
     parts += [path.stem for path in (arguments.recipe, arguments.weights) if path is not None]
     return Path("runs") / re.sub(r"[^\w.-]+", "_", "-".join(parts)), settings
 
@@ -165,10 +163,11 @@ def read_models(paths: tuple[Path, ...], data: DataConfig) -> dict[str, ModelSpe
 
 
 def fit_to(spec: ModelSpec, name: str, train_set: ImageSet) -> ModelSpec:
-    """The model, with anchors fitted to the training part if its own suit it poorly."""
+    """The model at the set's image size, with anchors fitted to it if its own suit it poorly."""
     from nas.space.spec import with_anchors
     from nas.training.anchors import GOOD_RECALL, assess_anchors, box_sizes, fit_anchors
 
+    spec = replace(spec, image_size=train_set.image_size)
     sizes = box_sizes(train_set)
     own = assess_anchors(spec.anchors, sizes)
     if own.recall >= GOOD_RECALL:

@@ -5,6 +5,7 @@
     width_multiple: 1.0
     max_channels: 1024         # optional cap before the width multiple (as in YOLOv8's YAMLs)
     activation: SiLU           # optional
+    image_size: 320            # optional: the pixels that it was made for, a multiple of 32
     anchors: [[10,13, 16,30, 33,23], [30,61, ...], [116,90, ...]]    # pixels, P3 P4 P5
     backbone: [[from, number, module, args], ...]
     head: [...]
@@ -16,6 +17,7 @@ Read with a safe YAML loader and no `eval`: the only names that may stand in `ar
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +41,9 @@ DEFAULT_ANCHORS: Final[Anchors] = (
 )
 """YOLOv5's anchors for COCO at 640 px: (w, h) pairs in pixels for P3, P4, P5."""
 
+USUAL_IMAGE_SIZE: Final = 320
+"""Pixels of the image where neither a flag nor a model says it."""
+
 KEYS: Final = frozenset(
     {
         "nc",
@@ -46,6 +51,7 @@ KEYS: Final = frozenset(
         "width_multiple",
         "max_channels",
         "activation",
+        "image_size",
         "anchors",
         "backbone",
         "head",
@@ -68,13 +74,17 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSpec:
-    """A detector's description: rows with true widths and depths, classes and anchors."""
+    """A detector's description: rows with true widths and depths, classes and anchors.
+
+    image_size  pixels of the square image that it was made for; None: not said
+    """
 
     num_classes: int
     backbone: tuple[Row, ...]
     head: tuple[Row, ...]
     anchors: Anchors = DEFAULT_ANCHORS
     activation: str = "SiLU"
+    image_size: int | None = None
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -90,6 +100,29 @@ def with_classes(spec: ModelSpec, num_classes: int) -> ModelSpec:
 def with_anchors(spec: ModelSpec, anchors: Anchors) -> ModelSpec:
     """The same detector with other anchors (pixels)."""
     return replace(spec, anchors=anchors)
+
+
+def image_size_of(asked: int | None, specs: Sequence[ModelSpec]) -> int:
+    """The image size that is asked for, else the one that all specs say, else 320 (pixels).
+
+    SpecError where it isn't a multiple of 32, or specs differ.
+    """
+    said = {spec.image_size for spec in specs} - {None}
+    if asked is None and len(said) > 1:
+        raise SpecError(
+            "--image-size",
+            "models of different image sizes are told one for all, or come one size at a time",
+            ", ".join(map(str, sorted(size for size in said if size is not None))),
+        )
+    size = asked if asked is not None else next(iter(said), None) or USUAL_IMAGE_SIZE
+    return check_image_size(size, "--image-size")
+
+
+def check_image_size(value: Any, where: str) -> int:
+    """An image size; SpecError where it isn't a multiple of 32."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 32 or value % 32:
+        raise SpecError(where, "the image size is a multiple of 32", repr(value))
+    return value
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:
@@ -137,12 +170,16 @@ def parse_spec(text: str, where: str = "model YAML") -> ModelSpec:
         raise SpecError(f"{where}, nc", "the number of classes is at least 1", repr(num_classes))
     anchors = _read_anchors(document.get("anchors", [list(a) for a in DEFAULT_ANCHORS]), where)
     scale = _Scale(depth=depth, width=width, max_channels=cap)
+    image_size = document.get("image_size")
+    if image_size is not None:
+        check_image_size(image_size, f"{where}, image_size")
     return ModelSpec(
         num_classes=num_classes,
         backbone=_read_rows(document["backbone"], f"{where}, backbone", scale),
         head=_read_rows(document["head"], f"{where}, head", scale),
         anchors=anchors,
         activation=_read_activation(document.get("activation", "SiLU"), where),
+        image_size=image_size,
     )
 
 
@@ -152,6 +189,8 @@ def dump_spec(spec: ModelSpec, comment: str = "") -> str:
     lines += [f"nc: {spec.num_classes}", "depth_multiple: 1.0", "width_multiple: 1.0"]
     if spec.activation != "SiLU":
         lines.append(f"activation: {spec.activation}")
+    if spec.image_size is not None:
+        lines.append(f"image_size: {spec.image_size}")
     lines.append("anchors:")
     lines += [f"  - [{', '.join(_number(value) for value in level)}]" for level in spec.anchors]
     for name, rows in (("backbone", spec.backbone), ("head", spec.head)):

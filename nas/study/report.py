@@ -9,7 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -247,7 +247,8 @@ def _write_models(report: Report, folder: Path) -> None:
                 f"score {point.score:.4f}: {point.score_kind}",
             ]
         )
-        write_atomically(folder / f"{point.name}.yaml", dump_spec(candidate.spec, comment))
+        spec = replace(candidate.spec, image_size=candidate.image_size)
+        write_atomically(folder / f"{point.name}.yaml", dump_spec(spec, comment))
     for path in folder.glob("*ms-*px-*.yaml"):
         if path.name not in names:
             path.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,8 +103,8 @@ def test_predict_answers_for_people_and_programs(
 ) -> None:
     candidate = read_space("tiny").random(np.random.default_rng(0))
     model = tmp_path / "model.yaml"
-    model.write_text(dump_spec(candidate.spec))
-    asked = predict.Arguments(model=model, device="fake", image_size=64)
+    model.write_text(dump_spec(replace(candidate.spec, image_size=64)))
+    asked = predict.Arguments(model=model, device="fake")
     with pytest.raises(TableError, match="Make it: python -m nas"):
         predict.run(asked, root)
     profile.run(arguments(), root)
@@ -116,6 +117,7 @@ def test_predict_answers_for_people_and_programs(
     told = json.loads(capsys.readouterr().out)
     assert told["low_ms"] <= told["latency_ms"] <= told["high_ms"]
     assert told["kind"] == "predicted"
+    assert told["image_size"] == 64
     assert {"measured_share", "heldout_mape", "params", "macs", "provenance"} <= told.keys()
     with pytest.raises(NasError, match="--image-size"):
         predict.run(predict.Arguments(model=model, device="fake", image_size=100), root)

@@ -11,7 +11,7 @@ from nas.space.arguments import SpecError
 from nas.space.blocks import blocks, layers, strides
 from nas.space.ops import macs, model_graph, params
 from nas.space.search_space import read_space
-from nas.space.spec import dump_spec, parse_spec, read_spec
+from nas.space.spec import dump_spec, image_size_of, parse_spec, read_spec
 
 YOLOV5 = """
 nc: 80
@@ -84,6 +84,23 @@ def test_round_trip_states_true_widths() -> None:
     assert parse_spec(text) == spec
     assert "depth_multiple: 1.0" in text
     assert "[-1, 1, Conv, [32, 6, 2, 2]]" in text
+
+
+def test_a_model_may_say_its_image_size() -> None:
+    spec = parse_spec("image_size: 416\n" + SMALL)
+    assert spec.image_size == 416
+    assert parse_spec(dump_spec(spec)) == spec
+    other = parse_spec("image_size: 320\n" + SMALL)
+    silent = parse_spec(SMALL)
+    assert image_size_of(None, [spec, silent]) == 416
+    assert image_size_of(None, [silent]) == 320
+    assert image_size_of(192, [spec, other]) == 192
+    with pytest.raises(SpecError, match=r"different image sizes.*320, 416"):
+        image_size_of(None, [spec, other])
+    with pytest.raises(SpecError, match="--image-size: the image size is a multiple of 32; got 70"):
+        image_size_of(70, [spec])
+    with pytest.raises(SpecError, match="image_size: the image size is a multiple of 32; got 100"):
+        parse_spec("image_size: 100\n" + SMALL)
 
 
 @pytest.mark.parametrize("name", ["fused_mbconv", "tiny"])
