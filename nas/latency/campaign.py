@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -24,6 +24,7 @@ from nas.latency.runner import Line, Runner
 from nas.latency.table import Table, TableWriter
 from nas.space.blocks import OUTPUTS_PER_ANCHOR, Block, blocks
 from nas.space.ops import expand, macs, model_graph
+from nas.space.references import read_references
 from nas.space.search_space import Candidate, SearchSpace
 from nas.space.spec import dump_spec
 
@@ -44,7 +45,8 @@ class Plan:
 
     blocks     every distinct block, Detect for each of CLASS_COUNTS
     usage      mean number of times that each occurs in a random candidate, shape (len(blocks),)
-    detectors  whole random detectors, spread evenly over the logarithm of their MACs
+    detectors  whole random detectors, spread evenly over the logarithm of their MACs, and the
+               hand-designed ones that are no smaller or larger than the space's
     anchors    blocks that are timed again in every ring
     """
 
@@ -57,13 +59,6 @@ class Plan:
 
 def plan(space: SearchSpace, detectors: int, seed: int = 0) -> Plan:
     """What to measure for a space, with so many whole detectors; the same seed, the same plan."""
-    found = tuple(
-        dict.fromkeys(
-            with_detect_classes(block, classes)
-            for block in space.blocks(CLASS_COUNTS[-1])
-            for classes in (CLASS_COUNTS if block.module == "Detect" else CLASS_COUNTS[:1])
-        )
-    )
     rng = np.random.default_rng(seed)
     drawn = [
         space.random(rng, num_classes=CLASS_COUNTS[i % len(CLASS_COUNTS)])
@@ -71,20 +66,39 @@ def plan(space: SearchSpace, detectors: int, seed: int = 0) -> Plan:
     ]
     drawn = list({one.digest: one for one in drawn}.values())
     walked = [blocks(one.spec, one.image_size) for one in drawn]
+    sizes = np.array([_macs(walk) for walk in walked], dtype=float)
+    hand_designed = [
+        one
+        for one in read_references(space, CLASS_COUNTS[-1]).values()
+        if sizes.min() <= _macs(blocks(one.spec, one.image_size)) <= sizes.max()
+    ]
+    found = tuple(
+        dict.fromkeys(
+            with_detect_classes(block, classes)
+            for block in (
+                *space.blocks(CLASS_COUNTS[-1]),
+                *(block for one in hand_designed for block in blocks(one.spec, one.image_size)),
+            )
+            for classes in (CLASS_COUNTS if block.module == "Detect" else CLASS_COUNTS[:1])
+        )
+    )
     place = {block: i for i, block in enumerate(found)}
     usage = np.zeros(len(found))
     for walk in walked:
         for block in walk:
             usage[place[block]] += 1 / len(drawn)
-    sizes = np.array([sum(macs(expand(block)) for block in walk) for walk in walked], dtype=float)
     ordered = sorted(found, key=lambda block: (macs(expand(block)), block.key()))
     return Plan(
         space=space,
         blocks=found,
         usage=usage,
-        detectors=tuple(drawn[i] for i in _spread(sizes, detectors)),
+        detectors=(*(drawn[i] for i in _spread(sizes, detectors)), *hand_designed),
         anchors=tuple(dict.fromkeys(ordered[int(q * (len(ordered) - 1))] for q in ANCHOR_PLACES)),
     )
+
+
+def _macs(walk: Sequence[Block]) -> int:
+    return sum(macs(expand(block)) for block in walk)
 
 
 def with_detect_classes(block: Block, classes: int) -> Block:

@@ -18,7 +18,8 @@ import numpy as np
 from nas import NasError
 from nas.accuracy import Score
 from nas.latency.predictor import Latency, LatencyModel
-from nas.space.search_space import SPACES, Candidate, architecture_digest
+from nas.space.references import REFERENCES, as_candidate, reference_files, reference_size
+from nas.space.search_space import Candidate
 from nas.space.spec import read_spec, with_anchors, with_classes
 from nas.study.candidates import Candidates, anchors_at
 from nas.study.further import grade_further
@@ -27,9 +28,6 @@ from nas.study.sampling import is_ordinal
 from nas.study.workers import Grader
 
 logger = logging.getLogger(__name__)
-
-REFERENCES: Final = SPACES / "reference"
-"""Where the hand-designed detectors lie."""
 
 SHARES: Final = (0.0, 0.5, 1.0)
 """Of the range of widths and depths, for the grid."""
@@ -71,10 +69,9 @@ def references(
 
     One that can't be read or predicted is named in a warning and left out.
     """
-    sizes = candidates.space.options()["image_size"]
-    size = sizes[(len(sizes) - 1) // 2]
+    size = reference_size(candidates.space)
     found = []
-    for path in sorted(folder.glob("*.yaml")):
+    for path in reference_files(folder):
         try:
             spec = with_classes(read_spec(path), candidates.num_classes)
             if len(spec.anchors) == len(candidates.anchors):
@@ -83,14 +80,11 @@ def references(
         except NasError as error:
             logger.warning("baseline %s is left out: %s", path.stem, error)
             continue
-        candidate = Candidate(
-            spec=spec, image_size=size, choices=(), digest=architecture_digest(spec, size)
-        )
         found.append(
             Baseline(
                 name=f"{path.stem}, {size} px",
                 origin="hand-designed",
-                candidate=candidate,
+                candidate=as_candidate(spec, size),
                 latency=latency,
             )
         )

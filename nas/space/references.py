@@ -1,0 +1,40 @@
+"""Hand-designed detectors beside a search space: `search_spaces/reference/*.yaml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from nas.space.search_space import SPACES, Candidate, SearchSpace, architecture_digest
+from nas.space.spec import ModelSpec, read_spec, with_classes
+
+REFERENCES: Final = SPACES / "reference"
+"""Where the hand-designed detectors lie."""
+
+
+def reference_size(space: SearchSpace) -> int:
+    """The image size (pixels) at which they stand beside a space's candidates: its middle one."""
+    sizes = space.options()["image_size"]
+    return int(sizes[(len(sizes) - 1) // 2])
+
+
+def reference_files(folder: Path = REFERENCES) -> list[Path]:
+    """Their files by name."""
+    return sorted(folder.glob("*.yaml"))
+
+
+def as_candidate(spec: ModelSpec, image_size: int) -> Candidate:
+    """A detector that no choices lead to."""
+    digest = architecture_digest(spec, image_size)
+    return Candidate(spec=spec, image_size=image_size, choices=(), digest=digest)
+
+
+def read_references(
+    space: SearchSpace, num_classes: int, folder: Path = REFERENCES
+) -> dict[str, Candidate]:
+    """Name -> detector, at the space's middle image size; SpecError where a file breaks a rule."""
+    size = reference_size(space)
+    return {
+        path.stem: as_candidate(with_classes(read_spec(path), num_classes), size)
+        for path in reference_files(folder)
+    }
