@@ -38,11 +38,14 @@ thread only). Inputs and weights are ordinary random numbers (a denormal costs a
 normal number). Parts come in the order of the pack, by `stint`s of it: with a time limit
 (`seconds`) those at the end stay out. Whole networks, which may take half of a limit, lie spread
 over the session (`whole_ring_size`, `whole_min_samples`, `whole_cap_s`).
+
+With `is_alone` one board.py at a time times on a machine; another waits `wait_s` and is refused.
 """
 
 from __future__ import annotations
 
 import base64
+import fcntl
 import gc
 import json
 import math
@@ -650,6 +653,27 @@ def read_pack(lines: Iterator[str]) -> tuple[Json, list[Json]]:
     return header, [json.loads(line) for line in lines if line.strip()]
 
 
+def hold_board(seconds: float) -> Any:
+    """The user's lock on this machine, until the process ends; ValueError where another has it.
+
+    Two profiles at once would time one another. One that was cut off may hold it for the rest of
+    its ring: its next line finds nobody.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    folder = (Path(base) if base else Path.home() / ".cache") / "pi-detector-nas"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / "board.lock").open("w")
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise ValueError("another profile is at work on this machine") from None
+            time.sleep(0.2)
+
+
 def main() -> None:
     """Runs the pack on stdin; exit 0 done, 2 refused (a line says why), 130 interrupted."""
 
@@ -657,13 +681,15 @@ def main() -> None:
         sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
         sys.stdout.flush()
 
-    session = None
+    alive: list[Any] = []
     code = 0
     try:
         header, jobs = read_pack(iter(sys.stdin))
+        if header["timing"]["is_alone"]:
+            alive.append(hold_board(header["timing"]["wait_s"]))
         gc.disable()
-        session = Session(header, jobs, say)
-        session.run()
+        alive.append(Session(header, jobs, say))
+        alive[-1].run()
     except (ImportError, ValueError) as error:
         say({"line": "refusal", "reason": f"{type(error).__name__}: {error}"})
         code = 2
@@ -673,7 +699,7 @@ def main() -> None:
         traceback.print_exc()
         code = 1
     # No tidying up, and the session alive to the end: ncnn's allocators have to outlive its nets,
-    # and Python promises no order.
+    # and Python promises no order. The lock goes with the process.
     os._exit(code)
 
 

@@ -20,6 +20,7 @@ class Timing:
 
     warmup_s is for the machine (before the first job), warmup_runs and ring_warmup_s for each ring.
     max_temp_c   the board pauses above it, until 5 degrees below; None: never
+    is_alone     no other profile is at work there meanwhile, after waiting wait_s for it to end
     """
 
     warmup_s: float = 1.0
@@ -35,6 +36,8 @@ class Timing:
     whole_cap_s: float = 2.5
     max_temp_c: float | None = None
     cool_s: float = 120.0
+    is_alone: bool = False
+    wait_s: float = 20.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

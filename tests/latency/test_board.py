@@ -137,6 +137,18 @@ def test_without_time_nothing_is_timed() -> None:
     assert [line["line"] for line in lines] == ["hello", "bye"]
 
 
+def test_one_profile_at_a_time_times_a_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    alone = replace(pack(once(BLOCKS[0])), timing=replace(QUICK, is_alone=True, wait_s=0.3))
+    lock = board.hold_board(0.0)
+    with pytest.raises(BoardError, match="another profile is at work"):
+        run(alone)
+    lock.close()
+    assert run(alone)[-1]["done"] == 1
+
+
 def test_another_protocol_is_refused() -> None:
     lines = list(pack_lines(pack(once(BLOCKS[0]))))
     header = {**json.loads(lines[0]), "protocol": 99}
