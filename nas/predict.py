@@ -59,17 +59,21 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     read_device(arguments.device, root)
     graph = model_graph(spec, image_size)
     predictor = load_predictor(key, root)
-    latency = predictor.predict(spec, image_size)
+    latency, parts = predictor.predict(spec, image_size), predictor.parts(spec, image_size)
     counts = {"params": params(graph), "macs": macs(graph)}
     if arguments.json:
-        print(json.dumps(document(latency, predictor, counts, image_size), indent=1))
+        print(json.dumps(document(latency, parts, predictor, counts, image_size), indent=1))
     else:
         print(answer(latency, predictor, counts, image_size))
-        print(table(predictor.parts(spec, image_size)))
+        print(table(parts))
 
 
 def document(
-    latency: Latency, predictor: Predictor, counts: dict[str, int], image_size: int
+    latency: Latency,
+    parts: tuple[Part, ...],
+    predictor: Predictor,
+    counts: dict[str, int],
+    image_size: int,
 ) -> dict[str, Any]:
     """The answer for programs."""
     return {
@@ -81,6 +85,18 @@ def document(
         "heldout_mape": latency.heldout_mape,
         **counts,
         "image_size": image_size,
+        "stages_ms": by_stage(parts),
+        "kinds_ms": by_kind(parts),
+        "layers": [
+            {
+                "layer": part.layer,
+                "stage": part.stage,
+                "what": part.what,
+                "ms": part.ms,
+                "is_measured": part.is_measured,
+            }
+            for part in parts
+        ],
         "provenance": predictor.provenance,
     }
 
@@ -101,24 +117,38 @@ def answer(latency: Latency, predictor: Predictor, counts: dict[str, int], image
     return "\n".join(lines)
 
 
+def by_stage(parts: tuple[Part, ...]) -> dict[str, float]:
+    """ms of each stage, in the order of the network."""
+    found: dict[str, float] = {}
+    for part in parts:
+        found[part.stage] = found.get(part.stage, 0.0) + part.ms
+    return found
+
+
+def by_kind(parts: tuple[Part, ...]) -> dict[str, float]:
+    """ms of each kind of work, by the cost model, the largest first."""
+    found: dict[str, float] = {}
+    for part in parts:
+        for kind, ms in part.kinds.items():
+            found[kind] = found.get(kind, 0.0) + ms
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
 def table(parts: tuple[Part, ...]) -> str:
-    """Where the time goes, layer by layer and by kind of work (the latter by the cost model)."""
+    """Where the time goes: by layer, by stage, and by kind of work (that by the cost model)."""
     total = sum(part.ms for part in parts)
     lines = ["", "   ms  share  layer"]
     lines += [
-        f"{part.ms:5.2f}  {part.ms / total:4.0%}  {part.layer:3d} {part.what}"
+        f"{part.ms:5.2f}  {part.ms / total:4.0%}  {part.layer:3d} {part.stage:6} {part.what}"
         + ("" if part.is_measured else "  (cost model)")
         for part in parts
     ]
-    kinds: dict[str, float] = {}
-    for part in parts:
-        for kind, ms in part.kinds.items():
-            kinds[kind] = kinds.get(kind, 0.0) + ms
-    lines += ["", "   ms  share  kind of work (split by the cost model)"]
-    lines += [
-        f"{ms:5.2f}  {ms / total:4.0%}  {kind}"
-        for kind, ms in sorted(kinds.items(), key=lambda item: -item[1])
-    ]
+    for title, sums in (
+        ("stage", by_stage(parts)),
+        ("kind of work (split by the cost model)", by_kind(parts)),
+    ):
+        lines += ["", f"   ms  share  {title}"]
+        lines += [f"{ms:5.2f}  {ms / total:4.0%}  {name}" for name, ms in sums.items()]
     return "\n".join(lines)
 
 

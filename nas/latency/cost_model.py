@@ -46,37 +46,19 @@ TERMS: Final = (
 
 _AT: Final = {name: i for i, name in enumerate(TERMS)}
 
-KINDS: Final[dict[str, tuple[str, ...]]] = {
-    "dense convolutions": ("MACs dense", "MACs dense, stride 2"),
-    "1x1 convolutions": ("MACs 1x1",),
-    "depthwise convolutions": ("MACs depthwise", "MACs depthwise, stride 2"),
-    "uneven widths": ("MACs on channels not of 16", "MACs on channels not of 8"),
-    "memory of convolutions": (
-        "maps read by convolutions",
-        "maps written by convolutions",
-        "weights read",
-    ),
-    "element-wise ops": ("activations", "adds and products"),
-    "concats, pools, upsamples": ("concats", "pools", "upsamples"),
-    "starting ops": ("start", "convolutions", "other ops"),
-}
-"""What makes a model slow, in a reader's terms -> the physical terms of each.
-
-Of ShuffleNetV2's rules: uneven widths and memory are G1 and G2, starting many ops is G3
-(fragmentation), element-wise ops are G4.
-"""
-
 
 def terms(graph: Graph) -> Array:
     """The physical terms of a graph, shape (len(TERMS),): counts, 1e6 MACs, 1e6 numbers moved."""
     found = np.zeros(len(TERMS))
     found[_AT["start"]] = 1
     for op in graph.ops:
-        _add_terms(found, op)
+        found += op_terms(op)
     return found
 
 
-def _add_terms(found: Array, op: Op) -> None:
+def op_terms(op: Op) -> Array:
+    """An op's part in the terms of its graph, shape (len(TERMS),)."""
+    found = np.zeros(len(TERMS))
     read = sum(shape.elements for shape in op.shapes_in) / 1e6
     written = op.shape_out.elements / 1e6
     if op.kind is not OpKind.CONVOLUTION:
@@ -91,7 +73,7 @@ def _add_terms(found: Array, op: Op) -> None:
             OpKind.UPSAMPLE: ("upsamples", written),
         }[op.kind]
         found[_AT[name]] += amount
-        return
+        return found
     million = op.macs / 1e6
     found[_AT["convolutions"]] += 1
     kind = "depthwise" if op.groups > 1 else "dense" if op.kernel > 1 else "1x1"
@@ -105,6 +87,7 @@ def _add_terms(found: Array, op: Op) -> None:
     found[_AT["maps read by convolutions"]] += read
     found[_AT["maps written by convolutions"]] += written
     found[_AT["weights read"]] += op.weights / 1e6
+    return found
 
 
 @lru_cache(maxsize=65536)
@@ -181,15 +164,6 @@ class CostModel:
     features: Array
     weights: Array
     smoothness: Smoothness
-
-    def kinds(self, blocks: Sequence[Block]) -> dict[str, float]:
-        """The share of each of KINDS in the blocks' time by the physical terms; they sum to 1."""
-        parts = block_terms(blocks).sum(axis=0) * self.rates
-        total = max(float(parts.sum()), 1e-12)
-        return {
-            kind: float(sum(parts[_AT[name]] for name in names)) / total
-            for kind, names in KINDS.items()
-        }
 
     def predict(self, blocks: Sequence[Block]) -> Array:
         """Predicted ms for blocks, shape (n,)."""

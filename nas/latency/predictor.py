@@ -16,13 +16,14 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.latency import kinds
 from nas.latency.correction import Correction, quantities
 from nas.latency.cost_model import CostModel, Smoothness, fit_cost_model
 from nas.latency.device import ROOT, TableKey
 from nas.latency.fit import SpaceFit, read_fits
 from nas.latency.measurement import DRIFT_LIMIT, INTERVAL_LIMIT
 from nas.latency.table import Table, TableError, profile_command, read_table
-from nas.space.blocks import Block, blocks, layers
+from nas.space.blocks import Block, Layer, blocks, layers
 from nas.space.search_space import SearchSpace
 from nas.space.spec import ModelSpec
 
@@ -129,10 +130,12 @@ def uncertainty(measured_share: Array, cost_model_error: float) -> Array:
 class Part:
     """A layer's part in a network's time; the parts add up to its latency.
 
-    kinds  the kinds of work in it (KINDS of cost_model.py) and the ms of each, by the cost model
+    stage  where it stands: the backbone by the stride of its output (P1/2, P2/4, ...), neck, head
+    kinds  the kinds of work in it (kinds.py) and the ms of each, by the cost model
     """
 
     layer: int
+    stage: str
     module: str
     what: str
     ms: float
@@ -160,15 +163,16 @@ class Predictor:
         walked = layers(spec, image_size)
         rows = [self.times.rows(layer.blocks) for layer in walked]
         scale = total / sum(float(row[0]) for found in rows for row in found)
-        kinds = self.times.cost_model.kinds
+        model = self.times.cost_model
         found = []
         for layer, own in zip(walked, rows, strict=True):
             ms = scale * sum(float(row[0]) for row in own)
             times = f"{len(layer.blocks)} x " if len(layer.blocks) > 1 else ""
-            shares = kinds(layer.blocks)
+            shares = kinds.shares(model, layer.blocks)
             found.append(
                 Part(
                     layer=layer.index,
+                    stage=_stage(layer, len(spec.backbone), image_size),
                     module=layer.row.module,
                     what=f"{times}{layer.blocks[0]}",
                     ms=ms,
@@ -192,6 +196,13 @@ class Predictor:
             measured_share=share,
             heldout_mape=self.fit.report.mape,
         )
+
+
+def _stage(layer: Layer, backbone_rows: int, image_size: int) -> str:
+    if layer.index < backbone_rows:
+        stride = round(image_size / layer.height)
+        return f"P{stride.bit_length() - 1}/{stride}"
+    return "head" if layer.row.module == "Detect" else "neck"
 
 
 def _provenance(table: Table, fit: SpaceFit) -> dict[str, Any]:

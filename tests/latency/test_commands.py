@@ -118,6 +118,11 @@ def test_predict_answers_for_people_and_programs(
     assert told["low_ms"] <= told["latency_ms"] <= told["high_ms"]
     assert told["kind"] == "predicted"
     assert told["image_size"] == 64
+    for parts in ("stages_ms", "kinds_ms"):
+        assert sum(told[parts].values()) == pytest.approx(told["latency_ms"])
+    stages = list(told["stages_ms"])
+    assert stages[0] == "P1/2"
+    assert stages[-2:] == ["neck", "head"]
     assert {"measured_share", "heldout_mape", "params", "macs", "provenance"} <= told.keys()
     with pytest.raises(NasError, match="--image-size"):
         predict.run(predict.Arguments(model=model, device="fake", image_size=100), root)

@@ -8,7 +8,6 @@ import pytest
 from nas import stats
 from nas.latency.campaign import Plan, plan
 from nas.latency.cost_model import (
-    KINDS,
     TERMS,
     block_terms,
     fit_cost_model,
@@ -33,10 +32,6 @@ def test_terms_hold_all_macs_and_add_up(default: Plan) -> None:
         assert terms(graph)[1] + terms(graph)[2] == len(graph.ops)
 
 
-def test_kinds_name_every_term_once() -> None:
-    assert sorted(name for names in KINDS.values() for name in names) == sorted(TERMS)
-
-
 def test_a_quarter_of_the_blocks_tells_the_rest(default: Plan) -> None:
     truth = np.array([formula_ms(expand(block)) for block in default.blocks])
     rng = np.random.default_rng(0)
@@ -48,12 +43,6 @@ def test_a_quarter_of_the_blocks_tells_the_rest(default: Plan) -> None:
     assert (model.rates >= 0).all()
     assert stats.mape(predicted, truth[unknown]) < 0.02
     assert model.smoothness.error < 0.03
-
-
-def test_shares_of_kinds_add_up(default: Plan) -> None:
-    some = default.blocks[::100]
-    model = fit_cost_model(some, [formula_ms(expand(block)) for block in some])
-    assert sum(model.kinds(some[:3]).values()) == pytest.approx(1)
 
 
 def test_the_order_of_worth_is_a_permutation_with_what_is_used_first(default: Plan) -> None:
