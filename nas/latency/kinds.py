@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nas.latency.cost_model import TERMS, CostModel, op_terms
+from nas.latency.cost_model import TERMS, op_terms
 from nas.space.blocks import Block
 from nas.space.ops import Op, expand
+
+Array = NDArray[np.float64]
 
 MEMORY: Final = ("maps read by convolutions", "maps written by convolutions", "weights read")
 
@@ -47,13 +50,13 @@ KINDS: Final[dict[str, str]] = {
 of."""
 
 
-def shares(model: CostModel, blocks: Sequence[Block]) -> dict[str, float]:
-    """The share of each kind of work in the blocks' time by the model's terms; they sum to 1."""
+def shares(rates: Array, blocks: Sequence[Block]) -> dict[str, float]:
+    """The share of each kind of work in the blocks' time by these rates of TERMS; they sum to 1."""
     found: dict[str, float] = {}
     for block in blocks:
-        _add(found, STARTING, float(model.rates[TERMS.index("start")]))
+        _add(found, STARTING, float(rates[TERMS.index("start")]))
         for op in expand(block).ops:
-            parts = op_terms(op) * model.rates
+            parts = op_terms(op) * rates
             for place in np.flatnonzero(parts):
                 _add(found, _kind(TERMS[place], op), float(parts[place]))
     total = max(sum(found.values()), 1e-12)

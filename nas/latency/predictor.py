@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -18,7 +19,13 @@ from numpy.typing import NDArray
 
 from nas.latency import kinds
 from nas.latency.correction import Correction, quantities
-from nas.latency.cost_model import CostModel, Smoothness, fit_cost_model
+from nas.latency.cost_model import (
+    CostModel,
+    Smoothness,
+    block_terms,
+    fit_cost_model,
+    fit_rates,
+)
 from nas.latency.device import ROOT, TableKey
 from nas.latency.fit import SpaceFit, read_fits
 from nas.latency.measurement import DRIFT_LIMIT, INTERVAL_LIMIT
@@ -92,6 +99,12 @@ class BlockTimes:
             self._cost_model = fit_cost_model(found, ms, self.smoothness)
         return self._cost_model
 
+    @cached_property
+    def rates(self) -> Array:
+        """What a unit of each of the cost model's TERMS takes (ms): its physical part alone."""
+        found, ms = list(self.measured_ms), list(self.measured_ms.values())
+        return fit_rates(block_terms(found), np.array(ms))
+
     def rows(self, wanted: Sequence[Block]) -> list[Array]:
         """Quantities of each block (len(QUANTITIES),) and, last, its measured ms (0: modelled)."""
         lacking = [b for b in dict.fromkeys(wanted) if b not in self._known]
@@ -163,12 +176,11 @@ class Predictor:
         walked = layers(spec, image_size)
         rows = [self.times.rows(layer.blocks) for layer in walked]
         scale = total / sum(float(row[0]) for found in rows for row in found)
-        model = self.times.cost_model
         found = []
         for layer, own in zip(walked, rows, strict=True):
             ms = scale * sum(float(row[0]) for row in own)
             times = f"{len(layer.blocks)} x " if len(layer.blocks) > 1 else ""
-            shares = kinds.shares(model, layer.blocks)
+            shares = kinds.shares(self.times.rates, layer.blocks)
             found.append(
                 Part(
                     layer=layer.index,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from nas.latency.campaign import plan
-from nas.latency.cost_model import TERMS, CostModel, fit_cost_model
+from nas.latency.cost_model import TERMS, block_terms, fit_rates
 from nas.latency.kinds import KINDS, MEMORY, shares
 from nas.latency.runner import formula_ms
 from nas.space.blocks import Block
@@ -16,9 +17,9 @@ from nas.space.search_space import read_space
 
 
 @pytest.fixture(scope="module")
-def model() -> CostModel:
+def rates() -> np.ndarray:
     some = plan(read_space("fused_mbconv"), 8).blocks[::20]
-    return fit_cost_model(some, [formula_ms(expand(block)) for block in some])
+    return fit_rates(block_terms(some), np.array([formula_ms(expand(block)) for block in some]))
 
 
 def block(module: str, **more: object) -> Block:
@@ -30,21 +31,21 @@ def test_every_term_has_one_kind() -> None:
     assert sorted((*KINDS, *MEMORY)) == sorted(TERMS)
 
 
-def test_shares_add_up_and_are_of_the_work_in_the_blocks(model: CostModel) -> None:
+def test_shares_add_up_and_are_of_the_work_in_the_blocks(rates: np.ndarray) -> None:
     some = [block("MBConv", kernel=3, expand_ratio=4), block("Concat", channels_in=(24, 24))]
-    found = shares(model, some)
+    found = shares(rates, some)
     assert sum(found.values()) == pytest.approx(1)
     assert not any("dense" in kind for kind in found)
     assert {"element-wise ops (G4)", "starting ops: fragmentation (G3)"} <= found.keys()
 
 
-def test_a_larger_kernel_computes_more_and_a_deeper_block_starts_more(model: CostModel) -> None:
+def test_a_larger_kernel_computes_more_and_a_deeper_block_starts_more(rates: np.ndarray) -> None:
     one = block("Conv", kernel=1)
     three = replace(one, kernel=3)
     computing = "{} convolutions, computing"
-    assert shares(model, [three])[computing.format("dense")] > shares(model, [one]).get(
+    assert shares(rates, [three])[computing.format("dense")] > shares(rates, [one]).get(
         computing.format("1x1"), 0
     )
     deep = block("C3", depth=3, height=4, width=4)
     starting = "starting ops: fragmentation (G3)"
-    assert shares(model, [deep])[starting] > shares(model, [three])[starting]
+    assert shares(rates, [deep])[starting] > shares(rates, [three])[starting]
