@@ -1,6 +1,7 @@
 """Times a search space on a board, and says how well whole detectors are predicted from it.
 
     python -m nas.profile --device host
+    python -m nas.profile --device rpi4 --host pi@raspberrypi.local
 
 Every distinct block of the space is timed, and whole random detectors of it: half of these
 correct the predictor, the other half state its error. Each row is kept at once in
@@ -31,6 +32,8 @@ class Arguments:
 
     device: str = "host"
     """A folder of latency_tables/ with a device.yaml."""
+    host: str = ""
+    """Where to log in to the board, as ssh takes it (default: here, or where its file says)."""
     space: str = "fused_mbconv"
     """A search space: a YAML file, or the name of one in search_spaces/."""
     runtime: str = "ncnn"
@@ -43,6 +46,8 @@ class Arguments:
     """For example 90s, 4m or 1h: times the blocks most worth it, the cost model does the rest."""
     validate: int = 40
     """Whole random detectors to time: half correct the predictor, half state its error."""
+    max_temp_c: float | None = None
+    """The board pauses above this temperature, until it is 5 degrees cooler."""
 
 
 def run(arguments: Arguments, root: Path | None = None) -> None:
@@ -50,9 +55,10 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     import time
 
     from nas.latency.campaign import doubtful, measure, order_of_work, pending, plan
+    from nas.latency.choice import runner_for
     from nas.latency.device import ROOT, TableKey, check_key, read_device
     from nas.latency.fit import read_fits, write_fit
-    from nas.latency.runner import runner_for
+    from nas.latency.pack import Timing
     from nas.latency.table import open_table
     from nas.latency.validation import validate
     from nas.space.search_space import read_space
@@ -72,7 +78,8 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
         raise NasError(
             "--validate", "at least 8 whole detectors are timed", str(arguments.validate)
         )
-    runner = runner_for(device)
+    timing = Timing(max_temp_c=max_temp_c(arguments))
+    runner = runner_for(device, arguments.host or None, say)
     space = read_space(arguments.space)
 
     with open_table(key, root) as writer:
@@ -89,7 +96,9 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
                 why = " once more (the machine was never calm)" if again else ""
                 count = f"{len(work.blocks)} blocks, {len(work.networks)} whole detectors"
                 say(f"{key}: {count} to time{why}")
-                rows = measure(writer, runner, wanted, work, seed=again, seconds=left)
+                rows = measure(
+                    writer, runner, wanted, work, seed=again, seconds=left, timing=timing
+                )
                 show(rows, len(work), left)
                 work = doubtful(wanted, table)
             fits = [validate(table, wanted, time.strftime("%Y-%m-%d"))]
@@ -103,6 +112,14 @@ def seconds(text: str) -> float:
     if not match or float(match[1]) == 0:
         raise NasError("--time-limit", "a time limit is a number with s, m or h", repr(text))
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def max_temp_c(arguments: Arguments) -> float | None:
+    """The temperature of --max-temp-c in C; NasError where no board could keep to it."""
+    if arguments.max_temp_c is not None and not 30 <= arguments.max_temp_c <= 100:
+        got = f"{arguments.max_temp_c:g}"
+        raise NasError("--max-temp-c", "the temperature is 30 to 100 degrees Celsius", got)
+    return arguments.max_temp_c
 
 
 def say(text: str) -> None:

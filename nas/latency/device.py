@@ -56,7 +56,7 @@ class Device(BaseModel):
     """One board, as its file describes it.
 
     recognise     texts, one of which the board's device tree says; empty: any machine
-    default_host  where to log in to it, as ssh takes it
+    default_host  where to log in to it, as ssh takes it; a device with neither is this machine
     runtimes      runtime -> the precisions that make sense on its cores
     threads       thread counts worth a table; empty: any up to the machine's cores
     kind          `board` is timed; `fake` answers from a formula
@@ -77,13 +77,26 @@ class Device(BaseModel):
     runtimes: dict[Runtime, list[Precision]]
     threads: list[Annotated[int, Field(ge=1)]] = []
 
+    def is_named_in(self, device_tree: str) -> bool:
+        """Whether a machine whose device tree says this is the board."""
+        return not self.recognise or any(text in device_tree for text in self.recognise)
+
+    def has_host(self) -> bool:
+        """Whether it is a board that one may log in to, and not this machine or none at all."""
+        return self.kind == "board" and bool(self.recognise or self.default_host)
+
     def is_here(self, device_tree: Path = DEVICE_TREE) -> bool:
         """Whether this machine is the board, by what its device tree says."""
         if not self.recognise:
-            return True
+            return not self.has_host()
         files = [device_tree / name for name in ("model", "compatible")]
         told = " ".join(file.read_text(errors="replace") for file in files if file.exists())
-        return any(text in told for text in self.recognise)
+        return self.is_named_in(told)
+
+
+def read_devices(root: Path = ROOT) -> tuple[Device, ...]:
+    """Every device that has a file, by name."""
+    return tuple(read_device(path.parent.name, root) for path in sorted(root.glob("*/device.yaml")))
 
 
 def read_device(name: str, root: Path = ROOT) -> Device:

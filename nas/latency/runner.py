@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
@@ -16,7 +17,6 @@ import numpy as np
 
 from nas import NasError
 from nas.latency import board
-from nas.latency.device import Device
 from nas.latency.pack import Job, Pack, pack_lines
 from nas.space.ops import Graph, Op, OpKind
 
@@ -26,6 +26,9 @@ Line = dict[str, Any]
 
 class BoardError(NasError):
     """A board that cannot be reached, cannot run the pack, or went away."""
+
+
+RESUMES: Final = "What was measured is kept; the same command resumes"
 
 
 class Runner(Protocol):
@@ -62,52 +65,75 @@ class LocalRunner:
                 env={**os.environ, "OMP_NUM_THREADS": str(pack.key.threads)},
             )
             with process:
+                assert process.stdout is not None
                 try:
-                    yield from checked_lines(process, log, "this machine")
+                    yield from checked_lines(
+                        process.stdout, lambda: _ended(process, log), pack, "this machine"
+                    )
                 finally:
                     process.kill()
 
 
-def runner_for(device: Device) -> Runner:
-    """What times packs for a device from here; BoardError where this machine isn't the board."""
-    if device.kind == "fake":
-        return FakeRunner()
-    if not device.is_here():
-        host = device.default_host
-        raise BoardError(
-            f"device {device.name}",
-            f"the command runs on the board itself ({device.title})",
-            f"a machine whose device tree says nothing of {' or '.join(device.recognise)}",
-            f"Log in to the board{f' (ssh {host})' if host else ''} and run it there",
-        )
-    return LocalRunner()
-
-
-def checked_lines(process: subprocess.Popen[str], log: IO[str], where: str) -> Iterator[Line]:
-    """The lines that board.py prints; BoardError where it refuses or ends before its `bye`.
-
-    log  what it says on stderr, told in the error
-    """
-    assert process.stdout is not None
-    for text in process.stdout:
-        line: Line = json.loads(text)
-        if line["line"] == "refusal":
-            raise BoardError(where, "the board runs the pack", line["reason"])
-        if line["line"] == "hello" and line["protocol"] != board.PROTOCOL:
-            got = f"protocol {line['protocol']}"
-            raise BoardError(where, f"the board speaks protocol {board.PROTOCOL}", got)
-        yield line
-        if line["line"] == "bye":
-            return
+def _ended(process: subprocess.Popen[str], log: IO[str]) -> BoardError:
     code = process.wait()
     log.seek(0)
     last = log.read().strip().splitlines()[-1:]
-    raise BoardError(
-        where,
-        "the board answers until it is done",
-        f"exit code {code}{': ' + last[0] if last else ''}",
-        "What was measured is kept; the same command resumes",
-    )
+    got = ": ".join([exit_told(code), *last])
+    return BoardError("this machine", "the board answers until it is done", got, RESUMES)
+
+
+def exit_told(code: int) -> str:
+    """An exit code in words: 128 and more (or less than 0) are signals."""
+    number = -code if code < 0 else code - 128
+    try:
+        return f"exit code {code} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"exit code {code}"
+
+
+def checked_lines(
+    lines: Iterable[str], failure: Callable[[], BoardError], pack: Pack, where: str
+) -> Iterator[Line]:
+    """What board.py's printed lines say, up to its `bye`; BoardError where it refuses or fails.
+
+    failure  says why the board has ended, where it ends before its `bye`
+    """
+    for text in lines:
+        try:
+            line: Line = json.loads(text)
+        except ValueError:
+            if text.endswith("\n"):
+                raise BoardError(where, "the board speaks in JSON lines", repr(text[:80])) from None
+            # The board, or the connection to it, died in the middle of a line.
+            break
+        _check_line(line, pack, where)
+        yield line
+        if line["line"] == "bye":
+            return
+    raise failure()
+
+
+def _check_line(line: Line, pack: Pack, where: str) -> None:
+    if line["line"] == "refusal":
+        raise BoardError(where, "the board runs the pack", line["reason"], _refusal_remedy(line))
+    if line["line"] != "hello":
+        return
+    if line["protocol"] != board.PROTOCOL:
+        got = f"protocol {line['protocol']}"
+        raise BoardError(where, f"the board speaks protocol {board.PROTOCOL}", got)
+    if pack.timing.max_temp_c is not None and "temp_c" not in line.get("state", {}):
+        raise BoardError(
+            "--max-temp-c",
+            f"{where} says how warm it is",
+            "no temperature",
+            "Profile it without that flag",
+        )
+
+
+def _refusal_remedy(line: Line) -> str:
+    if "ImportError" in line["reason"] or "ModuleNotFoundError" in line["reason"]:
+        return "See what is wrong with its runtimes: python -m nas.doctor (with the same --host)"
+    return ""
 
 
 NANOSECONDS_PER_MAC: Final[dict[str, float]] = {"dense": 0.05, "1x1": 0.07, "depthwise": 0.4}
@@ -148,6 +174,8 @@ class FakeRunner:
 
     def run(self, pack: Pack) -> Iterator[Line]:
         """Answers for the pack's jobs in the order of their names."""
+        if pack.timing.max_temp_c is not None:
+            raise BoardError("--max-temp-c", "the board has a temperature", "the fake device")
         environment = {
             "board": "fake",
             "runtime": pack.key.runtime,

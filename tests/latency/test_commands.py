@@ -12,6 +12,7 @@ import pytest
 from nas import NasError, predict, profile
 from nas.latency.campaign import VISITS
 from nas.latency.device import DeviceError
+from nas.latency.runner import BoardError
 from nas.latency.table import TableError, read_table
 from nas.space.search_space import read_space
 from nas.space.spec import dump_spec
@@ -67,6 +68,11 @@ def test_more_detectors_are_added_to_those_there(
     capsys.readouterr()
 
 
+def test_a_board_without_a_thermometer_cannot_keep_cool(root: Path) -> None:
+    with pytest.raises(BoardError, match="--max-temp-c"):
+        profile.run(arguments(max_temp_c=60.0), root)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"), [("90s", 90), ("4m", 240), ("1h", 3600), ("0.5h", 1800), (" 2 m ", 120)]
 )
@@ -87,6 +93,8 @@ def test_other_time_limits_are_refused(text: str, root: Path) -> None:
         ({"threads": 3}, DeviceError),
         ({"runtime": "tflite"}, DeviceError),
         ({"validate": 3}, NasError),
+        ({"host": "pi@raspberrypi.local"}, BoardError),
+        ({"max_temp_c": 10.0}, NasError),
         ({"space": "nowhere"}, NasError),
     ],
 )

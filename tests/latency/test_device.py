@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from nas.latency.choice import runner_for
 from nas.latency.device import ROOT, DeviceError, TableKey, check_key, read_device
-from nas.latency.runner import BoardError, FakeRunner, LocalRunner, runner_for
+from nas.latency.remote import SshRunner
+from nas.latency.runner import BoardError, FakeRunner, LocalRunner
 
 NAMES = sorted(path.parent.name for path in ROOT.glob("*/device.yaml"))
 
@@ -41,9 +43,43 @@ def test_a_board_knows_itself(model: str, compatible: str, name: str, tmp_path: 
     assert [board.name for board in boards if board.is_here(tmp_path)] == [name]
 
 
-def test_a_board_that_is_not_here_says_where_to_go(tmp_path: Path) -> None:
-    with pytest.raises(BoardError, match=r"on the board itself .*ssh pi@"):
-        runner_for(read_device("rpi4"))
+def test_a_board_that_is_not_here_is_reached_where_its_file_says() -> None:
+    said: list[str] = []
+    runner = runner_for(read_device("rpi4"), say=said.append)
+    assert isinstance(runner, SshRunner)
+    assert runner.login.host == "pi@raspberrypi.local"
+    assert "pi@raspberrypi.local" in said[0]
+
+
+def test_a_given_host_goes_first_and_nothing_is_said() -> None:
+    said: list[str] = []
+    runner = runner_for(read_device("rpi4"), "me@board", said.append)
+    assert isinstance(runner, SshRunner)
+    assert (runner.login.host, said) == ("me@board", [])
+
+
+def test_a_board_that_is_nowhere_asks_where_it_is() -> None:
+    with pytest.raises(BoardError, match="Say where it is: --host"):
+        runner_for(read_device("jetson-nano"))
+
+
+@pytest.mark.parametrize("name", ["host", "fake"])
+def test_what_is_no_board_takes_no_host(name: str) -> None:
+    with pytest.raises(BoardError, match=r"^--host: .*Leave --host out"):
+        runner_for(read_device(name), "pi@raspberrypi.local")
+
+
+@pytest.mark.parametrize("host", ["-oProxyCommand=rm", "", "pi @board", "pi@board\n"])
+def test_what_is_no_host_is_refused(host: str) -> None:
+    with pytest.raises(BoardError, match="user@name"):
+        runner_for(read_device("rpi4"), host)
+
+
+def test_a_board_without_a_device_tree_is_known_by_its_host(tmp_path: Path) -> None:
+    (tmp_path / "box").mkdir()
+    text = (ROOT / "host" / "device.yaml").read_text()
+    (tmp_path / "box" / "device.yaml").write_text(f"{text}default_host: box\n")
+    assert isinstance(runner_for(read_device("box", tmp_path)), SshRunner)
 
 
 def test_host_is_here_and_fake_is_fake() -> None:
