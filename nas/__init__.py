@@ -8,7 +8,7 @@ The house, from the ground up (imports point downwards only, tests/test_house.py
     nas.training   teach and grade: data, augmentation, loss, mAP, loop
     nas.accuracy   how good, cheaply: the proxies
     nas.study      the search: run folder, objective, Pareto front, figures, report
-    nas.profile, nas.search, nas.predict, nas.train, nas.evaluate: the commands
+    nas.profile, nas.doctor, nas.search, nas.predict, nas.train, nas.evaluate: the commands
 """
 
 from __future__ import annotations

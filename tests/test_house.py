@@ -23,7 +23,7 @@ FLOORS = {
     "accuracy": 4,
     "study": 5,
 }
-COMMANDS = {"profile", "predict", "search", "train", "evaluate"}
+COMMANDS = {"profile", "predict", "search", "train", "evaluate", "doctor"}
 LIBRARIES = {
     "torch": {"detector", "training", "accuracy"},
     "optuna": {"study"},
@@ -94,8 +94,9 @@ def test_no_room_for_leftovers() -> None:
         assert not re.search(r"(^|_)(utils?|common|helpers?|misc|manager)$", path.stem), path
 
 
-def test_the_board_script_stands_alone() -> None:
-    assert not any(name.startswith("nas") for name in imports(NAS / "latency" / "board.py"))
+@pytest.mark.parametrize("name", ["board", "health", "install"])
+def test_the_programs_that_run_on_a_board_stand_alone(name: str) -> None:
+    assert not any(one.startswith("nas") for one in imports(NAS / "latency" / f"{name}.py"))
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
