@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def _absent(what: str, variable: str) -> None:
+def absent(what: str, variable: str) -> None:
     """Fails where the environment says that it must be there, else skips with the reason."""
     if os.environ.get(variable):
         pytest.fail(f"{what}, and {variable} is set")
@@ -27,7 +27,7 @@ def shared() -> Path:
     """The folder with the real datasets and logs, beside the checkout (marker `data`)."""
     folder = ROOT.parent / "shared"
     if not (folder / "datasets").is_dir():
-        _absent("no folder ../shared with the datasets", "NAS_REQUIRE_SHARED")
+        absent("no folder ../shared with the datasets", "NAS_REQUIRE_SHARED")
     return folder
 
 
@@ -36,6 +36,6 @@ def chromium() -> str:
     """The path of a headless browser (marker `browser`)."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None:
-        _absent("no chromium on the PATH", "NAS_REQUIRE_BROWSER")
+        absent("no chromium on the PATH", "NAS_REQUIRE_BROWSER")
     assert found is not None
     return found

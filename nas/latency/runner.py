@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +30,8 @@ class BoardError(NasError):
 
 
 RESUMES: Final = "What was measured is kept; the same command resumes"
+SEE_RUNTIMES: Final = "See what ails its runtimes: python -m nas.doctor (with the same --host)"
+IMPORT_ERROR: Final = re.compile(r"ImportError|ModuleNotFoundError|SIGILL")
 
 
 class Runner(Protocol):
@@ -77,18 +80,19 @@ class LocalRunner:
 def _ended(process: subprocess.Popen[str], log: IO[str]) -> BoardError:
     code = process.wait()
     log.seek(0)
-    last = log.read().strip().splitlines()[-1:]
-    got = ": ".join([exit_told(code), *last])
-    return BoardError("this machine", "the board answers until it is done", got, RESUMES)
+    return ended("this machine", code, log.read())
 
 
-def exit_told(code: int) -> str:
-    """An exit code in words: 128 and more (or less than 0) are signals."""
+def ended(where: str, code: int, said: str) -> BoardError:
+    """For a board whose program ended before it was done, with what it said on stderr last."""
     number = -code if code < 0 else code - 128
-    try:
-        return f"exit code {code} ({signal.Signals(number).name})"
-    except ValueError:
-        return f"exit code {code}"
+    names = {one.value: one.name for one in signal.Signals}
+    got = f"exit code {code}" + (f" ({names[number]})" if number in names else "")
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    if lines:
+        got += f": {lines[-1][:300]}"
+    remedy = SEE_RUNTIMES if IMPORT_ERROR.search(got) else RESUMES
+    return BoardError(where, "the board answers until it is done", got, remedy)
 
 
 def checked_lines(
@@ -115,7 +119,8 @@ def checked_lines(
 
 def _check_line(line: Line, pack: Pack, where: str) -> None:
     if line["line"] == "refusal":
-        raise BoardError(where, "the board runs the pack", line["reason"], _refusal_remedy(line))
+        remedy = SEE_RUNTIMES if IMPORT_ERROR.search(line["reason"]) else ""
+        raise BoardError(where, "the board runs the pack", line["reason"], remedy)
     if line["line"] != "hello":
         return
     if line["protocol"] != board.PROTOCOL:
@@ -128,12 +133,6 @@ def _check_line(line: Line, pack: Pack, where: str) -> None:
             "no temperature",
             "Profile it without that flag",
         )
-
-
-def _refusal_remedy(line: Line) -> str:
-    if "ImportError" in line["reason"] or "ModuleNotFoundError" in line["reason"]:
-        return "See what is wrong with its runtimes: python -m nas.doctor (with the same --host)"
-    return ""
 
 
 NANOSECONDS_PER_MAC: Final[dict[str, float]] = {"dense": 0.05, "1x1": 0.07, "depthwise": 0.4}

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from nas.latency.runner import RESUMES, BoardError, exit_told
+from nas.latency.runner import RESUMES, BoardError, ended
 
 OPTIONS: Final[tuple[str, ...]] = (
     # Nobody is there to be asked: what would ask fails instead, with its reason.
@@ -91,13 +91,12 @@ class Login:
                     "nothing",
                     f"Look what keeps it busy: ssh {self.host} top",
                 ) from None
-            answer = printed.partition(f"{MARKER}\n")[2]
             if session.process.returncode:
                 raise session.failure()
-        try:
-            document: dict[str, Any] = json.loads(answer)
-        except ValueError:
-            raise no_shell(self.host, printed + session.said()) from None
+            try:
+                document: dict[str, Any] = json.loads(printed.partition(f"{MARKER}\n")[2])
+            except ValueError:
+                raise no_shell(self.host, printed + session.said()) from None
         return document
 
     @contextmanager
@@ -179,11 +178,10 @@ class Session:
             return BoardError(
                 self.host,
                 "python3 is on the PATH of the board's shell",
-                _last_line(said) or exit_told(code),
+                _last_line(said) or f"exit code {code}",
                 f"ssh {self.host} sudo apt install python3",
             )
-        got = ": ".join(filter(None, [exit_told(code), _last_line(said)]))
-        return BoardError(self.host, "the board answers until it is done", got, RESUMES)
+        return ended(self.host, code, said)
 
 
 def remote_command(length: int, arguments: Sequence[str], python: str, threads: int) -> str:
@@ -201,13 +199,13 @@ def connection_failure(host: str, said: str) -> BoardError:
     """What ssh's words mean, and what helps."""
     name = host.rpartition("@")[2]
     for pattern, rule, remedy in CONNECTION_FAILURES:
-        found = re.search(pattern, said)
-        if found:
-            line = next(line for line in said[found.start() :].splitlines() if line.strip())
+        for line in said.splitlines():
+            if not re.search(pattern, line):
+                continue
             command = re.search(r"ssh-keygen .*-R .*", said)
             forget = command[0].strip() if command else f"ssh-keygen -R {name}"
             told = remedy.format(host=host, name=name, forget=forget)
-            return BoardError(host, rule, line.strip(" @\r"), told)
+            return BoardError(host, rule, line.strip(" @"), told)
     got = _last_line(said) or "no reason"
     return BoardError(host, "ssh connects to the board", got, f"Try it by hand: ssh {host} true")
 
@@ -230,23 +228,23 @@ CONNECTION_FAILURES: Final[tuple[tuple[str, str, str], ...]] = (
         "Meet it once, and compare the fingerprint that it shows: ssh {host}",
     ),
     (
-        "(?m)^.*Permission denied|Too many authentication failures",
+        "Permission denied|Too many authentication failures",
         "the board takes one of your keys without asking for a password",
         "Bring your key there: ssh-copy-id {host} (a new one: ssh-keygen; one with a passphrase: "
         "ssh-add)",
     ),
     (
-        "(?m)^.*Connection refused",
+        "Connection refused",
         "the board lets itself be logged in to",
         "Switch ssh on there (sudo systemctl enable --now ssh), and check the port",
     ),
     (
-        "(?m)^.*([Tt]imed out|No route to host|Network is unreachable)",
+        "[Tt]imed out|No route to host|Network is unreachable",
         "the board answers",
         "Is it on, and in this network? Try: ping {name}",
     ),
     (
-        "(?m)^.*(not responding|closed|reset|Broken pipe|kex_exchange_identification|disconnect)",
+        "not responding|closed|reset|Broken pipe|kex_exchange_identification|disconnect",
         "the connection holds until the board is done",
         RESUMES,
     ),

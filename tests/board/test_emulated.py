@@ -1,0 +1,174 @@
+"""An emulated Raspberry Pi 4 over a real ssh: profiled, cut, resumed, and computing as we do.
+
+Its times mean nothing, and the table says so; what it computes is what the same pack gives here.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas import doctor
+from nas import profile as profile_command
+from nas.latency.campaign import Plan, measure, network_job, order_of_work, pending, plan
+from nas.latency.device import ROOT, TableKey, read_device
+from nas.latency.pack import Pack
+from nas.latency.remote import SshRunner, look
+from nas.latency.runner import BoardError, LocalRunner
+from nas.latency.table import open_table, read_table
+from nas.space.search_space import read_space
+from tests.board.host import MODEL, Sshd
+from tests.latency.test_board import QUICK
+
+pytestmark = [pytest.mark.board, pytest.mark.slow]
+
+DEVICE = read_device("rpi4")
+KINDS = [
+    (runtime, precision)
+    for precision in ("fp32", "int8")
+    for runtime, precisions in DEVICE.runtimes.items()
+    if precision in precisions
+]
+TIMING = replace(QUICK, ring_size=16)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder like latency_tables/ with the board alone."""
+    (tmp_path / "rpi4").mkdir()
+    shutil.copy(ROOT / "rpi4" / "device.yaml", tmp_path / "rpi4" / "device.yaml")
+    return tmp_path
+
+
+def test_it_is_taken_for_the_board(
+    emulated: Sshd, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = look(emulated.login())
+    assert (facts.board, facts.machine, facts.bits) == (MODEL, "aarch64", 64)
+    assert facts.is_emulated
+    monkeypatch.setenv("PATH", str(emulated.client()), prepend=":")
+    doctor.run(doctor.Arguments(host="board", json=True))
+    told = json.loads(capsys.readouterr().out)
+    levels = {one["what"]: one["level"] for one in told["findings"]}
+    assert told["device"] == "rpi4"
+    assert (levels["board"], levels["processor"]) == ("ok", "warning")
+    assert "fault" not in levels.values()
+
+
+@pytest.mark.parametrize(("runtime", "precision"), KINDS)
+def test_it_computes_what_this_machine_computes(
+    runtime: str, precision: str, emulated: Sshd
+) -> None:
+    space, rng = read_space("tiny"), np.random.default_rng(0)
+    jobs = tuple(network_job(space.random(rng), turn) for turn in range(3))
+    pack = Pack(
+        key=TableKey(device="rpi4", runtime=runtime, precision=precision),
+        jobs=jobs,
+        anchors=(),
+        whole_anchors=(jobs[0].name,),
+        seed=0,
+        timing=TIMING,
+    )
+    there, here = (
+        {line["job"]: line["results"] for line in runner.run(pack) if line["line"] == "timing"}
+        for runner in (SshRunner(DEVICE, emulated.login()), LocalRunner())
+    )
+    assert there.keys() == here.keys() == {job.name for job in jobs}
+    for name, found in there.items():
+        assert np.array(found) == pytest.approx(np.array(here[name]), rel=2e-3, abs=2e-4)
+
+
+def wanted() -> Plan:
+    return plan(read_space("tiny"), 8)
+
+
+def profile(key: TableKey, sshd: Sshd, root: Path) -> None:
+    """What nas.profile does, with less patience."""
+    work_plan = wanted()
+    with open_table(key, root) as writer:
+        work = pending(work_plan, writer.table, order_of_work(work_plan, is_limited=False))
+        runner = SshRunner(DEVICE, sshd.login())
+        for _ in measure(writer, runner, work_plan, work, seed=0, timing=TIMING):
+            pass
+
+
+def rows(key: TableKey, root: Path) -> int:
+    path = key.path(root)
+    return path.read_bytes().count(b'"samples_ms"') if path.exists() else 0
+
+
+def wait_for_rows(count: int, key: TableKey, root: Path) -> None:
+    end = time.monotonic() + 120
+    while rows(key, root) < count:
+        assert time.monotonic() < end, "the table doesn't grow"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("runtime", "precision"), KINDS)
+def test_cut_twice_and_resumed_it_has_every_row_once(
+    runtime: str, precision: str, emulated: Sshd, root: Path
+) -> None:
+    key = TableKey(device="rpi4", runtime=runtime, precision=precision)
+    # First we are killed, then the board is.
+    code = (
+        "from tests.board.test_emulated import *; from tests.board.host import Sshd; "
+        f"profile({key!r}, Sshd(Path({str(emulated.folder)!r}), 0, None), Path({str(root)!r}))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[2]
+    )
+    wait_for_rows(10, key, root)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    first = read_table(key, root).row_count()
+    assert 0 < first < len(wanted().blocks)
+    with pytest.raises(BoardError, match="the same command resumes"):
+        cut_after(30, key, emulated, root)
+    assert first < read_table(key, root).row_count() < len(wanted().blocks)
+    profile(key, emulated, root)
+    table = read_table(key, root)
+    assert not table.damaged
+    assert not table.failures
+    assert len(table.environments) == 3
+    assert all(environment["is_emulated"] for environment in table.environments)
+    assert set(table.blocks) == set(wanted().blocks)
+    assert {digest for digest, _ in table.networks} == {one.digest for one in wanted().detectors}
+    assert all(len(found) == 1 for found in (*table.blocks.values(), *table.networks.values()))
+
+
+def test_the_command_says_that_it_was_emulated(
+    emulated: Sshd, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(emulated.client()), prepend=":")
+    arguments = {"device": "rpi4", "host": "board", "space": "tiny", "validate": 8}
+    profile_command.run(profile_command.Arguments(**arguments, time_limit="40s"), root)
+    told = capsys.readouterr().out
+    assert told.startswith("rpi4, ncnn fp32, 1 thread: Raspberry Pi 4 Model B")
+    assert "doubt: the board was emulated: its times mean nothing" in told
+
+
+def cut_after(count: int, key: TableKey, sshd: Sshd, root: Path) -> None:
+    """A profile whose connection is cut when so many rows are there."""
+
+    class Cutting(SshRunner):
+        def run(self, pack: Pack):  # type: ignore[no-untyped-def]
+            for line in super().run(pack):
+                yield line
+                if rows(key, root) >= count:
+                    sshd.cut()
+
+    work_plan = wanted()
+    with open_table(key, root) as writer:
+        work = pending(work_plan, writer.table, order_of_work(work_plan, is_limited=False))
+        runner = Cutting(DEVICE, sshd.login())
+        for _ in measure(writer, runner, work_plan, work, seed=0, timing=TIMING):
+            pass
