@@ -49,6 +49,11 @@ class Finding:
     rule: str = ""
     remedy: str = ""
 
+    def __str__(self) -> str:
+        why = f" ({self.rule})" if self.rule else ""
+        remedy = f". {self.remedy}" if self.remedy else ""
+        return f"{self.what}: {self.got}{why}{remedy}"
+
 
 def diagnose(
     facts: Facts, device: Device, *, is_remote: bool, threads: Sequence[int] = ()

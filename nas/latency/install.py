@@ -6,7 +6,7 @@ It imports nothing of the rest of the house: it is sent to a board and run there
 wheel a line {"name": ..., "size": bytes, "sha256": ...} and its bytes; after the last an empty
 line. FOLDER appears when all is in it, not before: what a cut connection leaves behind has another
 name, and the next one removes it. Prints one JSON document: {"installed": FOLDER}, or
-{"refusal": what was wrong, "is_full": whether the disk is}.
+{"refusal": what was wrong, "lack": what it lacks (space or venv) or null}.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import os
 import shutil
 import sys
 import tempfile
-import venv
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -51,6 +50,9 @@ def receive(stream: IO[bytes], folder: Path) -> list[Path]:
 
 def make(folder: Path, wheels: list[Path]) -> None:
     """A virtual environment with the wheels' contents (pip and the internet are not needed)."""
+    # Some systems keep it in a package of its own: main() tells.
+    import venv
+
     venv.create(folder, with_pip=False, symlinks=True)
     packages = next(folder.glob("lib/python3*/site-packages"))
     for wheel in wheels:
@@ -89,9 +91,10 @@ def main() -> None:
     answer: dict[str, Any] = {"installed": str(folder)}
     try:
         install(sys.stdin.buffer, folder)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (ImportError, OSError, ValueError, zipfile.BadZipFile) as error:
         is_full = isinstance(error, OSError) and error.errno in FULL
-        answer = {"refusal": f"{type(error).__name__}: {error}", "is_full": is_full}
+        lack = "space" if is_full else "venv" if isinstance(error, ImportError) else None
+        answer = {"refusal": f"{type(error).__name__}: {error}", "lack": lack}
     print(json.dumps(answer))
 
 

@@ -65,6 +65,8 @@ class SshRunner:
             if finding.level == "fault":
                 where = f"{self.login.host}, {finding.what}"
                 raise BoardError(where, finding.rule, finding.got, finding.remedy)
+            if finding.level == "warning":
+                self.say(f"{self.login.host}: {finding}")
         name = environment_name(key.runtime, facts)
         folder = f"{facts.cache}/{name}"
         if name not in facts.environments:
@@ -78,9 +80,12 @@ class SshRunner:
         answer = self.login.ask(INSTALL, packed(wheels), [folder], UPLOAD_S)
         if "installed" in answer:
             return
-        remedy = "Look at the folder's rights there, or try again"
-        if answer["is_full"]:
-            remedy = f"Make room there: ssh {self.login.host} df -h {facts.cache}"
+        host = self.login.host
+        remedies = {
+            "space": f"Make room there: ssh {host} df -h {facts.cache}",
+            "venv": f"Give its Python the rest: ssh -t {host} sudo apt install python3-venv",
+        }
+        remedy = remedies.get(answer["lack"], "Look at the folder's rights there, or try again")
         raise BoardError(
             f"{self.login.host}, {folder}", f"{runtime} is put there", answer["refusal"], remedy
         )

@@ -91,7 +91,11 @@ def ended(where: str, code: int, said: str) -> BoardError:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     if lines:
         got += f": {lines[-1][:300]}"
-    remedy = SEE_RUNTIMES if IMPORT_ERROR.search(got) else RESUMES
+    remedy = RESUMES
+    if IMPORT_ERROR.search(got):
+        remedy = SEE_RUNTIMES
+    elif number == signal.SIGKILL:
+        remedy = f"Was it short of memory? {RESUMES}"
     return BoardError(where, "the board answers until it is done", got, remedy)
 
 

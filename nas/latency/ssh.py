@@ -179,7 +179,7 @@ class Session:
                 self.host,
                 "python3 is on the PATH of the board's shell",
                 _last_line(said) or f"exit code {code}",
-                f"ssh {self.host} sudo apt install python3",
+                f"ssh -t {self.host} sudo apt install python3",
             )
         return ended(self.host, code, said)
 

@@ -150,7 +150,7 @@ def test_the_command_says_that_it_was_emulated(
 ) -> None:
     monkeypatch.setenv("PATH", str(emulated.client()), prepend=":")
     arguments = {"device": "rpi4", "host": "board", "space": "tiny", "validate": 8}
-    profile_command.run(profile_command.Arguments(**arguments, time_limit="40s"), root)
+    profile_command.run(profile_command.Arguments(**arguments, time_limit="25s"), root)
     told = capsys.readouterr().out
     assert told.startswith("rpi4, ncnn fp32, 1 thread: Raspberry Pi 4 Model B")
     assert "doubt: the board was emulated: its times mean nothing" in told

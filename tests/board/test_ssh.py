@@ -192,7 +192,7 @@ def test_a_runtime_that_fails_to_load(
     said: list[str] = []
     with pytest.raises(BoardError, match=r"(numpy|libgomp).*nas.doctor"):
         run(sshd, cache=kept, say=said.append)
-    assert "bringing ncnn there (2 MB" in said[0]
+    assert "bringing ncnn there (2 MB" in said[-1]
     # The doctor says the same, and how to be rid of it.
     monkeypatch.setenv("PATH", str(sshd.client()), prepend=":")
     doctor.run(doctor.Arguments(host="board", json=True))

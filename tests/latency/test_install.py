@@ -52,7 +52,7 @@ def test_less_than_all_leaves_nothing(wheel: Path, tmp_path: Path) -> None:
     for length in (0, 20, len(content) // 2, len(content) - 1):
         answer = run(content[:length], folder)
         assert "refusal" in answer
-        assert not answer["is_full"]
+        assert answer["lack"] is None
     wrong = content.replace(digest.encode(), b"0" * 64)
     assert "did not arrive" in str(run(wrong, folder)["refusal"])
     assert list(folder.parent.iterdir()) == []
@@ -64,6 +64,18 @@ def test_what_the_dead_left_goes_and_what_the_living_make_stays(tmp_path: Path) 
     alive.mkdir()
     install.remove_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [alive.name]
+
+
+def test_a_python_without_venv_is_told(wheel: Path, tmp_path: Path) -> None:
+    code = "import sys; sys.modules['venv'] = None; exec(open(sys.argv[1]).read())"
+    program = tmp_path / "program.py"
+    source = Path(install.__file__).read_text().replace("sys.argv[1]", "sys.argv[2]")
+    program.write_text(source)
+    command = [sys.executable, "-I", "-c", code, str(program), str(tmp_path / "cache" / "toy")]
+    content = b"".join(packed([wheel]))
+    done = subprocess.run(command, input=content, capture_output=True, check=True)
+    assert json.loads(done.stdout)["lack"] == "venv"
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_a_full_disk_is_said_as_such(
@@ -80,6 +92,6 @@ def test_a_full_disk_is_said_as_such(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Full()))
     install.main()
     answer = json.loads(capsys.readouterr().out)
-    assert answer["is_full"]
+    assert answer["lack"] == "space"
     assert "No space left" in answer["refusal"]
     assert list((tmp_path / "cache").iterdir()) == []
