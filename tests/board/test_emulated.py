@@ -19,7 +19,7 @@ import pytest
 
 from nas import doctor
 from nas import profile as profile_command
-from nas.latency.campaign import Plan, measure, network_job, order_of_work, pending, plan
+from nas.latency.campaign import VISITS, Plan, measure, network_job, order_of_work, pending, plan
 from nas.latency.device import ROOT, TableKey, read_device
 from nas.latency.pack import Pack
 from nas.latency.remote import SshRunner, look
@@ -38,6 +38,10 @@ KINDS = [
     for runtime, precisions in DEVICE.runtimes.items()
     if precision in precisions
 ]
+STRAY = {"fp32": 1e-3, "int8": 2e-2}
+"""How far an output's mean and deviation may lie from ours, as a share of the deviation. In int8 the
+two processors' kernels round halves differently, and a step flipped early on is carried to the end
+(seen: 0.008 in ncnn, below 0.001 in ONNX Runtime)."""
 TIMING = replace(QUICK, ring_size=16)
 
 
@@ -69,12 +73,11 @@ def test_it_computes_what_this_machine_computes(
     runtime: str, precision: str, emulated: Sshd
 ) -> None:
     space, rng = read_space("tiny"), np.random.default_rng(0)
-    jobs = tuple(network_job(space.random(rng), turn) for turn in range(3))
+    jobs = tuple(network_job(space.random(rng), visits=1) for _ in range(3))
     pack = Pack(
         key=TableKey(device="rpi4", runtime=runtime, precision=precision),
         jobs=jobs,
         anchors=(),
-        whole_anchors=(jobs[0].name,),
         seed=0,
         timing=TIMING,
     )
@@ -84,7 +87,9 @@ def test_it_computes_what_this_machine_computes(
     )
     assert there.keys() == here.keys() == {job.name for job in jobs}
     for name, found in there.items():
-        assert np.array(found) == pytest.approx(np.array(here[name]), rel=2e-3, abs=2e-4)
+        means, deviations = np.array(here[name]).T
+        strays = np.abs(np.array(found).T - [means, deviations]) / deviations
+        assert strays.max() < STRAY[precision], name
 
 
 def wanted() -> Plan:
@@ -114,7 +119,7 @@ def wait_for_rows(count: int, key: TableKey, root: Path) -> None:
 
 
 @pytest.mark.parametrize(("runtime", "precision"), KINDS)
-def test_cut_twice_and_resumed_it_has_every_row_once(
+def test_cut_twice_and_resumed_it_has_every_visit_once(
     runtime: str, precision: str, emulated: Sshd, root: Path
 ) -> None:
     key = TableKey(device="rpi4", runtime=runtime, precision=precision)
@@ -130,10 +135,10 @@ def test_cut_twice_and_resumed_it_has_every_row_once(
     process.send_signal(signal.SIGKILL)
     process.wait()
     first = read_table(key, root).row_count()
-    assert 0 < first < len(wanted().blocks)
+    assert 0 < first < VISITS * len(wanted().blocks)
     with pytest.raises(BoardError, match="the same command resumes"):
         cut_after(30, key, emulated, root)
-    assert first < read_table(key, root).row_count() < len(wanted().blocks)
+    assert first < read_table(key, root).row_count() < VISITS * len(wanted().blocks)
     profile(key, emulated, root)
     table = read_table(key, root)
     assert not table.damaged
@@ -141,8 +146,8 @@ def test_cut_twice_and_resumed_it_has_every_row_once(
     assert len(table.environments) == 3
     assert all(environment["is_emulated"] for environment in table.environments)
     assert set(table.blocks) == set(wanted().blocks)
-    assert {digest for digest, _ in table.networks} == {one.digest for one in wanted().detectors}
-    assert all(len(found) == 1 for found in (*table.blocks.values(), *table.networks.values()))
+    assert set(table.networks) == {one.digest for one in wanted().detectors}
+    assert all(len(found) == VISITS for found in (*table.blocks.values(), *table.networks.values()))
 
 
 def test_the_command_says_that_it_was_emulated(
