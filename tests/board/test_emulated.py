@@ -38,10 +38,10 @@ KINDS = [
     for runtime, precisions in DEVICE.runtimes.items()
     if precision in precisions
 ]
-STRAY = {"fp32": 1e-3, "int8": 2e-2}
-"""How far an output's mean and deviation may lie from ours, as a share of the deviation. In int8 the
-two processors' kernels round halves differently, and a step flipped early on is carried to the end
-(seen: 0.008 in ncnn, below 0.001 in ONNX Runtime)."""
+STRAY = {"fp32": 2e-3, "int8": 5e-2}
+"""How far an output's mean and deviation may lie from ours, as a share of the deviation. ncnn's
+int8 on x86 computes otherwise with its packed layout than without it (up to 0.03 here); without it,
+it gives what ARM gives to the last bit, with and without packing."""
 TIMING = replace(QUICK, ring_size=16)
 
 
