@@ -75,6 +75,16 @@ def test_what_is_no_host_is_refused(host: str) -> None:
         runner_for(read_device("rpi4"), host)
 
 
+def test_the_device_file_of_the_documentation_is_one(tmp_path: Path) -> None:
+    page = (ROOT.parent / "docs" / "boards.md").read_text()
+    text = page.partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "my-board").mkdir()
+    (tmp_path / "my-board" / "device.yaml").write_text(text)
+    device = read_device("my-board", tmp_path)
+    assert device.has_host()
+    assert device.is_named_in("Radxa ROCK Pi 4C")
+
+
 def test_a_board_without_a_device_tree_is_known_by_its_host(tmp_path: Path) -> None:
     (tmp_path / "box").mkdir()
     text = (ROOT / "host" / "device.yaml").read_text()
