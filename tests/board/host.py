@@ -82,9 +82,8 @@ class Sshd:
         path.chmod(0o755)
 
     def sessions(self) -> list[int]:
-        """The processes that serve connections."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(word) for word in children.read_text().split()]
+        """The processes of sshd's that serve connections: two for each, but one as root."""
+        return [one for one in descendants(self.process.pid) if name(one).startswith("sshd")]
 
     def cut(self) -> None:
         """Cuts every connection, as a board that is switched off."""
@@ -97,6 +96,8 @@ class Sshd:
             os.kill(process, signal.SIGSTOP)
 
     def stop(self) -> None:
+        """Ends it and its connections, frozen ones too."""
+        self.cut()
         self.process.terminate()
         self.process.wait()
 
@@ -149,6 +150,23 @@ Host board
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log)
     wait_for_port(port, process, folder / "sshd.log")
     return Sshd(folder, port, process)
+
+
+def descendants(process: int) -> list[int]:
+    """The children of a process, and theirs."""
+    try:
+        words = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:  # it has gone
+        return []
+    return [one for word in words for one in (int(word), *descendants(int(word)))]
+
+
+def name(process: int) -> str:
+    """A process's name; empty once it has gone."""
+    try:
+        return Path(f"/proc/{process}/comm").read_text()
+    except OSError:  # it has gone
+        return ""
 
 
 def make_key(path: Path) -> None:
