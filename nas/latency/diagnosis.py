@@ -64,7 +64,9 @@ def diagnose(
     threads    thread counts that are wanted; default: those that the device's file offers
     """
     return (
-        *(_system(facts) if is_remote else ()),
+        _system(facts, is_remote),
+        _python(facts, is_remote),
+        *((_c_library(facts),) if is_remote else ()),
         _board(facts, device),
         *_threads(facts, device, threads),
         *(_remote_runtimes(facts) if is_remote else _own_runtimes(facts, device)),
@@ -89,38 +91,38 @@ def _not_told(what: str) -> Finding:
     return Finding(level="note", what=what, got=NOT_TOLD)
 
 
-def _system(facts: Facts) -> Iterator[Finding]:
-    """What the wheels need: 64 bits, a C library and a Python that are new enough."""
+def _system(facts: Facts, is_remote: bool) -> Finding:
     got = f"{facts.system}, {facts.bits}-bit userland on {facts.machine}"
-    if facts.kernel == "Linux" and facts.bits == 64 and facts.machine in MACHINES:
-        yield _ok("operating system", got)
-    else:
-        has_64_bit_kernel = facts.machine in MACHINES
-        yield Finding(
-            level="fault",
-            what="operating system",
-            got=got + (" (its kernel has 64 bits)" if has_64_bit_kernel else ""),
-            rule="the runtimes run on 64-bit Linux, kernel and userland (aarch64 or x86_64)",
-            remedy="Put the 64-bit Raspberry Pi OS, or another 64-bit system, on its card",
-        )
-    yield _python(facts)
+    is_known = facts.kernel == "Linux" and facts.machine in MACHINES
+    if facts.bits == 64 and (is_known or not is_remote):
+        return _ok("operating system", got)
+    has_64_bit_kernel = facts.bits != 64 and facts.machine in MACHINES
+    return Finding(
+        level="fault",
+        what="operating system",
+        got=got + (" (its kernel has 64 bits)" if has_64_bit_kernel else ""),
+        rule="the runtimes run on 64-bit Linux, kernel and userland (aarch64 or x86_64)",
+        remedy="Put the 64-bit Raspberry Pi OS, or another 64-bit system, on its card",
+    )
+
+
+def _c_library(facts: Facts) -> Finding:
     library = f"{facts.libc or 'unknown'} {facts.libc_version}".strip()
     oldest = ".".join(map(str, OLDEST_GLIBC))
     if facts.libc == "glibc" and _numbers(facts.libc_version) >= OLDEST_GLIBC:
-        yield _ok("C library", library)
-    else:
-        yield Finding(
-            level="fault",
-            what="C library",
-            got=library,
-            rule=f"the runtimes need glibc {oldest} or newer",
-            remedy="Upgrade the board's system (Debian 10, Ubuntu 18.04 or newer)",
-        )
+        return _ok("C library", library)
+    return Finding(
+        level="fault",
+        what="C library",
+        got=library,
+        rule=f"the runtimes need glibc {oldest} or newer",
+        remedy="Upgrade the board's system (Debian 10, Ubuntu 18.04 or newer)",
+    )
 
 
-def _python(facts: Facts) -> Finding:
+def _python(facts: Facts, is_remote: bool) -> Finding:
     oldest, newest = (".".join(map(str, one)) for one in (min(PINS), max(PINS)))
-    if facts.python_version in PINS:
+    if facts.python_version in PINS or not is_remote:
         return _ok("Python", facts.python)
     is_old = facts.python_version < min(PINS)
     return Finding(

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,6 +151,14 @@ Host board
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log)
     wait_for_port(port, process, folder / "sshd.log")
     return Sshd(folder, port, process)
+
+
+def until(condition: Callable[[], bool], seconds: float = 30) -> bool:
+    """Whether it comes true in so many seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not condition():
+        time.sleep(0.05)
+    return condition()
 
 
 def descendants(process: int) -> list[int]:

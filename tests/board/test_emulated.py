@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from nas.latency.remote import SshRunner, look
 from nas.latency.runner import BoardError, LocalRunner
 from nas.latency.table import open_table, read_table
 from nas.space.search_space import read_space
-from tests.board.host import MODEL, Sshd
+from tests.board.host import MODEL, Sshd, until
 from tests.latency.test_board import QUICK
 
 pytestmark = [pytest.mark.board, pytest.mark.slow]
@@ -111,13 +110,6 @@ def rows(key: TableKey, root: Path) -> int:
     return path.read_bytes().count(b'"samples_ms"') if path.exists() else 0
 
 
-def wait_for_rows(count: int, key: TableKey, root: Path) -> None:
-    end = time.monotonic() + 120
-    while rows(key, root) < count:
-        assert time.monotonic() < end, "the table doesn't grow"
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize(("runtime", "precision"), KINDS)
 def test_cut_twice_and_resumed_it_has_every_visit_once(
     runtime: str, precision: str, emulated: Sshd, root: Path
@@ -131,13 +123,16 @@ def test_cut_twice_and_resumed_it_has_every_visit_once(
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[2]
     )
-    wait_for_rows(10, key, root)
+    assert until(lambda: rows(key, root) >= 10, seconds=120)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    # What we leave behind ends by itself, there too.
+    assert until(lambda: not emulated.at_work())
     first = read_table(key, root).row_count()
     assert 0 < first < VISITS * len(wanted().blocks)
     with pytest.raises(BoardError, match="the same command resumes"):
         cut_after(30, key, emulated, root)
+    assert until(lambda: not emulated.at_work())
     assert first < read_table(key, root).row_count() < VISITS * len(wanted().blocks)
     profile(key, emulated, root)
     table = read_table(key, root)

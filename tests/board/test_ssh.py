@@ -8,7 +8,6 @@ import shutil
 import sys
 import time
 import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from nas.latency.remote import SshRunner, look
 from nas.latency.runner import BoardError, Line
 from nas.latency.wheels import PINS, environment_name
 from tests.board.conftest import Start
-from tests.board.host import Sshd, free_port, know_host, make_key
+from tests.board.host import Sshd, free_port, know_host, make_key, until
 from tests.latency.test_board import BLOCKS, QUICK, pack
 
 pytestmark = pytest.mark.board
@@ -57,13 +56,6 @@ def says_of_itself(sshd: Sshd, **changed: Any) -> None:
     facts = {**facts_here().model_dump(), **changed}
     (sshd.folder / "facts.json").write_text(json.dumps(facts))
     sshd.put("python3", f"cat > /dev/null; cat {sshd.folder / 'facts.json'}")
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not condition():
-        time.sleep(0.05)
-    return condition()
 
 
 # ---------------------------------------------------------------- who is there

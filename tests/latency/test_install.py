@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import hashlib
 import io
@@ -31,6 +32,10 @@ def run(content: bytes, folder: Path) -> dict[str, object]:
     done = subprocess.run(command, input=content, capture_output=True, check=True)
     answer: dict[str, object] = json.loads(done.stdout)
     return answer
+
+
+def test_an_old_python_understands_it() -> None:
+    ast.parse(Path(install.__file__).read_text(), feature_version=(3, 9))
 
 
 def test_what_was_sent_can_be_imported_there(wheel: Path, tmp_path: Path) -> None:
