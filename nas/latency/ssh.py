@@ -185,8 +185,9 @@ class Session:
 
 
 def remote_command(length: int, arguments: Sequence[str], python: str, threads: int) -> str:
-    """What the login shell is given: runs the Python program of so many bytes that stdin begins
-    with. It means the same to sh, bash, dash, zsh and fish; -I leaves out what the user's
+    """The command for a login shell: runs the Python program of `length` bytes at stdin's begin.
+
+    It means the same to sh, bash, dash, zsh, fish and tcsh. -I leaves out what the user's
     environment and home add to a Python.
     """
     words = ["env", f"OMP_NUM_THREADS={threads}", python, "-I", "-c"]
