@@ -78,7 +78,7 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
         raise NasError(
             "--validate", "at least 8 whole detectors are timed", str(arguments.validate)
         )
-    timing = Timing(max_temp_c=max_temp_c(arguments))
+    timing = Timing(max_temp_c=max_temp_c(arguments), is_alone=True)
     runner = runner_for(device, arguments.host or None, say)
     space = read_space(arguments.space)
 

@@ -11,8 +11,9 @@ are JSON lines. PACK: a header, then one job a line.
      "macs": 1, "is_whole": false, "has_plain_output": false; of onnxruntime also "weights":
      [[name, shape, fan_in, kind, step], ...], "inputs_are_uint8": false}
 
-LINES: `hello` (protocol, environment), then `timing`, `anchor` and `failure` as they come, and
-`bye`. A job's `timing` holds every sample; nothing is averaged here.
+LINES: `hello` (protocol, environment), then `timing`, `anchor` and `failure` as they come
+(`waiting` while the board cools), and `bye`. A job's `timing` holds every sample; nothing is
+averaged here.
 
 How it times. Parts of networks are timed in *rings* of some thirty that take turns: one run each,
 round after round, in a new order each round. A part timed alone finds its weights in the nearest
@@ -621,6 +622,8 @@ class Session:
             target = limit - 5 if limit is not None else None
             time.sleep(2)
             now = state()
+            # Besides telling what it does, this ends a board whose caller has gone.
+            self.say({"line": "waiting", "state": now})
         return now
 
 
@@ -662,16 +665,24 @@ def hold_board(seconds: float) -> Any:
     base = os.environ.get("XDG_CACHE_HOME")
     folder = (Path(base) if base else Path.home() / ".cache") / "pi-detector-nas"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / "board.lock").open("w")
+    lock = (folder / "board.lock").open("a+")
     end = time.monotonic() + seconds
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return lock
+            break
         except BlockingIOError:
             if time.monotonic() > end:
-                raise ValueError("another profile is at work on this machine") from None
+                lock.seek(0)
+                raise ValueError(
+                    f"another profile is at work on this machine: wait for it, or end it there "
+                    f"(kill {lock.read().strip()})"
+                ) from None
             time.sleep(0.2)
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ class Timing:
     max_temp_c: float | None = None
     cool_s: float = 120.0
     is_alone: bool = False
-    wait_s: float = 20.0
+    wait_s: float = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

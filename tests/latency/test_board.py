@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import random
 import subprocess
 import sys
@@ -143,10 +144,66 @@ def test_one_profile_at_a_time_times_a_machine(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     alone = replace(pack(once(BLOCKS[0])), timing=replace(QUICK, is_alone=True, wait_s=0.3))
     lock = board.hold_board(0.0)
-    with pytest.raises(BoardError, match="another profile is at work"):
+    with pytest.raises(BoardError, match=rf"another profile is at work .*kill {os.getpid()}"):
         run(alone)
     lock.close()
     assert run(alone)[-1]["done"] == 1
+
+
+class Counting:
+    """A runtime whose graphs do nothing but count their runs."""
+
+    version = "0"
+
+    def __init__(self, header: Line) -> None:
+        self.runs = 0
+
+    def load(self, job: Line) -> board.Loaded:
+        def run() -> None:
+            self.runs += 1
+
+        return board.Loaded(job["job"], job["is_whole"], lambda: None, run, list)
+
+
+def session_of(
+    states: list[dict[str, float]], monkeypatch: pytest.MonkeyPatch, **timing: object
+) -> list[Line]:
+    """The lines of a session on a machine that tells these states, the last for ever."""
+    monkeypatch.setitem(board.RUNTIMES, "ncnn", Counting)
+    monkeypatch.setattr(board.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(board, "state", lambda: states.pop(0) if len(states) > 1 else states[0])
+    asked = replace(pack(once(*BLOCKS[:2])), timing=replace(QUICK, **timing))  # type: ignore[arg-type]
+    header, *jobs = (json.loads(line) for line in pack_lines(asked))
+    said: list[Line] = []
+    board.Session(header, jobs, said.append).run()
+    return said
+
+
+def test_a_hot_board_pauses_until_it_is_five_degrees_cooler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hot = [{"temp_c": t} for t in (40.0, 71.0, 68.0, 66.0, 64.5, 60.0)]
+    lines = session_of(hot, monkeypatch, max_temp_c=70.0)
+    # 40 is for the hello; 71 is over 70; it goes on below 65.
+    assert [one["state"]["temp_c"] for one in lines if one["line"] == "waiting"] == [
+        68.0,
+        66.0,
+        64.5,
+    ]
+    timings = [one for one in lines if one["line"] == "timing"]
+    assert {one["before"]["temp_c"] for one in timings} == {64.5}
+
+
+def test_throttled_samples_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Sound at the start, throttled after sampling, sound again after waiting and sampling anew.
+    told: list[dict[str, float]] = [{"throttled": bits} for bits in (0, 0, 4, 4, 0, 0x50000)]
+    lines = session_of(told, monkeypatch, cap_s=0.0)
+    assert sum(one["line"] == "waiting" for one in lines) == 2
+    timings = [one for one in lines if one["line"] == "timing"]
+    assert len(timings) == 2
+    assert {one["after"]["throttled"] for one in timings} == {0x50000}
+    # What was sampled while throttled is not among the samples.
+    assert {len(one["samples_ms"]) for one in timings} == {QUICK.min_samples}
 
 
 def test_another_protocol_is_refused() -> None:
