@@ -61,11 +61,16 @@ class Table:
     anchors: list[Anchor] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     damaged: list[tuple[int, str]] = field(default_factory=list)
+    _steady: tuple[tuple[int, int], Steadiness] | None = None
 
     def steadiness(self) -> Steadiness:
-        """What each row takes in calm."""
-        rows = (*self.blocks.values(), *self.networks.values())
-        return steadiness(self.anchors, (row for found in rows for row in found))
+        """What each row takes in calm; found once for the rows that there are."""
+        written = (self.row_count(), len(self.anchors))
+        if self._steady is None or self._steady[0] != written:
+            rows = (*self.blocks.values(), *self.networks.values())
+            steady = steadiness(self.anchors, (row for found in rows for row in found))
+            self._steady = (written, steady)
+        return self._steady[1]
 
     def block_ms(self) -> dict[Block, float]:
         """Every measured block with its time in calm (ms), from all its rows."""
