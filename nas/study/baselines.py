@@ -25,6 +25,7 @@ from nas.study.candidates import Candidates, anchors_at
 from nas.study.further import grade_further
 from nas.study.record import BASELINE, Record
 from nas.study.sampling import is_ordinal
+from nas.study.trial import Trial
 from nas.study.workers import Grader
 
 logger = logging.getLogger(__name__)
@@ -106,10 +107,12 @@ def grade_baselines(
     record: Record,
     grader: Grader,
     on_done: Callable[[int, int], None],
+    graded: Sequence[Trial] = (),
 ) -> list[Baseline]:
-    """The baselines with their scores, under the search's own seed."""
+    """The baselines with their scores, under the search's own seed; `graded` it has graded."""
     wanted = [(b.candidate, seed) for b in baselines]
-    scores = grade_further(wanted, BASELINE, record, grader, on_done)
+    known = {(t.candidate.digest, seed): t.score for t in graded if t.score is not None}
+    scores = grade_further(wanted, BASELINE, record, grader, on_done, known)
     return [replace(b, score=scores[b.candidate.digest, seed]) for b in baselines]
 
 

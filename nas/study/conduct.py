@@ -47,6 +47,10 @@ def conduct(
     KeyboardInterrupt the files show what was done until then, and the exception goes on.
     """
     settings = run.settings
+    limit_ms = settings.max_latency_ms
+    plain = tuple(
+        b.candidate for b in grid(candidates, model) if limit_ms is None or b.latency.ms <= limit_ms
+    )
     search = Search(
         candidates=candidates,
         model=model,
@@ -55,8 +59,10 @@ def conduct(
         plan=Plan(
             sampler=settings.sampler,
             seed=settings.seed,
-            limit_ms=settings.max_latency_ms,
+            limit_ms=limit_ms,
             in_flight=settings.in_flight,
+            # Its extremes are what random draws of some forty choices never are.
+            opening=plain,
         ),
         within=within,
         observe=watcher.search,
@@ -94,7 +100,7 @@ def _conclude(
         for found in (references(candidates, model), grid(candidates, model)):
             graded = spread(found, proxy.baselines, slowest_ms)
             shown = watcher.step(f"baselines, {found[0].origin}" if found else "baselines")
-            baselines += grade_baselines(graded, seed, record, grader, shown)
+            baselines += grade_baselines(graded, seed, record, grader, shown, ending.graded)
             baselines += [b for b in found if b not in graded]
     return Report(settings=settings, ending=ending, front=front, baselines=tuple(baselines))
 

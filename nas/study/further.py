@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from nas.accuracy import Score
 from nas.space.search_space import Candidate
@@ -19,13 +19,15 @@ def grade_further(
     record: Record,
     grader: Grader,
     on_done: Callable[[int, int], None],
+    known: Mapping[tuple[str, int], Score] | None = None,
 ) -> dict[tuple[str, int], Score]:
     """The score of each wanted grading, by (digest, seed).
 
-    What the record has under this kind is not graded again, and what is graded is recorded at
-    once. `on_done` is told how many are done and wanted, at first and after each.
+    What the record has under this kind, or is known otherwise, is not graded again, and what is
+    graded is recorded at once. `on_done` is told how many are done and wanted, at first and after
+    each.
     """
-    scores = record.scores(kind)
+    scores = {**(known or {}), **record.scores(kind)}
     keys = [(candidate.digest, seed) for candidate, seed in wanted]
     for number, (candidate, seed) in enumerate(wanted):
         if keys[number] not in scores:

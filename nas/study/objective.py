@@ -46,12 +46,14 @@ class Plan:
 
     limit_ms   a candidate predicted above it is never graded; None refuses nothing
     in_flight  graded trials that may be untold at a time; the result depends on it
+    opening    what is asked for first, before the sampler: good guesses that it then builds on
     """
 
     sampler: SamplerName
     seed: int
     limit_ms: float | None
     in_flight: int
+    opening: tuple[Candidate, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.in_flight >= 1, "one trial at least is in flight"
@@ -125,6 +127,9 @@ class Search:
     def _ask(self) -> bool:
         """Asks for one more candidate and sees what becomes of it; False if there is none left."""
         number = len(self._trials)
+        if number < len(self._plan.opening):
+            self._enter(self._plan.opening[number], number)
+            return True
         if self._repeats >= REPEATS or self._idle >= IDLE:
             candidate = self._fresh(number)
             if candidate is None:

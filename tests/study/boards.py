@@ -100,6 +100,7 @@ def search(
     seed: int = 0,
     limit_ms: float | None = None,
     in_flight: int = 4,
+    opening: tuple[Candidate, ...] = (),
     observe: Callable[[Standing], None] = lambda standing: None,
 ) -> Ending:
     """A search in this process, its record in `folder`."""
@@ -108,7 +109,9 @@ def search(
         model=MacBoard(),
         grader=Inline(proxy),
         record=Record(f"journal:{folder / 'study.log'}", "test"),
-        plan=Plan(sampler=sampler, seed=seed, limit_ms=limit_ms, in_flight=in_flight),
+        plan=Plan(
+            sampler=sampler, seed=seed, limit_ms=limit_ms, in_flight=in_flight, opening=opening
+        ),
         observe=observe,
     )
     return running.run(budget)

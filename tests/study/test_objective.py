@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nas.study.baselines import grade_baselines, grid
+from nas.study.record import Record
 from nas.study.sampling import STARTUP, SamplerName
 from nas.study.trial import Ending, Outcome, Standing
-from tests.study.boards import candidates_of, notebook, search
+from nas.study.workers import Inline
+from tests.study.boards import MacBoard, candidates_of, notebook, search
 
 SAMPLERS: tuple[SamplerName, ...] = ("tpe", "nsgaii", "random")
 LEARNING: tuple[SamplerName, ...] = ("tpe", "random")
@@ -49,6 +52,27 @@ def test_a_budget_that_grows_equals_the_large_one(tmp_path: Path) -> None:
     (tmp_path / "twice").mkdir()
     search(tmp_path / "twice", notebook(), budget=17)
     assert _story(search(tmp_path / "twice", notebook(), budget=30)) == _story(once)
+
+
+def test_the_opening_is_asked_for_first_and_once(tmp_path: Path) -> None:
+    plain = tuple(one.candidate for one in grid(candidates_of("large"), MacBoard()))
+    (tmp_path / "whole").mkdir()
+    whole = search(tmp_path / "whole", notebook(), budget=20, opening=plain)
+    assert [t.candidate for t in whole.trials[: len(plain)]] == list(plain)
+    assert len(whole.graded) == 20
+    (tmp_path / "pieces").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path / "pieces", notebook(breaks_after=3), budget=20, opening=plain)
+    assert _story(search(tmp_path / "pieces", notebook(), budget=20, opening=plain)) == _story(
+        whole
+    )
+    # Graded in the search, they are not graded again as baselines.
+    record = Record(f"journal:{tmp_path / 'further.log'}", "further")
+    idle = notebook()
+    found = grid(candidates_of("large"), MacBoard())
+    again = grade_baselines(found, 0, record, Inline(idle), lambda *_: None, whole.graded)
+    assert idle.asked == []
+    assert [b.score for b in again] == [t.score for t in whole.trials[: len(plain)]]
 
 
 def test_a_finished_search_only_reads(tmp_path: Path) -> None:
