@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.board.host import KEYRING, Sshd, emulate, qemu, start_sshd
+from tests.board.host import Sshd, emulate, qemu, start_sshd
 from tests.conftest import absent
 
 Start = Callable[..., Sshd]
@@ -50,7 +50,6 @@ def emulated(has_sshd: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     for found, what in (
         (qemu(), "no qemu-aarch64-static (package qemu-user-static)"),
         (shutil.which("apt-get"), "no apt-get to fetch an ARM Debian with"),
-        (KEYRING.exists() or None, "no package debian-archive-keyring"),
     ):
         if found is None:
             absent(what, "NAS_REQUIRE_BOARD")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -20,8 +21,6 @@ from pathlib import Path
 from nas.latency.ssh import Login
 
 ROOT_PACKAGES = ("python3", "libstdc++6", "libgomp1")
-SUITE = "bookworm"
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SYSTEM_PATH = ":/usr/local/bin:/usr/bin:/bin"
 MODEL = "Raspberry Pi 4 Model B Rev 1.4"
 
@@ -221,7 +220,7 @@ def cache_folder() -> Path:
 
 def arm_root() -> Path:
     """The folder of an ARM Debian with Python, made from its packages where it isn't kept yet."""
-    root = cache_folder() / f"arm64-{SUITE}"
+    root = cache_folder() / f"arm64-{platform.freedesktop_os_release()['VERSION_CODENAME']}"
     if not root.exists():
         work = root.with_name(f"{root.name}.{os.getpid()}")
         try:
@@ -242,13 +241,13 @@ def arm_root() -> Path:
 
 
 def downloaded_packages(work: Path) -> list[Path]:
-    """ROOT_PACKAGES and all that they depend on, for ARM, by an apt with a state of its own."""
+    """ROOT_PACKAGES and all that they depend on, for ARM, from this machine's own sources.
+
+    By an apt with a state of its own: what is installed here is not touched.
+    """
     for name in ("lists/partial", "cache/archives/partial"):
         (work / name).mkdir(parents=True)
     (work / "status").touch()
-    (work / "sources.list").write_text(
-        f"deb [signed-by={KEYRING}] http://deb.debian.org/debian {SUITE} main\n"
-    )
     (work / "apt.conf").write_text(
         f"""\
 APT::Architecture "arm64";
@@ -259,10 +258,6 @@ pkgCacheGen::Essential "none";
 Dir::State "{work}";
 Dir::State::status "{work}/status";
 Dir::Cache "{work}/cache";
-Dir::Etc::sourcelist "{work}/sources.list";
-Dir::Etc::sourceparts "/dev/null";
-Dir::Etc::preferences "/dev/null";
-Dir::Etc::preferencesparts "/dev/null";
 """
     )
     environment = {**os.environ, "APT_CONFIG": str(work / "apt.conf")}
