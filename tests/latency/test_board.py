@@ -86,6 +86,19 @@ def test_every_job_is_answered_with_all_its_samples(runtime: str, precision: str
     assert len(whole["beside_ms"]) == len(whole["samples_ms"])
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "int8"])
+def test_ncnn_computes_in_the_precision_that_is_asked_for(precision: str) -> None:
+    candidate = read_space("tiny").random(np.random.default_rng(1))
+    found = {}
+    for one in ("fp32", precision):
+        lines = run(pack((*once(BLOCKS[0]), network_job(candidate, visits=1)), precision=one))
+        (whole,) = [line for line in lines if "results" in line]
+        found[one] = np.array(whole["results"])
+    # Near, but not the same: a precision that is ignored would be.
+    strays = np.abs(found[precision] - found["fp32"]) / found["fp32"][:, 1:]
+    assert 1e-6 < strays.max() < (0.5 if precision == "int8" else 0.03)
+
+
 def test_each_visit_is_a_ring_of_its_own_and_dealt_afresh() -> None:
     jobs = tuple(block_job(replace(BLOCKS[0], channels_out=c), visits=3) for c in range(8, 72, 8))
     lines = run(pack(jobs))
