@@ -34,6 +34,9 @@ CLASS_COUNTS: Final = (1, 4, 20, 80)
 ANCHOR_PLACES: Final = (0.3, 0.5, 0.7, 0.85, 0.95)
 """The anchors' places among the blocks of a space, as quantiles of MACs."""
 
+DRAWN: Final = 1000
+"""Random candidates by which a plan knows how large a space's are, and what they use."""
+
 VISITS: Final = 3
 """In how many rings each block and network is timed, minutes apart. What a block takes depends on
 what else is in its ring, and a network's spread is the noise floor."""
@@ -62,7 +65,7 @@ def plan(space: SearchSpace, detectors: int, seed: int = 0) -> Plan:
     rng = np.random.default_rng(seed)
     drawn = [
         space.random(rng, num_classes=CLASS_COUNTS[i % len(CLASS_COUNTS)])
-        for i in range(max(400, 10 * detectors))
+        for i in range(max(DRAWN, 10 * detectors))
     ]
     drawn = list({one.digest: one for one in drawn}.values())
     walked = [blocks(one.spec, one.image_size) for one in drawn]

@@ -77,6 +77,11 @@ class Table:
         steady = self.steadiness()
         return {block: steady.ms(rows) for block, rows in self.blocks.items()}
 
+    def is_empty(self) -> bool:
+        """Whether there is nothing but the header."""
+        lines = (self.environments, self.anchors, self.failures, self.damaged)
+        return not any(lines) and not self.row_count()
+
     def row_count(self) -> int:
         """How many rows of blocks and networks there are, repetitions counted."""
         return sum(map(len, self.blocks.values())) + sum(map(len, self.networks.values()))
@@ -268,7 +273,10 @@ class TableWriter:
 
 @contextmanager
 def open_table(key: TableKey, root: Path = ROOT) -> Iterator[TableWriter]:
-    """The table, made if need be, locked for writing; TableError where another one writes it."""
+    """The table, made if need be, locked for writing; TableError where another one writes it.
+
+    A table in which nothing came to stand (its board was not to be reached) is removed again.
+    """
     path = key.path(root)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
@@ -283,8 +291,14 @@ def open_table(key: TableKey, root: Path = ROOT) -> Iterator[TableWriter]:
             file.write(json.dumps(header, separators=(",", ":")).encode() + b"\n")
             file.flush()
         _drop_cut_line(file)
-        yield TableWriter(file, read_table(key, root))
-        os.fsync(file.fileno())
+        writer = TableWriter(file, read_table(key, root))
+        try:
+            yield writer
+        finally:
+            if writer.table.is_empty():
+                path.unlink()
+            else:
+                os.fsync(file.fileno())
 
 
 def _drop_cut_line(file: IO[bytes]) -> None:

@@ -95,12 +95,14 @@ def wanted() -> Plan:
     return plan(read_space("tiny"), 8)
 
 
-def profile(key: TableKey, sshd: Sshd, root: Path) -> None:
+def profile(
+    key: TableKey, sshd: Sshd, root: Path, runner_type: type[SshRunner] = SshRunner
+) -> None:
     """What nas.profile does, with less patience."""
     work_plan = wanted()
     with open_table(key, root) as writer:
         work = pending(work_plan, writer.table, order_of_work(work_plan, is_limited=False))
-        runner = SshRunner(DEVICE, sshd.login())
+        runner = runner_type(DEVICE, sshd.login())
         for _ in measure(writer, runner, work_plan, work, seed=0, timing=TIMING):
             pass
 
@@ -166,9 +168,4 @@ def cut_after(count: int, key: TableKey, sshd: Sshd, root: Path) -> None:
                 if rows(key, root) >= count:
                     sshd.cut()
 
-    work_plan = wanted()
-    with open_table(key, root) as writer:
-        work = pending(work_plan, writer.table, order_of_work(work_plan, is_limited=False))
-        runner = Cutting(DEVICE, sshd.login())
-        for _ in measure(writer, runner, work_plan, work, seed=0, timing=TIMING):
-            pass
+    profile(key, sshd, root, Cutting)

@@ -127,6 +127,17 @@ def test_a_missing_table_names_those_there_and_the_command(tmp_path: Path) -> No
         read_table(TableKey(device="fake", threads=2), tmp_path)
 
 
+def test_a_table_of_nothing_is_not_left_behind(tmp_path: Path) -> None:
+    with pytest.raises(BoardError), open_table(KEY, tmp_path):
+        raise BoardError("a board", "it can be reached", "no")
+    assert not KEY.path(tmp_path).exists()
+    path = write(tmp_path)
+    kept = path.read_bytes()
+    with pytest.raises(BoardError), open_table(KEY, tmp_path):
+        raise BoardError("a board", "it can be reached", "no")
+    assert path.read_bytes() == kept
+
+
 def test_two_writers_do_not_meet(tmp_path: Path) -> None:
     second = open_table(KEY, tmp_path)
     with open_table(KEY, tmp_path), pytest.raises(TableError, match="one profile at a time"):
