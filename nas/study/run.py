@@ -243,16 +243,23 @@ def _check_same(before: Settings, now: Settings, folder: Path) -> None:
     old, new = _lasting(before), _lasting(now)
     differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     if differing:
-        listed = "; ".join(
-            f"{key}: {old.get(key, 'nothing')} there, {new.get(key, 'nothing')} now"
+        told = [
+            f"{key}: {_short(old.get(key, 'nothing'))} there, {_short(new.get(key, 'nothing'))} now"
             for key in differing
-        )
+        ]
+        # What can be read at a glance first; anchors after it.
+        listed = "; ".join(sorted(told, key=lambda text: "..." in text))
         raise RunError(
             str(folder),
             "a run goes on with the settings that it was begun with",
             listed,
             "Repeat those settings to resume it, or begin another run with --run NAME",
         )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _lasting(settings: Settings) -> dict[str, Any]:
