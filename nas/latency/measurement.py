@@ -99,12 +99,12 @@ class Measurement:
     after: Json
 
     @property
-    def name(self) -> str:
-        """What is timed, as its job is named."""
+    def subject(self) -> Block | str:
+        """What was timed: the block, or the network's digest."""
         if self.block is not None:
-            return f"block {self.block.key()}"
+            return self.block
         assert self.network is not None, "a row is of a block or a network"
-        return f"network {self.network.digest}"
+        return self.network.digest
 
     @property
     def is_throttled(self) -> bool:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.latency.measurement import Anchor, Measurement
+from nas.space.blocks import Block
 
 Array = NDArray[np.float64]
 
@@ -59,12 +60,12 @@ class Calm:
 class Steadiness:
     """The calm times of a table's rows."""
 
-    def __init__(self, rows: dict[tuple[Place, str], Calm]) -> None:
+    def __init__(self, rows: dict[tuple[Place, Block | str], Calm]) -> None:
         self._rows = rows
 
     def calm(self, row: Measurement) -> Calm:
         """What the row takes in calm."""
-        return self._rows[(row.session, row.window), row.name]
+        return self._rows[(row.session, row.window), row.subject]
 
     def ms(self, rows: Sequence[Measurement]) -> float:
         """What one thing takes in calm (ms), from all its rows, the surer ones counting more."""
@@ -96,7 +97,7 @@ def steadiness(anchors: Sequence[Anchor], rows: Iterable[Measurement]) -> Steadi
 
 def _blocks(
     anchors: Sequence[Anchor], windows: dict[Place, list[Measurement]]
-) -> dict[tuple[Place, str], Calm]:
+) -> dict[tuple[Place, Block | str], Calm]:
     """The blocks of all windows at once, each window filled up with nan to the longest."""
     if not windows:
         return {}
@@ -116,7 +117,7 @@ def _blocks(
     height, _, error = lines(state, x)
     drift, middle = _quantile(state, 0.1), _quantile(state, 0.5)
     return {
-        (place, row.name): Calm(
+        (place, row.subject): Calm(
             log_ms=_less_overhead(height[w, i], row.samples.overhead_ms * np.exp(-middle[w])),
             error=float(error[w, i]),
             drift=float(drift[w]),
@@ -170,7 +171,7 @@ def _anchor_lines(x: Array) -> tuple[Array, Array]:
     return base, slopes
 
 
-def _networks(rows: list[Measurement]) -> dict[tuple[Place, str], Calm]:
+def _networks(rows: list[Measurement]) -> dict[tuple[Place, Block | str], Calm]:
     """Whole networks: each sample has its own state, the anchors beside it."""
     states = [np.log(row.samples.beside_ms) for row in rows if row.samples.beside_ms]
     calm = float(np.quantile(np.concatenate(states), CALM)) if states else 0.0
@@ -185,7 +186,7 @@ def _networks(rows: list[Measurement]) -> dict[tuple[Place, str], Calm]:
         x = np.log(np.array(row.samples.by_round_ms()))
         height, _, error = lines(state, x[:, None], NETWORK_SLOPE)
         overhead = row.samples.overhead_ms * float(np.exp(-np.median(state)))
-        found[(row.session, row.window), row.name] = Calm(
+        found[(row.session, row.window), row.subject] = Calm(
             log_ms=_less_overhead(float(height[0]), overhead),
             error=float(error[0]),
             drift=float(np.quantile(state, 0.1)),

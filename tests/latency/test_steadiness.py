@@ -87,11 +87,11 @@ def test_networks_follow_what_ran_beside_them() -> None:
             beside = tuple(np.exp(state + 0.015 * rng.standard_normal(20)) * 0.4)
             own = Samples(samples_ms=found.samples_ms, beside_ms=beside)
             rows.append(row(window, own, number, is_network=True))
-            truth[rows[-1].name] = float(ms)
+            truth[rows[-1].subject] = float(ms)
     steady = steadiness([], rows)
     # How the calm level is found is the same for all: they agree up to one factor.
-    logs = np.array([steady.calm(one).log_ms - np.log(truth[one.name]) for one in rows])
-    medians = np.array([np.log(one.samples.median_ms() / truth[one.name]) for one in rows])
+    logs = np.array([steady.calm(one).log_ms - np.log(truth[one.subject]) for one in rows])
+    medians = np.array([np.log(one.samples.median_ms() / truth[one.subject]) for one in rows])
     assert logs.std() < 0.02 < medians.std()
     assert abs(np.median(logs)) < 0.03
 
