@@ -17,7 +17,7 @@ import tyro
 from nas.terminal import command_line
 
 if TYPE_CHECKING:
-    from nas.latency.predictor import Latency, Part, Predictor
+    from nas.latency.predictor import Latency, Part, TableModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Arguments:
 def run(arguments: Arguments, root: Path | None = None) -> None:
     """Reads the model and the table, and prints the latency and where it goes."""
     from nas.latency.device import ROOT, TableKey, read_device
-    from nas.latency.predictor import load_predictor
+    from nas.latency.estimated import load_table_model
     from nas.space.ops import macs, model_graph, params
     from nas.space.spec import image_size_of, read_spec
 
@@ -58,7 +58,7 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     root = root or ROOT
     read_device(arguments.device, root)
     graph = model_graph(spec, image_size)
-    predictor = load_predictor(key, root)
+    predictor = load_table_model(key, root)
     latency, parts = predictor.predict(spec, image_size), predictor.parts(spec, image_size)
     counts = {"params": params(graph), "macs": macs(graph)}
     if arguments.json:
@@ -71,7 +71,7 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
 def document(
     latency: Latency,
     parts: tuple[Part, ...],
-    predictor: Predictor,
+    predictor: TableModel,
     counts: dict[str, int],
     image_size: int,
 ) -> dict[str, Any]:
@@ -101,20 +101,30 @@ def document(
     }
 
 
-def answer(latency: Latency, predictor: Predictor, counts: dict[str, int], image_size: int) -> str:
+def answer(latency: Latency, predictor: TableModel, counts: dict[str, int], image_size: int) -> str:
     """The answer for people."""
     told = predictor.provenance
     lines = [
         f"{latency.ms:.2f} ms ({latency.kind.value}; 90 % interval {latency.low_ms:.2f} to "
         f"{latency.high_ms:.2f}) at {image_size} px on {predictor.key}",
         f"{told['board']}, {told['runtime']} {told['runtime_version']}, table of {told['date']}",
-        f"{latency.measured_share:.0%} of it stands on blocks timed there; error on "
-        f"{told['heldout_networks']} held-out detectors of {told['space']}: "
-        f"{latency.heldout_mape:.1%}",
+        stands_on(latency, told),
         f"{counts['params'] / 1e6:.2f} M parameters, {counts['macs'] / 1e6:.0f} M MACs",
         *(f"doubt: {doubt}" for doubt in told["doubts"]),
     ]
     return "\n".join(lines)
+
+
+def stands_on(latency: Latency, told: dict[str, Any]) -> str:
+    """What an answer stands on, and how far such answers were off."""
+    error = f"{latency.heldout_mape:.1%}"
+    if latency.kind.value == "estimated":
+        networks = f"{len(told['networks'])} networks of a public log, none timed by us"
+        return f"it stands on {networks}; error on networks held out: {error}"
+    return (
+        f"{latency.measured_share:.0%} of it stands on blocks timed there; error on "
+        f"{told['heldout_networks']} held-out detectors of {told['space']}: {error}"
+    )
 
 
 def by_stage(parts: tuple[Part, ...]) -> dict[str, float]:

@@ -10,6 +10,7 @@ latency_tables/<device>/; the same command resumes, and does nothing when all is
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ from nas import NasError
 from nas.terminal import command_line
 
 if TYPE_CHECKING:
+    from nas.latency.device import Device, TableKey
     from nas.latency.fit import SpaceFit
     from nas.latency.measurement import Measurement
     from nas.latency.table import Table
@@ -46,6 +48,8 @@ class Arguments:
     """For example 90s, 4m or 1h: times the blocks most worth it, the cost model does the rest."""
     validate: int = 40
     """Whole random detectors to time: half correct the predictor, half state its error."""
+    from_log: Path | None = None
+    """Times nothing: an estimated table from what ncnn's benchncnn printed on the board."""
     max_temp_c: float | None = None
     """The board pauses above this temperature, until it is 5 degrees cooler."""
 
@@ -74,6 +78,9 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
         threads=arguments.threads,
     )
     check_key(key, device)
+    if arguments.from_log is not None:
+        estimate(key, device, arguments.from_log, root)
+        return
     if arguments.validate < 8:
         raise NasError(
             "--validate", "at least 8 whole detectors are timed", str(arguments.validate)
@@ -104,6 +111,34 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
             fits = [validate(table, wanted, time.strftime("%Y-%m-%d"))]
             write_fit(key, fits[0], root)
     print(summary(table, fits[0]))
+
+
+def estimate(key: TableKey, device: Device, path: Path, root: Path) -> None:
+    """Writes the estimated table of a log, and prints what it stands on."""
+    import time
+
+    from nas.latency.estimate import estimate_from_log, write_estimate
+    from nas.latency.public_log import LogError, read_log
+
+    log = read_log(path)
+    for number, line, reason in log.damaged:
+        say(f"{path}, line {number}: {reason}: {line!r}; it is left out")
+    if log.threads is not None and log.threads != key.threads:
+        got = f"--threads {key.threads}"
+        remedy = f"Say --threads {log.threads}"
+        raise LogError(str(path), f"the log is one of {log.threads} threads", got, remedy)
+    table = estimate_from_log(key, device, log, path.name, time.strftime("%Y-%m-%d"))
+    written, heldout = write_estimate(table, root), table.heldout
+    print(f"{key}: estimated from {len(table.networks)} networks of {path.name}")
+    for name, one in table.networks.items():
+        print(f"  {name:20} {one.measured_ms:9.2f} ms, fitted {one.fitted_ms:9.2f} ms")
+    print(
+        f"error on {heldout.count} networks held out whole, on {heldout.runs} runs of boards: "
+        f"MAPE {heldout.mape:.1%}; 90 % of them within a factor of "
+        f"{math.exp(heldout.interval_quantile):.2f}"
+    )
+    print(f"never seen: {'; '.join(table.never_seen)}")
+    print(f"written: {written}")
 
 
 def seconds(text: str) -> float:

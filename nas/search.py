@@ -22,7 +22,7 @@ from nas.terminal import command_line
 
 if TYPE_CHECKING:
     from nas.accuracy import FakeSettings, ShortTrainingSettings
-    from nas.latency.predictor import Predictor
+    from nas.latency.predictor import TableModel
     from nas.space.search_space import Candidate, SearchSpace
     from nas.study.report import Report
     from nas.study.run import Run, Settings
@@ -68,7 +68,7 @@ def run(arguments: Arguments) -> None:
 
     from nas.accuracy import read_proxy
     from nas.latency.device import TableKey
-    from nas.latency.predictor import load_predictor
+    from nas.latency.estimated import load_table_model
     from nas.space.search_space import read_space
     from nas.study.limit import find_within
     from nas.study.run import open_run
@@ -85,7 +85,7 @@ def run(arguments: Arguments) -> None:
         precision=arguments.precision,
         threads=arguments.threads,
     )
-    predictor = load_predictor(key, space=space, num_classes=data.num_classes)
+    predictor = load_table_model(key, space=space, num_classes=data.num_classes)
     for doubt in predictor.provenance["doubts"]:
         say(f"latency table: {doubt}")
     within = None
@@ -143,7 +143,7 @@ def settings_of(
     folder: Path,
     space: SearchSpace,
     data: DataConfig,
-    predictor: Predictor,
+    predictor: TableModel,
     proxy: ShortTrainingSettings | FakeSettings,
 ) -> Settings:
     """Everything the search will run with, as settings.yaml keeps it."""
@@ -191,7 +191,7 @@ def search(
     opened: Run,
     space: SearchSpace,
     data: DataConfig,
-    predictor: Predictor,
+    predictor: TableModel,
     within: Candidate | None,
     storage: str | None,
 ) -> Report:

@@ -73,6 +73,25 @@ class LatencyModel(Protocol):
         ...
 
 
+class TableModel(LatencyModel, Protocol):
+    """A `LatencyModel` made from a table, which can say where the time goes and what it stands on.
+
+    key         what the table is of
+    provenance  board, runtime, date, error and doubts, for reports
+    """
+
+    key: TableKey
+    provenance: dict[str, Any]
+
+    def parts(self, spec: ModelSpec, image_size: int) -> tuple[Part, ...]:
+        """Each layer's part in the detector's time, in order."""
+        ...
+
+    def predict_blocks(self, walk: Sequence[Block]) -> Latency:
+        """How long a network of these blocks takes (ms)."""
+        ...
+
+
 SURE_TO: Final = 0.01
 """The error of a network all of whose blocks were measured, to which that of the cost model is
 added when intervals are scaled. Only the ratio of the two matters."""
@@ -184,7 +203,7 @@ class Predictor:
             found.append(
                 Part(
                     layer=layer.index,
-                    stage=_stage(layer, len(spec.backbone), image_size),
+                    stage=stage_of(layer, len(spec.backbone), image_size),
                     module=layer.row.module,
                     what=f"{times}{layer.blocks[0]}",
                     ms=ms,
@@ -210,7 +229,8 @@ class Predictor:
         )
 
 
-def _stage(layer: Layer, backbone_rows: int, image_size: int) -> str:
+def stage_of(layer: Layer, backbone_rows: int, image_size: int) -> str:
+    """Where a layer stands: the backbone by the stride of its output, neck, or head."""
     if layer.index < backbone_rows:
         stride = round(image_size / layer.height)
         return f"P{stride.bit_length() - 1}/{stride}"

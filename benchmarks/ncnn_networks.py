@@ -1,0 +1,107 @@
+"""The layers of benchncnn's networks, as listed beside the public logs, as rows of work."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Final
+
+from nas.latency.work import Work
+
+FREE: Final = ("Input", "Split", "MemoryData", "Noop", "Dropout", "Reshape", "Flatten")
+"""Layers that move nothing."""
+
+KINDS: Final[dict[str, str]] = {
+    "BatchNorm": "activation",
+    "Concat": "move",
+    "Crop": "move",
+    "DetectionOutput": "detections",
+    "HardSigmoid": "activation",
+    "HardSwish": "activation",
+    "Interp": "upsample",
+    "LRN": "exponential",
+    "Padding": "move",
+    "Permute": "move",
+    "ReLU": "activation",
+    "Reduction": "move",
+    "ShuffleChannel": "move",
+    "Sigmoid": "exponential",
+    "Slice": "move",
+    "Swish": "exponential",
+    "YoloDetectionOutput": "detections",
+    "Yolov3DetectionOutput": "detections",
+}
+"""ncnn's layer -> kind of work, where it needs no look at the shapes; any other is an output."""
+
+
+def read_works(path: Path) -> dict[str, list[Work]]:
+    """Network -> its work, from networks.json."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return {name: _works(network["layers"]) for name, network in document.items()}
+
+
+def _works(layers: list[dict[str, Any]]) -> list[Work]:
+    return [_work(layer) for layer in layers if layer["op"] not in FREE and layer["outputs"]]
+
+
+def _work(layer: dict[str, Any]) -> Work:
+    op, inputs = layer["op"], layer["inputs"]
+    numbers_in = sum(math.prod(shape) for shape in inputs)
+    numbers_out = sum(math.prod(shape) for shape in layer["outputs"])
+    channels_out, height, width = layer["outputs"][0]
+    kernel = layer.get("kernel", [4, 4] if op.startswith("Deconv") else [1, 1])
+    cells = max(kernel[0], 1) * max(kernel[1], 1)
+    kind = _kind(layer, cells)
+    if op == "Reduction":  # it has no packed form: the map is unpacked, and read again
+        numbers_in *= 2
+        numbers_out = numbers_in
+    elif op == "LRN":  # squares, sums and powers
+        numbers_in, numbers_out = 3 * numbers_in, 3 * numbers_out
+    elif kind == "detections":
+        numbers_out, height, width = 0, 1, 1
+    weights = layer.get("weights", cells * channels_out if op.startswith("Deconv") else 0)
+    return Work(
+        kind=kind,
+        channels_in=math.prod(inputs[0]) if op == "InnerProduct" else inputs[0][0],
+        channels_out=channels_out,
+        height=height,
+        width=width,
+        cells=cells if "onv" in op or kind == "pool" else 1,
+        stride=layer.get("stride", 2 if op.startswith("Deconv") else 1),
+        groups=layer.get("groups", 1),
+        numbers_in=numbers_in,
+        numbers_out=numbers_out,
+        weights=weights,
+    )
+
+
+def _kind(layer: dict[str, Any], cells: int) -> str:
+    op, inputs = layer["op"], layer["inputs"]
+    if "onv" in op:
+        return _convolution(layer, cells)
+    if op == "InnerProduct":
+        return "vector"
+    if op == "Pooling":
+        return "global pool" if layer["global"] else "pool"
+    if op in ("BinaryOp", "Eltwise"):
+        sizes = [math.prod(shape) for shape in inputs]
+        return "scale" if len(sizes) == 2 and min(sizes) < max(sizes) else "add"
+    return KINDS.get(op, "output")
+
+
+def _convolution(layer: dict[str, Any], cells: int) -> str:
+    channels_in, height, width = layer["inputs"][0]
+    channels_out = layer["outputs"][0][0]
+    groups = layer.get("groups", channels_in)
+    if layer["op"].startswith("Deconv"):
+        return "depthwise"
+    if height * width == 1 and groups == 1:
+        return "vector"
+    if groups == channels_in == channels_out and groups > 1:
+        return "depthwise 3x3" if cells == 9 else "depthwise"
+    if cells == 1:
+        return "1x1"
+    wide = max(channels_in, channels_out) // groups >= 8
+    is_plain = layer["stride"] == 1 and layer["dilation"] == 1
+    return "winograd" if cells == 9 and is_plain and wide else "dense"

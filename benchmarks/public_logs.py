@@ -1,0 +1,292 @@
+"""Public benchncnn logs: how far networks that were held out whole are off, and what ships.
+
+    python benchmarks/public_logs.py --logs ../shared/benchncnn            # prints the errors
+    python benchmarks/public_logs.py --logs ../shared/benchncnn --write    # and makes the tables
+
+Each network in turn is held out on every board at once, its int8 form with it. What ships is then
+fitted on all: latency_tables/models/, and an estimated table for each board in BOARDS.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import tyro
+from board_fit import BoardFit, Runs, Settings, fit
+from ncnn_networks import read_works
+
+from nas import stats
+from nas.latency.board_model import FORMAT, PARAMETERS, BoardModel, Unseen, model_path
+from nas.latency.device import ROOT, TableKey, read_device
+from nas.latency.estimate import INT8, estimate_from_log, in_int8, write_estimate
+from nas.latency.public_log import PublicLog, Timing
+from nas.latency.work import Work
+
+DATE: Final = "2026-11-22"
+SOURCE: Final = "benchmark page of Tencent/ncnn (BSD-3-Clause), runs of benchncnn"
+
+LEFT_OUT: Final = ("alexnet", "vgg16", "shufflenet", "blazeface")
+"""Fitted, but not judged: unlike any detector that is searched for here."""
+
+BOARDS: Final = {
+    ("rpi4", 1): ("Raspberry Pi 4 Model B", 0),
+    ("rpi4", 4): ("Raspberry Pi 4 Model B", 0),
+    ("rpi5", 1): ("Raspberry Pi 5 Broadcom BCM2712, Cortex-A76", 0),
+    ("rpi5", 4): ("Raspberry Pi 5 Broadcom BCM2712, Cortex-A76", 0),
+    ("rpi-zero-2w", 1): ("Raspberry Pi Zero 2 W", 0),
+    ("rpi-zero-2w", 4): ("Raspberry Pi Zero 2 W", 0),
+    ("orange-pi-5", 1): ("Rockchip RK3588 (Cortex-A76", 2),
+    ("orange-pi-5", 4): ("Rockchip RK3588 (Cortex-A76", 2),
+    ("rk3566", 1): ("Station-M2/ROC-RK3566-PC", 0),
+    ("rk3566", 4): ("Radxa Zero 3W", 0),
+}
+"""Device and threads -> how the board's line begins, and `powersave` (2: its big cores alone)."""
+
+NEVER_SEEN: Final = [
+    "SE and SiLU in int8",
+    "SiLU in networks other than efficientnet_b0 and efficientnetv2_b0",
+    "C3, SPPF and a PAN neck with concat as in YOLOv5",
+    "maps of more than 416x416 pixels at the input",
+]
+
+HALF: Final = re.compile(
+    r"A55|A7[5678]|X[14]\b|A720|Kyro485|Kyro460|Kyro 1\.8GHz x 6|Gen 2|K[uU][nN][pP]|Carmel|Orin"
+    r"|RK3588|RK356|RZG2L|FTC664"
+)
+"""Cores that compute in fp16, where benchncnn does so unasked."""
+
+NARROW: Final = re.compile(r"A7\)|A7 |A9|A17|A5[, ]")
+"""32-bit cores: other kernels, left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Judge, and with --write make, what is estimated from public logs."""
+
+    logs: Path
+    """The folder with runs.json and networks.json."""
+    write: bool = False
+    """Fit on everything and write the models and tables."""
+
+
+def main(arguments: Arguments) -> None:
+    """Both arithmetics: errors, then what ships."""
+    networks = read_works(arguments.logs / "networks.json")
+    logs = json.loads((arguments.logs / "runs.json").read_text(encoding="utf-8"))
+    if arguments.write:
+        write_networks(networks)
+    for arithmetic in ("fp32", "fp16"):
+        chosen = [run for run in logs if is_usable(run, networks, arithmetic)]
+        names = [*networks, *sorted(n for n in every(chosen) if n.removesuffix(INT8) in networks)]
+        names = list(dict.fromkeys(names))
+        runs = gather(chosen, names, networks, is_fp16=arithmetic == "fp16")
+        print(f"{arithmetic}: {len(chosen)} runs, {len(names)} networks", flush=True)
+        unseen = hold_out(runs, names, [run["device"] for run in chosen])
+        report(unseen)
+        if arguments.write:
+            write_model(runs, names, unseen, arithmetic)
+    if arguments.write:
+        write_tables(logs)
+
+
+def every(logs: list[dict[str, Any]]) -> set[str]:
+    """Every network that a run names."""
+    return {name for run in logs for name in run["results"]}
+
+
+def is_usable(run: dict[str, Any], networks: dict[str, list[Work]], arithmetic: str) -> bool:
+    """Whether a run is of a 64-bit ARM CPU of that arithmetic, whole enough and steady."""
+    times = run["results"].values()
+    spread = np.median([row["max"] / row["min"] for row in times])
+    known = sum(name in networks for name in run["results"])
+    is_half = bool(HALF.search(run["device"]))
+    is_right = is_half == (arithmetic == "fp16") and not NARROW.search(run["device"])
+    return bool(is_right and known >= 22 and spread < 1.25)
+
+
+def gather(
+    logs: list[dict[str, Any]],
+    names: list[str],
+    networks: dict[str, list[Work]],
+    *,
+    is_fp16: bool,
+) -> Runs:
+    """The runs as arrays; the fastest loop of each network counts."""
+    place: dict[Work, int] = {}
+    counts: list[dict[int, int]] = []
+    for name in names:
+        own: dict[int, int] = {}
+        base = networks[name.removesuffix(INT8)]
+        for op in in_int8(base) if name.endswith(INT8) else base:
+            i = place.setdefault(op, len(place))
+            own[i] = own.get(i, 0) + 1
+        counts.append(own)
+    matrix = np.zeros((len(names), len(place)))
+    for row, own in enumerate(counts):
+        matrix[row, list(own)] = list(own.values())
+    ms = [[run["results"].get(name, {}).get("min", 0.0) for name in names] for run in logs]
+    found = np.array(ms)
+    return Runs(
+        work=tuple(place),
+        counts=matrix,
+        ms=np.where(found > 0, found, 1.0),
+        is_known=found > 0,
+        threads=tuple(run["num_threads"] for run in logs),
+        is_fp16=is_fp16,
+    )
+
+
+def hold_out(runs: Runs, names: list[str], boards: list[str]) -> list[Unseen]:
+    """Every network in turn, and its int8 form, predicted on all boards from the others."""
+    found: list[Unseen] = []
+    for name in (n for n in names if not n.endswith(INT8)):
+        held = [i for i, other in enumerate(names) if other.removesuffix(INT8) == name]
+        predicted = fit(runs.without(held), Settings())[1]
+        for i in held:
+            found += [
+                Unseen(
+                    network=names[i],
+                    board=board,
+                    threads=runs.threads[row],
+                    measured_ms=float(runs.ms[row, i]),
+                    predicted_ms=round(float(predicted[row, i]), 3),
+                )
+                for row, board in enumerate(boards)
+                if runs.is_known[row, i]
+            ]
+    return found
+
+
+def is_judged(one: Unseen) -> bool:
+    """Whether the network counts in the reported errors."""
+    return one.network not in LEFT_OUT
+
+
+def report(unseen: list[Unseen]) -> None:
+    """Prints the errors: the Raspberry Pi 4 and 5, and all boards."""
+    for board in ("Raspberry Pi 4", "Raspberry Pi 5 Broadcom BCM2712, Cortex", "Zero 2 W", ""):
+        for threads in (1, 4):
+            for kind in ("fp", "int8"):
+                rows = [
+                    one
+                    for one in unseen
+                    if board in one.board
+                    and one.threads == threads
+                    and is_judged(one)
+                    and one.network.endswith(INT8) == (kind == "int8")
+                ]
+                if rows:
+                    print(f"  {board or 'all boards'}, {threads} threads, {kind}: {errors(rows)}")
+    for one in unseen:
+        if one.board.startswith("Raspberry Pi 4") and is_judged(one):
+            off = one.predicted_ms / one.measured_ms - 1
+            print(f"    {one.network:22} {one.threads} threads {100 * off:+6.1f} %")
+
+
+def errors(rows: list[Unseen]) -> str:
+    """MAPE, median and share within 10 %, as text."""
+    predicted, measured = [o.predicted_ms for o in rows], [o.measured_ms for o in rows]
+    off = np.abs(stats.relative_errors(predicted, measured))
+    within = stats.share_within(predicted, measured, 0.1)
+    middle = f"median {np.median(off):.1%}, {within:.0%} within 10 %"
+    return f"MAPE {off.mean():.1%}, {middle} ({len(rows)})"
+
+
+def write_networks(networks: dict[str, list[Work]]) -> None:
+    """The networks' work as rows and counts: all that a log needs to be understood."""
+    place: dict[Work, int] = {}
+    counts: dict[str, dict[int, int]] = {}
+    for name, work in networks.items():
+        own = counts.setdefault(name, {})
+        for op in work:
+            i = place.setdefault(op, len(place))
+            own[i] = own.get(i, 0) + 1
+    names = [field.name for field in fields(Work) if field.name != "is_int8"]
+    rows = [[getattr(op, name) for name in names] for op in place]
+    text = json.dumps(
+        {
+            "format": 1,
+            "source": "kinds and amounts of work of the networks of ncnn's benchmark "
+            "(Tencent/ncnn, BSD-3-Clause); order, wiring and weights are not in here",
+            "fields": names,
+            "networks": {name: list(own.items()) for name, own in counts.items()},
+            "rows": rows,
+        },
+        separators=(",", ":"),
+    )
+    path = ROOT / "models" / "benchncnn-networks.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text.replace("],[", "],\n[") + "\n", encoding="utf-8")
+
+
+def write_model(runs: Runs, names: list[str], unseen: list[Unseen], arithmetic: str) -> None:
+    """Fits on every network and writes the shared model."""
+    settings = Settings()
+    fitted, _ = fit(runs, settings)
+    model = BoardModel(
+        format=FORMAT,
+        name=f"ncnn-{arithmetic}",
+        date=DATE,
+        sources=[SOURCE],
+        networks=names,
+        runs=len(runs.threads),
+        never_seen=NEVER_SEEN,
+        parameters=list(PARAMETERS),
+        noise=settings.noise,
+        unseen=[one for one in unseen if is_judged(one)],
+        **_numbers(fitted),
+    )
+    text = json.dumps(model.model_dump(), indent=None, separators=(",", ":"))
+    path = model_path(model.name)
+    path.write_text(text.replace("},{", "},\n{").replace("],", "],\n") + "\n", encoding="utf-8")
+
+
+def _numbers(fitted: BoardFit) -> dict[str, Any]:
+    def plain(values: Any) -> Any:
+        return np.round(values.detach().numpy().astype(float), 5).tolist()
+
+    return {
+        "mean": plain(fitted.mean),
+        "threads": plain(fitted.threads),
+        "directions": plain(fitted.directions),
+        "spread": plain(fitted.spread),
+        "linear": plain(fitted.linear),
+        "inner": plain(fitted.inner),
+        "inner_bias": plain(fitted.inner_bias),
+        "outer": plain(fitted.outer),
+        "imbalance": plain(fitted.imbalance.sigmoid()),
+    }
+
+
+def write_tables(logs: list[dict[str, Any]]) -> None:
+    """An estimated table for each of BOARDS, in what it computes in and in int8."""
+    for (device, threads), (board, powersave) in BOARDS.items():
+        found = read_device(device)
+        (run,) = [
+            run
+            for run in logs
+            if run["device"].startswith(board)
+            and run["num_threads"] == threads
+            and run["powersave"] == powersave
+        ]
+        log = PublicLog(
+            settings={},
+            timings=tuple(
+                Timing(network=n, min_ms=r["min"], max_ms=r["max"], avg_ms=r["avg"])
+                for n, r in run["results"].items()
+            ),
+            damaged=(),
+        )
+        for precision in ("fp16" if HALF.search(run["device"]) else "fp32", "int8"):
+            key = TableKey(device=device, precision=precision, threads=threads)
+            table = estimate_from_log(key, found, log, f"{SOURCE}: {run['device']}", DATE)
+            print(f"  {write_estimate(table).name} of {device}: {asdict(key)}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments))

@@ -1,0 +1,342 @@
+"""Estimated tables: a board that nobody here has touched, from what was published about it.
+
+    latency_tables/<device>/<runtime>-<precision>-<threads>t.estimated.json
+
+A table holds the board's parameters in the shared model (board_model.py), which answer for every
+block of every space, and what they stand on: sources, networks, the error on networks that were
+held out, and which shapes were never seen. Measured rows never go into such a table or its sums;
+a few of them correct its parameters (`corrected`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from nas import stats
+from nas.latency.board_model import (
+    MODELS,
+    BoardModel,
+    Efficiency,
+    Sums,
+    fit_board,
+    group_counts,
+    read_board_model,
+)
+from nas.latency.device import ROOT, Device, TableKey
+from nas.latency.public_log import LogError, PublicLog
+from nas.latency.shape import features
+from nas.latency.table import TableError
+from nas.latency.work import Work, graph_work
+from nas.space.blocks import Block
+from nas.space.ops import expand
+
+Array = NDArray[np.float64]
+
+FORMAT: Final = 1
+"""Version of the table's file and of the networks' file. 1: the first."""
+
+FEWEST_NETWORKS: Final = 8
+"""Known networks that a log needs. Given so many of a board never seen, half of the others are
+predicted to 10 % (docs/estimates.md)."""
+
+COVERAGE: Final = 0.9
+"""What the interval claims."""
+
+INT8: Final = "_int8"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FittedNetwork(_Frozen):
+    """A network that the parameters were fitted to: what it took, and what they say (ms)."""
+
+    measured_ms: float
+    fitted_ms: float
+
+
+class HeldOutErrors(_Frozen):
+    """How far networks were off that were held out whole, on every board at once.
+
+    count, runs        how many there are, and on how many runs; mape as a fraction
+    interval_quantile  the 90 % quantile of the absolute logarithm of the errors
+    """
+
+    count: int
+    runs: int
+    mape: float
+    interval_quantile: float
+
+
+class EstimatedTable(_Frozen):
+    """An estimated table.
+
+    arithmetic         what the board computes fp32 networks in: fp32, or fp16 where it can
+    parameters         of board_model.PARAMETERS, by name
+    never_seen         what no network behind it has
+    seen               kind of work -> lowest and highest channels in and out, and cells of the map
+    corrected_by       how many measured blocks corrected it
+    """
+
+    format: Literal[1]
+    model: str
+    device: str
+    runtime: str
+    precision: str
+    threads: int
+    arithmetic: Literal["fp32", "fp16"]
+    date: str
+    sources: list[str]
+    networks: dict[str, FittedNetwork]
+    parameters: dict[str, float]
+    heldout: HeldOutErrors
+    never_seen: list[str]
+    seen: dict[str, list[int]]
+    doubts: list[str]
+    corrected_by: int = 0
+
+    @property
+    def key(self) -> TableKey:
+        """The key that it stands for."""
+        return TableKey(
+            device=self.device,
+            runtime=self.runtime,
+            precision=self.precision,
+            threads=self.threads,
+        )
+
+    def vector(self) -> Array:
+        """The parameters in their order, shape (P,)."""
+        return np.array(list(self.parameters.values()))
+
+
+def arithmetic_of(device: Device) -> Literal["fp32", "fp16"]:
+    """What benchncnn computes in on the device: fp16 wherever the cores can."""
+    precisions = {str(name): found for name, found in device.runtimes.items()}.get("ncnn", [])
+    return "fp16" if "fp16" in precisions else "fp32"
+
+
+def read_networks() -> dict[str, list[Work]]:
+    """The work of each network that benchncnn times, by name; LogError where the file is broken."""
+    path = MODELS / "benchncnn-networks.json"
+    try:
+        document = json.loads(path.read_bytes())
+        assert document["format"] == FORMAT
+        rows = [Work(**dict(zip(document["fields"], row, strict=True))) for row in document["rows"]]
+        return {
+            name: [rows[i] for i, count in pairs for _ in range(count)]
+            for name, pairs in document["networks"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        raise LogError(str(path), "the work of benchncnn's networks is there", str(error)) from None
+
+
+def in_int8(work: Sequence[Work]) -> list[Work]:
+    """The same network with its weights in int8, as benchncnn's `_int8` networks are."""
+    return [
+        Work(**{**{n: getattr(op, n) for n in op.__slots__}, "is_int8": op.weights > 0})
+        for op in work
+    ]
+
+
+def known_networks(names: Sequence[str]) -> dict[str, list[Work]]:
+    """The work of those of the named networks that are known, `_int8` ones among them."""
+    known = read_networks()
+    return {
+        name: in_int8(known[name.removesuffix(INT8)]) if name.endswith(INT8) else known[name]
+        for name in names
+        if name.removesuffix(INT8) in known
+    }
+
+
+def sums_of(networks: Mapping[str, Sequence[Work]]) -> tuple[list[Work], Array]:
+    """The distinct ops of networks, and how often each occurs in each (networks, ops)."""
+    place: dict[Work, int] = {}
+    groups = [[place.setdefault(op, len(place)) for op in work] for work in networks.values()]
+    return list(place), group_counts(groups, len(place))
+
+
+def estimate_from_log(
+    key: TableKey, device: Device, log: PublicLog, where: str, date: str
+) -> EstimatedTable:
+    """The estimated table of a board from its benchncnn log.
+
+    LogError where too few of its networks are known, or the key isn't what the log times.
+    """
+    arithmetic = arithmetic_of(device)
+    _check_precision(key, arithmetic)
+    ms = {row.network: row.min_ms for row in log.timings}
+    networks = known_networks(list(ms))
+    if key.precision == "int8" and sum(n.endswith(INT8) for n in networks) < 3:
+        _too_few(where, "3 known int8 networks", networks)
+    if len(networks) < FEWEST_NETWORKS:
+        _too_few(where, f"{FEWEST_NETWORKS} known networks", networks)
+    model = read_board_model(f"ncnn-{arithmetic}")
+    work, counts = sums_of(networks)
+    found = features(work, key.threads, is_fp16=arithmetic == "fp16")
+    efficiency = Efficiency(model, found)
+    sums = Sums(counts=counts, ms=np.array([ms[name] for name in networks]))
+    parameters = fit_board(model, efficiency, sums, model.prior(key.threads))
+    fitted = counts @ efficiency.op_ms(parameters)
+    return EstimatedTable(
+        format=1,
+        model=model.name,
+        device=key.device,
+        runtime=key.runtime,
+        precision=key.precision,
+        threads=key.threads,
+        arithmetic=arithmetic,
+        date=date,
+        sources=[where, *model.sources],
+        networks={
+            name: FittedNetwork(measured_ms=ms[name], fitted_ms=round(float(value), 3))
+            for name, value in zip(networks, fitted, strict=True)
+        },
+        parameters=_named(model, parameters),
+        heldout=heldout_errors(model, key),
+        never_seen=model.never_seen,
+        seen=_seen(work),
+        doubts=[],
+    )
+
+
+def _check_precision(key: TableKey, arithmetic: str) -> None:
+    offered = (arithmetic, "int8")
+    if key.runtime != "ncnn" or key.precision not in offered:
+        raise LogError(
+            "--from-log",
+            f"benchncnn's log tells of {key.device} ncnn in {' or '.join(offered)} "
+            "(it computes in fp16 wherever the cores can)",
+            f"{key.runtime} {key.precision}",
+            f"Choose by --precision {arithmetic}",
+        )
+
+
+def _too_few(where: str, needed: str, networks: Mapping[str, object]) -> None:
+    raise LogError(
+        where,
+        f"the log has at least {needed}",
+        f"{len(networks)}: {', '.join(networks) or 'none'}",
+        "Run the whole of benchncnn",
+    )
+
+
+def _named(model: BoardModel, parameters: Array) -> dict[str, float]:
+    values = [round(float(value), 5) for value in parameters]
+    return dict(zip(model.parameters, values, strict=True))
+
+
+def heldout_errors(model: BoardModel, key: TableKey) -> HeldOutErrors:
+    """The errors of networks held out whole, on boards with one thread or with several as here."""
+    alike = [
+        one
+        for one in model.unseen
+        if (one.threads > 1) == (key.threads > 1)
+        and one.network.endswith(INT8) == (key.precision == "int8")
+    ]
+    predicted = [one.predicted_ms for one in alike]
+    measured = [one.measured_ms for one in alike]
+    off = np.log(np.array(predicted) / np.array(measured))
+    return HeldOutErrors(
+        count=len(alike),
+        runs=len({(one.board, one.threads) for one in alike}),
+        mape=round(stats.mape(predicted, measured), 4),
+        interval_quantile=round(stats.conformal_quantile(off, COVERAGE), 4),
+    )
+
+
+def _seen(work: Sequence[Work]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for op in work:
+        sizes = (op.channels_in, op.channels_out, op.height * op.width)
+        low_high = found.setdefault(op.kind, [v for size in sizes for v in (size, size)])
+        for i, size in enumerate(sizes):
+            low_high[2 * i] = min(low_high[2 * i], size)
+            low_high[2 * i + 1] = max(low_high[2 * i + 1], size)
+    return found
+
+
+def is_extrapolated(table: EstimatedTable, op: Work) -> bool:
+    """Whether an op's kind was never seen, or its shape lies outside of what was."""
+    seen = table.seen.get(op.kind)
+    if seen is None:
+        return True
+    sizes = (op.channels_in, op.channels_out, op.height * op.width)
+    return any(not seen[2 * i] <= size <= seen[2 * i + 1] for i, size in enumerate(sizes))
+
+
+def block_work(table: EstimatedTable, blocks: Sequence[Block]) -> list[tuple[Work, ...]]:
+    """The ops of each block as work in the table's precision and runtime."""
+    return [graph_work(expand(block), table.precision, table.runtime) for block in blocks]
+
+
+def block_ms(table: EstimatedTable, blocks: Sequence[Block]) -> Array:
+    """The estimated ms of each block, shape (n,)."""
+    efficiency, counts = _of_blocks(table, blocks)
+    return np.asarray(counts @ efficiency.op_ms(table.vector()), dtype=np.float64)
+
+
+def _of_blocks(table: EstimatedTable, blocks: Sequence[Block]) -> tuple[Efficiency, Array]:
+    named = {str(i): ops for i, ops in enumerate(block_work(table, blocks))}
+    work, counts = sums_of(named)
+    found = features(work, table.threads, is_fp16=table.arithmetic == "fp16")
+    return Efficiency(read_board_model(table.model), found), counts
+
+
+def corrected(table: EstimatedTable, measured_ms: Mapping[Block, float]) -> EstimatedTable:
+    """The table with its parameters moved towards measured blocks: still an estimate.
+
+    The blocks' times are evidence and go into no sum. Blocks without work (none) are passed over.
+    """
+    blocks = [block for block in measured_ms if expand(block).ops]
+    if not blocks:
+        return table
+    efficiency, counts = _of_blocks(table, blocks)
+    sums = Sums(counts=counts, ms=np.array([measured_ms[block] for block in blocks]))
+    model = read_board_model(table.model)
+    parameters = fit_board(model, efficiency, sums, table.vector(), freedom=0.5)
+    return table.model_copy(
+        update={"parameters": _named(model, parameters), "corrected_by": len(blocks)}
+    )
+
+
+def estimate_path(key: TableKey, root: Path = ROOT) -> Path:
+    """Where the estimated table of a key lies."""
+    return key.path(root).with_suffix(".estimated.json")
+
+
+def read_estimate(key: TableKey, root: Path = ROOT) -> EstimatedTable | None:
+    """The estimated table of that key, None where there is none; TableError where it is broken."""
+    path = estimate_path(key, root)
+    if not path.exists():
+        return None
+    try:
+        table = EstimatedTable.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise TableError(
+            str(path),
+            f"the file is an estimated table of format {FORMAT}",
+            f"{'.'.join(map(str, first['loc']))}: {first['msg']}",
+        ) from None
+    if table.key != key:
+        raise TableError(str(path), f"the table is that of {key}", str(table.key))
+    return table
+
+
+def write_estimate(table: EstimatedTable, root: Path = ROOT) -> Path:
+    """Writes the table in place of an earlier one; returns the file."""
+    path = estimate_path(table.key, root)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(table.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+    return path

@@ -1,0 +1,156 @@
+"""The latency of any detector from an estimated table, and which table answers for a key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from nas.latency import kinds
+from nas.latency.cost_model import block_terms, fit_rates
+from nas.latency.device import ROOT, TableKey, read_device
+from nas.latency.estimate import (
+    EstimatedTable,
+    block_ms,
+    block_work,
+    corrected,
+    is_extrapolated,
+    read_estimate,
+)
+from nas.latency.fit import read_fits
+from nas.latency.predictor import (
+    Latency,
+    LatencyKind,
+    Part,
+    TableModel,
+    load_predictor,
+    stage_of,
+)
+from nas.latency.table import profile_command, read_table
+from nas.space.blocks import Block, blocks, layers
+from nas.space.search_space import SearchSpace
+from nas.space.spec import ModelSpec
+
+EXTRAPOLATED_LIMIT: Final = 0.1
+"""A detector that spends more of its time than this in shapes never seen is doubtful."""
+
+
+class EstimatedPredictor:
+    """A `TableModel` made from an estimated table: every block's time is estimated, none measured.
+
+    Its interval is as wide as the errors of networks that were held out whole on every board.
+    """
+
+    def __init__(self, table: EstimatedTable, title: str = "") -> None:
+        self.key = table.key
+        self.table = table
+        self.provenance = _provenance(table, title)
+        self._known: dict[Block, float] = {}
+
+    def predict(self, spec: ModelSpec, image_size: int) -> Latency:
+        """How long the detector takes on the board (ms), estimated."""
+        return self.predict_blocks(blocks(spec, image_size))
+
+    def predict_blocks(self, walk: Sequence[Block]) -> Latency:
+        """How long a network of these blocks takes (ms), estimated."""
+        ms = float(sum(self.block_ms(walk)))
+        width = float(np.exp(self.table.heldout.interval_quantile))
+        return Latency(
+            ms=ms,
+            low_ms=ms / width,
+            high_ms=ms * width,
+            kind=LatencyKind.ESTIMATED,
+            measured_share=0.0,
+            heldout_mape=self.table.heldout.mape,
+        )
+
+    def block_ms(self, walk: Sequence[Block]) -> list[float]:
+        """The estimated ms of each block; each distinct block is worked out once."""
+        lacking = [block for block in dict.fromkeys(walk) if block not in self._known]
+        if lacking:
+            self._known.update(zip(lacking, block_ms(self.table, lacking).tolist(), strict=True))
+        return [self._known[block] for block in walk]
+
+    def extrapolated_share(self, walk: Sequence[Block]) -> float:
+        """The share of the time that goes to blocks with a shape outside of what was seen."""
+        times = self.block_ms(walk)
+        works = block_work(self.table, walk)
+        outside = [any(is_extrapolated(self.table, op) for op in ops) for ops in works]
+        lost = sum(ms for ms, is_out in zip(times, outside, strict=True) if is_out)
+        return lost / max(sum(times), 1e-12)
+
+    def parts(self, spec: ModelSpec, image_size: int) -> tuple[Part, ...]:
+        """Each layer's part in the detector's time, in order; they add up to it."""
+        walked = layers(spec, image_size)
+        walk = [block for layer in walked for block in layer.blocks]
+        distinct = list(dict.fromkeys(walk))
+        rates = fit_rates(block_terms(distinct), np.maximum(self.block_ms(distinct), 1e-6))
+        found = []
+        for layer in walked:
+            ms = sum(self.block_ms(layer.blocks))
+            times = f"{len(layer.blocks)} x " if len(layer.blocks) > 1 else ""
+            shares = kinds.shares(rates, layer.blocks)
+            found.append(
+                Part(
+                    layer=layer.index,
+                    stage=stage_of(layer, len(spec.backbone), image_size),
+                    module=layer.row.module,
+                    what=f"{times}{layer.blocks[0]}",
+                    ms=ms,
+                    is_measured=False,
+                    kinds={name: ms * share for name, share in shares.items()},
+                )
+            )
+        return tuple(found)
+
+
+def _provenance(table: EstimatedTable, title: str) -> dict[str, Any]:
+    heldout = table.heldout
+    doubts = [
+        f"estimated from public figures, nothing was timed by us: off by {heldout.mape:.0%} on "
+        f"networks held out; measure it: {profile_command(table.key)}",
+        f"never seen: {'; '.join(table.never_seen)}",
+        *table.doubts,
+    ]
+    if table.corrected_by:
+        doubts.append(
+            f"corrected by {table.corrected_by} measured blocks; the error stated is that before"
+        )
+    return {
+        "device": table.device,
+        "runtime": table.runtime,
+        "precision": table.precision,
+        "threads": table.threads,
+        "board": title or table.device,
+        "system": "",
+        "runtime_version": "(of its log)",
+        "date": table.date,
+        "space": "networks of public logs",
+        "blocks_measured": 0,
+        "blocks_in_space": 0,
+        "heldout_networks": heldout.count,
+        "heldout_mape": heldout.mape,
+        "interval_coverage": None,
+        "noise_floor": None,
+        "doubts": doubts,
+        "sources": table.sources,
+        "networks": sorted(table.networks),
+    }
+
+
+def load_table_model(
+    key: TableKey, root: Path = ROOT, space: SearchSpace | None = None, num_classes: int = 80
+) -> TableModel:
+    """What answers for a key: its measured table where one was fitted, else its estimated one.
+
+    A measured table that is not yet enough for a fit corrects the estimated one by its blocks.
+    TableError where there is neither.
+    """
+    table = None if read_fits(key, root) else read_estimate(key, root)
+    if table is None:
+        return load_predictor(key, root, space, num_classes)
+    if key.path(root).exists():
+        table = corrected(table, read_table(key, root).block_ms())
+    return EstimatedPredictor(table, read_device(key.device, root).title)
