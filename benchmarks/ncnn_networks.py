@@ -24,13 +24,11 @@ KINDS: Final[dict[str, str]] = {
     "Padding": "move",
     "Permute": "move",
     "ReLU": "activation",
-    "Reduction": "move",
+    "Reduction": "reduction",
     "ShuffleChannel": "move",
     "Sigmoid": "exponential",
     "Slice": "move",
     "Swish": "exponential",
-    "YoloDetectionOutput": "detections",
-    "Yolov3DetectionOutput": "detections",
 }
 """ncnn's layer -> kind of work, where it needs no look at the shapes; any other is an output."""
 
@@ -53,10 +51,7 @@ def _work(layer: dict[str, Any]) -> Work:
     kernel = layer.get("kernel", [4, 4] if op.startswith("Deconv") else [1, 1])
     cells = max(kernel[0], 1) * max(kernel[1], 1)
     kind = _kind(layer, cells)
-    if op == "Reduction":  # it has no packed form: the map is unpacked, and read again
-        numbers_in *= 2
-        numbers_out = numbers_in
-    elif op == "LRN":  # squares, sums and powers
+    if op == "LRN":  # squares, sums and powers
         numbers_in, numbers_out = 3 * numbers_in, 3 * numbers_out
     elif kind == "detections":
         numbers_out, height, width = 0, 1, 1

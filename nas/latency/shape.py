@@ -34,6 +34,7 @@ MOVING: Final = (
     "depthwise",
     "pool",
     "global pool",
+    "reduction",
     "add",
     "activation",
     "exponential",

@@ -21,6 +21,7 @@ depthwise runs as so many small ones."""
 MOVES: Final = (
     "pool",
     "global pool",
+    "reduction",
     "add",
     "scale",
     "activation",
@@ -32,8 +33,8 @@ MOVES: Final = (
 )
 """Kinds of work without weights. `add`: two maps element by element; `scale`: a map by a number for
 each channel; `exponential`: SiLU and Sigmoid; `move`: concat, slice, shuffle, permute, padding;
-`output`: a softmax, or boxes that belong to cells; `detections`: what sorts and suppresses boxes,
-on one thread."""
+`reduction`: a global pool that the runtime does number by number; `output`: a softmax, or boxes of
+cells; `detections`: what sorts and suppresses boxes, on one thread."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
