@@ -81,6 +81,15 @@ class Runs:
         known[:, list(networks)] = False
         return replace(self, is_known=known)
 
+    def rows(self, kept: Sequence[int]) -> Runs:
+        """Some of the runs."""
+        return replace(
+            self,
+            ms=self.ms[list(kept)],
+            is_known=self.is_known[list(kept)],
+            threads=tuple(self.threads[row] for row in kept),
+        )
+
 
 class BoardFit(torch.nn.Module):
     """The model of board_model.Efficiency over all runs at once."""

@@ -21,10 +21,27 @@ from board_fit import BoardFit, Runs, Settings, fit
 from ncnn_networks import read_works
 
 from nas import stats
-from nas.latency.board_model import FORMAT, PARAMETERS, BoardModel, Unseen, model_path
+from nas.latency.board_model import (
+    FORMAT,
+    PARAMETERS,
+    BoardModel,
+    Efficiency,
+    Sums,
+    Unseen,
+    fit_board,
+    model_path,
+)
 from nas.latency.device import ROOT, TableKey, read_device
-from nas.latency.estimate import INT8, estimate_from_log, in_int8, write_estimate
+from nas.latency.estimate import (
+    COVERAGE,
+    FEWEST_NETWORKS,
+    INT8,
+    estimate_from_log,
+    in_int8,
+    write_estimate,
+)
 from nas.latency.public_log import PublicLog, Timing
+from nas.latency.shape import features
 from nas.latency.work import Work
 
 DATE: Final = "2026-11-22"
@@ -88,6 +105,8 @@ def main(arguments: Arguments) -> None:
         print(f"{arithmetic}: {len(chosen)} runs, {len(names)} networks", flush=True)
         unseen = hold_out(runs, names, [run["device"] for run in chosen])
         report(unseen)
+        print(f"  intervals: {coverage(unseen)}", flush=True)
+        print(f"  boards never seen, 8 networks known: {boards_in_turn(runs, names, chosen)}")
         if arguments.write:
             write_model(runs, names, unseen, arithmetic)
     if arguments.write:
@@ -197,6 +216,45 @@ def errors(rows: list[Unseen]) -> str:
     return f"MAPE {off.mean():.1%}, {middle} ({len(rows)})"
 
 
+def coverage(unseen: list[Unseen]) -> str:
+    """How often the 90 % interval holds a board's networks, made from the other boards' errors."""
+    inside = []
+    for place in {(one.board, one.threads) for one in unseen}:
+        alike = [o for o in unseen if is_judged(o) and (o.threads > 1) == (place[1] > 1)]
+        own = [o for o in alike if (o.board, o.threads) == place]
+        others = [o for o in alike if o.board != place[0]]
+        width = stats.conformal_quantile([_off(one) for one in others], COVERAGE)
+        inside += [abs(_off(one)) <= width for one in own]
+    return f"hold {np.mean(inside):.1%} of {len(inside)}"
+
+
+def _off(one: Unseen) -> float:
+    return float(np.log(one.predicted_ms / one.measured_ms))
+
+
+def boards_in_turn(runs: Runs, names: list[str], logs: list[dict[str, Any]]) -> str:
+    """The errors on each board from 8 of its networks (drawn), the shared model without it."""
+    boards = [run["device"] for run in logs]
+    random = np.random.default_rng(0)
+    judged = [i for i, name in enumerate(names) if not name.endswith(INT8)]
+    off: list[float] = []
+    for board in sorted(set(boards)):
+        kept = [row for row, other in enumerate(boards) if other != board]
+        model = make_model(runs.rows(kept), names, [], "one board out")
+        for row in (row for row, other in enumerate(boards) if other == board):
+            there = [i for i in judged if runs.is_known[row, i]]
+            given = random.choice(there, FEWEST_NETWORKS, replace=False)
+            known = features(runs.work, runs.threads[row], is_fp16=runs.is_fp16)
+            efficiency = Efficiency(model, known)
+            sums = Sums(counts=runs.counts[given], ms=runs.ms[row, given])
+            place = fit_board(model, efficiency, sums, model.prior(runs.threads[row]))
+            found = runs.counts @ efficiency.op_ms(place)
+            others = [i for i in there if i not in given and names[i] not in LEFT_OUT]
+            off += np.abs(stats.relative_errors(found[others], runs.ms[row, others])).tolist()
+    within = np.mean(np.array(off) <= 0.1)
+    return f"MAPE {np.mean(off):.1%}, median {np.median(off):.1%}, {within:.0%} within 10 %"
+
+
 def write_networks(networks: dict[str, list[Work]]) -> None:
     """The networks' work as rows and counts: all that a log needs to be understood."""
     place: dict[Work, int] = {}
@@ -226,11 +284,19 @@ def write_networks(networks: dict[str, list[Work]]) -> None:
 
 def write_model(runs: Runs, names: list[str], unseen: list[Unseen], arithmetic: str) -> None:
     """Fits on every network and writes the shared model."""
+    model = make_model(runs, names, [o for o in unseen if is_judged(o)], f"ncnn-{arithmetic}")
+    text = json.dumps(model.model_dump(), indent=None, separators=(",", ":"))
+    path = model_path(model.name)
+    path.write_text(text.replace("},{", "},\n{").replace("],", "],\n") + "\n", encoding="utf-8")
+
+
+def make_model(runs: Runs, names: list[str], unseen: list[Unseen], name: str) -> BoardModel:
+    """The shared model fitted on the runs."""
     settings = Settings()
     fitted, _ = fit(runs, settings)
-    model = BoardModel(
+    return BoardModel(
         format=FORMAT,
-        name=f"ncnn-{arithmetic}",
+        name=name,
         date=DATE,
         sources=[SOURCE],
         networks=names,
@@ -238,12 +304,9 @@ def write_model(runs: Runs, names: list[str], unseen: list[Unseen], arithmetic: 
         never_seen=NEVER_SEEN,
         parameters=list(PARAMETERS),
         noise=settings.noise,
-        unseen=[one for one in unseen if is_judged(one)],
+        unseen=unseen,
         **_numbers(fitted),
     )
-    text = json.dumps(model.model_dump(), indent=None, separators=(",", ":"))
-    path = model_path(model.name)
-    path.write_text(text.replace("},{", "},\n{").replace("],", "],\n") + "\n", encoding="utf-8")
 
 
 def _numbers(fitted: BoardFit) -> dict[str, Any]:

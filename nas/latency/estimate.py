@@ -43,8 +43,8 @@ FORMAT: Final = 1
 """Version of the table's file and of the networks' file. 1: the first."""
 
 FEWEST_NETWORKS: Final = 8
-"""Known networks that a log needs. Given so many of a board never seen, half of the others are
-predicted to 10 % (docs/estimates.md)."""
+"""Known networks that a log needs. Given so many of a board never seen, the others are predicted
+to 7 % in the mean, half of them to 4 % (LOG.md)."""
 
 COVERAGE: Final = 0.9
 """What the interval claims."""
