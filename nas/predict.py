@@ -65,7 +65,7 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
         print(json.dumps(document(latency, parts, predictor, counts, image_size), indent=1))
     else:
         print(answer(latency, predictor, counts, image_size))
-        print(table(parts))
+        print(table(parts, "estimated" if latency.kind.value == "estimated" else "cost model"))
 
 
 def document(
@@ -144,13 +144,16 @@ def by_kind(parts: tuple[Part, ...]) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def table(parts: tuple[Part, ...]) -> str:
-    """Where the time goes: by layer, by stage, and by kind of work (that by the cost model)."""
+def table(parts: tuple[Part, ...], otherwise: str) -> str:
+    """Where the time goes: by layer, by stage, and by kind of work (that by the cost model).
+
+    otherwise  what stands beside a layer that was not measured
+    """
     total = sum(part.ms for part in parts)
     lines = ["", "   ms  share  layer"]
     lines += [
         f"{part.ms:5.2f}  {part.ms / total:4.0%}  {part.layer:3d} {part.stage:6} {part.what}"
-        + ("" if part.is_measured else "  (cost model)")
+        + ("" if part.is_measured else f"  ({otherwise})")
         for part in parts
     ]
     for title, sums in (

@@ -284,6 +284,22 @@ def block_ms(table: EstimatedTable, blocks: Sequence[Block]) -> Array:
     return np.asarray(counts @ efficiency.op_ms(table.vector()), dtype=np.float64)
 
 
+def work_ms(table: EstimatedTable, blocks: Sequence[Block]) -> list[dict[str, float]]:
+    """The estimated ms of each block by kind of work."""
+    named = {str(i): ops for i, ops in enumerate(block_work(table, blocks))}
+    work, counts = sums_of(named)
+    efficiency, _ = _of_blocks(table, blocks)
+    times = counts * efficiency.op_ms(table.vector())
+    found: list[dict[str, float]] = []
+    for row in times:
+        own: dict[str, float] = {}
+        for place in np.flatnonzero(row).tolist():
+            kind = work[place].kind
+            own[kind] = own.get(kind, 0.0) + float(row[place])
+        found.append(own)
+    return found
+
+
 def _of_blocks(table: EstimatedTable, blocks: Sequence[Block]) -> tuple[Efficiency, Array]:
     named = {str(i): ops for i, ops in enumerate(block_work(table, blocks))}
     work, counts = sums_of(named)

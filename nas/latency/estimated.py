@@ -8,8 +8,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from nas.latency import kinds
-from nas.latency.cost_model import block_terms, fit_rates
 from nas.latency.device import ROOT, TableKey, read_device
 from nas.latency.estimate import (
     EstimatedTable,
@@ -18,6 +16,7 @@ from nas.latency.estimate import (
     corrected,
     is_extrapolated,
     read_estimate,
+    work_ms,
 )
 from nas.latency.fit import read_fits
 from nas.latency.predictor import (
@@ -32,6 +31,24 @@ from nas.latency.table import profile_command, read_table
 from nas.space.blocks import Block, blocks, layers
 from nas.space.search_space import SearchSpace
 from nas.space.spec import ModelSpec
+
+KINDS: Final[dict[str, str]] = {
+    "1x1": "1x1 convolutions",
+    "winograd": "dense convolutions",
+    "dense": "dense convolutions",
+    "depthwise": "depthwise convolutions (G2)",
+    "depthwise 3x3": "depthwise convolutions (G2)",
+    "activation": "element-wise ops (G4)",
+    "exponential": "element-wise ops (G4)",
+    "add": "element-wise ops (G4)",
+    "scale": "element-wise ops (G4)",
+    "move": "concats, pools, upsamples",
+    "pool": "concats, pools, upsamples",
+    "upsample": "concats, pools, upsamples",
+    "vector": "squeeze-and-excite",
+    "global pool": "squeeze-and-excite",
+}
+"""Kind of work of an op -> the words for it in an answer."""
 
 EXTRAPOLATED_LIMIT: Final = 0.1
 """A detector that spends more of its time than this in shapes never seen is doubtful."""
@@ -84,14 +101,15 @@ class EstimatedPredictor:
     def parts(self, spec: ModelSpec, image_size: int) -> tuple[Part, ...]:
         """Each layer's part in the detector's time, in order; they add up to it."""
         walked = layers(spec, image_size)
-        walk = [block for layer in walked for block in layer.blocks]
-        distinct = list(dict.fromkeys(walk))
-        rates = fit_rates(block_terms(distinct), np.maximum(self.block_ms(distinct), 1e-6))
         found = []
         for layer in walked:
             ms = sum(self.block_ms(layer.blocks))
             times = f"{len(layer.blocks)} x " if len(layer.blocks) > 1 else ""
-            shares = kinds.shares(rates, layer.blocks)
+            split: dict[str, float] = {}
+            for own in work_ms(self.table, layer.blocks):
+                for kind, part_ms in own.items():
+                    words = KINDS.get(kind, "others")
+                    split[words] = split.get(words, 0.0) + part_ms
             found.append(
                 Part(
                     layer=layer.index,
@@ -100,7 +118,7 @@ class EstimatedPredictor:
                     what=f"{times}{layer.blocks[0]}",
                     ms=ms,
                     is_measured=False,
-                    kinds={name: ms * share for name, share in shares.items()},
+                    kinds=split,
                 )
             )
         return tuple(found)
