@@ -44,6 +44,7 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     """Reads the model and the table, and prints the latency and where it goes."""
     from nas.latency.device import ROOT, TableKey, read_device
     from nas.latency.estimated import load_table_model
+    from nas.space.blocks import blocks
     from nas.space.ops import macs, model_graph, params
     from nas.space.spec import image_size_of, read_spec
 
@@ -60,11 +61,12 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     graph = model_graph(spec, image_size)
     predictor = load_table_model(key, root)
     latency, parts = predictor.predict(spec, image_size), predictor.parts(spec, image_size)
+    doubts = [*predictor.provenance["doubts"], *predictor.doubts(blocks(spec, image_size))]
     counts = {"params": params(graph), "macs": macs(graph)}
     if arguments.json:
-        print(json.dumps(document(latency, parts, predictor, counts, image_size), indent=1))
+        print(json.dumps(document(latency, parts, predictor, doubts, counts, image_size), indent=1))
     else:
-        print(answer(latency, predictor, counts, image_size))
+        print(answer(latency, predictor, doubts, counts, image_size))
         print(table(parts, "estimated" if latency.kind.value == "estimated" else "cost model"))
 
 
@@ -72,6 +74,7 @@ def document(
     latency: Latency,
     parts: tuple[Part, ...],
     predictor: TableModel,
+    doubts: list[str],
     counts: dict[str, int],
     image_size: int,
 ) -> dict[str, Any]:
@@ -97,11 +100,18 @@ def document(
             }
             for part in parts
         ],
+        "doubts": doubts,
         "provenance": predictor.provenance,
     }
 
 
-def answer(latency: Latency, predictor: TableModel, counts: dict[str, int], image_size: int) -> str:
+def answer(
+    latency: Latency,
+    predictor: TableModel,
+    doubts: list[str],
+    counts: dict[str, int],
+    image_size: int,
+) -> str:
     """The answer for people."""
     told = predictor.provenance
     lines = [
@@ -110,7 +120,7 @@ def answer(latency: Latency, predictor: TableModel, counts: dict[str, int], imag
         f"{told['board']}, {told['runtime']} {told['runtime_version']}, table of {told['date']}",
         stands_on(latency, told),
         f"{counts['params'] / 1e6:.2f} M parameters, {counts['macs'] / 1e6:.0f} M MACs",
-        *(f"doubt: {doubt}" for doubt in told["doubts"]),
+        *(f"doubt: {doubt}" for doubt in doubts),
     ]
     return "\n".join(lines)
 

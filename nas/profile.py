@@ -195,7 +195,7 @@ def show(rows: Iterable[Measurement], count: int, limit: float | None) -> None:
 
 def summary(table: Table, fit: SpaceFit) -> str:
     """What was measured and how far predictions are off, in lines for the terminal."""
-    from nas.latency.predictor import doubts
+    from nas.latency.predictor import table_doubts
 
     environment, report = table.environments[-1], fit.report
     floor = "not measured" if report.noise_floor is None else f"{report.noise_floor:.1%}"
@@ -216,7 +216,7 @@ def summary(table: Table, fit: SpaceFit) -> str:
         f"  two timings of one detector differ by {floor}",
         f"  for comparison: plain sum {report.plain_mape:.1%}, sum times one number "
         f"{report.scalar_mape:.1%}, line through MACs {report.flops_mape:.1%}",
-        *(f"doubt: {doubt}" for doubt in doubts(table, fit)),
+        *(f"doubt: {doubt}" for doubt in table_doubts(table, fit)),
         *(f"failed: {name}: {reason}" for name, reason in table.failures.items()),
     ]
     return "\n".join(lines)

@@ -98,6 +98,13 @@ class EstimatedPredictor:
         lost = sum(ms for ms, is_out in zip(times, outside, strict=True) if is_out)
         return lost / max(sum(times), 1e-12)
 
+    def doubts(self, walk: Sequence[Block]) -> list[str]:
+        """Whether much of its time goes to shapes that no log has."""
+        share = self.extrapolated_share(walk)
+        if share <= EXTRAPOLATED_LIMIT:
+            return []
+        return [f"{share:.0%} of its time goes to shapes outside of those in the logs"]
+
     def parts(self, spec: ModelSpec, image_size: int) -> tuple[Part, ...]:
         """Each layer's part in the detector's time, in order; they add up to it."""
         walked = layers(spec, image_size)

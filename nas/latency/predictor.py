@@ -91,6 +91,13 @@ class TableModel(LatencyModel, Protocol):
         """How long a network of these blocks takes (ms)."""
         ...
 
+    def doubts(self, walk: Sequence[Block]) -> list[str]:
+        """Why the answer for such a network is doubtful, beside what holds for the whole table."""
+        ...
+
+
+MOSTLY: Final = 0.5
+"""A network of which less was timed than this share is doubtful."""
 
 SURE_TO: Final = 0.01
 """The error of a network all of whose blocks were measured, to which that of the cost model is
@@ -213,6 +220,13 @@ class Predictor:
             )
         return tuple(found)
 
+    def doubts(self, walk: Sequence[Block]) -> list[str]:
+        """Whether most of the network stands on blocks that were never timed."""
+        share = self.times.network(walk)[1]
+        if share >= MOSTLY:
+            return []
+        return [f"{1 - share:.0%} of it are blocks that were never timed: the cost model's answer"]
+
     def predict_blocks(self, walk: Sequence[Block]) -> Latency:
         """How long a network of these blocks takes (ms), predicted."""
         network, share = self.times.network(walk)
@@ -255,12 +269,12 @@ def _provenance(table: Table, fit: SpaceFit) -> dict[str, Any]:
         "heldout_mape": fit.report.mape,
         "interval_coverage": fit.report.coverage,
         "noise_floor": fit.report.noise_floor,
-        "doubts": doubts(table, fit),
+        "doubts": table_doubts(table, fit),
     }
     return found
 
 
-def doubts(table: Table, fit: SpaceFit) -> list[str]:
+def table_doubts(table: Table, fit: SpaceFit) -> list[str]:
     """What a reader of the predictions should know, each with its remedy."""
     found = []
     steady = table.steadiness()

@@ -162,6 +162,23 @@ def fake_estimate(shipped: EstimatedTable) -> EstimatedTable:
     return shipped.model_copy(update={"device": KEY.device, "threads": KEY.threads})
 
 
+def test_shapes_that_no_log_has_are_a_doubt(shipped: EstimatedTable) -> None:
+    predictor = EstimatedPredictor(shipped)
+    usual = Block(module="Conv", channels_in=(64,), channels_out=128, height=28, width=28)
+    assert predictor.doubts([usual]) == []
+    huge = replace(usual, channels_in=(8192,), channels_out=8192)
+    (doubt,) = predictor.doubts([usual, huge])
+    assert "outside of those in the logs" in doubt
+
+
+def test_kinds_of_work_add_up_to_a_layer(shipped: EstimatedTable) -> None:
+    candidate = read_space("fused_mbconv").random(np.random.default_rng(0))
+    parts = EstimatedPredictor(shipped).parts(candidate.spec, candidate.image_size)
+    for part in parts:
+        assert sum(part.kinds.values()) == pytest.approx(part.ms, abs=1e-9)
+    assert "others" not in {kind for part in parts for kind in part.kinds}
+
+
 def test_twenty_measured_blocks_correct_an_estimate(shipped: EstimatedTable) -> None:
     """On a board that is unlike the one the table was made for in more than its speed."""
     other = read_estimate(TableKey(device="rpi-zero-2w"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from nas.latency.fit import fit_path, read_fits
 from nas.latency.predictor import LatencyKind, Predictor, load_predictor
 from nas.latency.runner import FakeRunner, formula_ms
 from nas.latency.table import TableError
+from nas.space.blocks import blocks
 from nas.space.ops import model_graph
 from nas.space.search_space import parse_space, read_space
 from tests.latency.boards import KEY, devices, profiled
@@ -153,3 +155,12 @@ def test_provenance_says_where_a_number_comes_from(exact: Path) -> None:
     assert told["runtime_version"] == "fake"
     assert told["heldout_networks"] == 20
     assert told["doubts"] == []
+
+
+def test_a_network_of_blocks_never_timed_is_doubtful(exact: Path) -> None:
+    predictor = load_predictor(KEY, exact)
+    candidate = read_space("tiny").random(np.random.default_rng(2))
+    known = blocks(candidate.spec, candidate.image_size)
+    assert predictor.doubts(known) == []
+    (doubt,) = predictor.doubts([replace(block, height=40, width=40) for block in known])
+    assert doubt.startswith("100% of it are blocks that were never timed")
