@@ -25,6 +25,7 @@ from nas.latency.predictor import (
     Part,
     TableModel,
     load_predictor,
+    part_of,
     stage_of,
 )
 from nas.latency.table import profile_command, read_table
@@ -111,23 +112,13 @@ class EstimatedPredictor:
         found = []
         for layer in walked:
             ms = sum(self.block_ms(layer.blocks))
-            times = f"{len(layer.blocks)} x " if len(layer.blocks) > 1 else ""
             split: dict[str, float] = {}
             for own in work_ms(self.table, layer.blocks):
                 for kind, part_ms in own.items():
                     words = KINDS.get(kind, "others")
                     split[words] = split.get(words, 0.0) + part_ms
-            found.append(
-                Part(
-                    layer=layer.index,
-                    stage=stage_of(layer, len(spec.backbone), image_size),
-                    module=layer.row.module,
-                    what=f"{times}{layer.blocks[0]}",
-                    ms=ms,
-                    is_measured=False,
-                    kinds=split,
-                )
-            )
+            stage = stage_of(layer, len(spec.backbone), image_size)
+            found.append(part_of(layer, stage, ms, split, is_measured=False))
         return tuple(found)
 
 

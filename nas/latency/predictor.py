@@ -205,19 +205,11 @@ class Predictor:
         found = []
         for layer, own in zip(walked, rows, strict=True):
             ms = scale * sum(float(row[0]) for row in own)
-            times = f"{len(layer.blocks)} x " if len(layer.blocks) > 1 else ""
             shares = kinds.shares(self.times.rates, layer.blocks)
-            found.append(
-                Part(
-                    layer=layer.index,
-                    stage=stage_of(layer, len(spec.backbone), image_size),
-                    module=layer.row.module,
-                    what=f"{times}{layer.blocks[0]}",
-                    ms=ms,
-                    is_measured=all(row[-1] > 0 for row in own),
-                    kinds={name: ms * share for name, share in shares.items()},
-                )
-            )
+            split = {name: ms * share for name, share in shares.items()}
+            is_measured = all(row[-1] > 0 for row in own)
+            stage = stage_of(layer, len(spec.backbone), image_size)
+            found.append(part_of(layer, stage, ms, split, is_measured=is_measured))
         return tuple(found)
 
     def doubts(self, walk: Sequence[Block]) -> list[str]:
@@ -241,6 +233,22 @@ class Predictor:
             measured_share=share,
             heldout_mape=self.fit.report.mape,
         )
+
+
+def part_of(
+    layer: Layer, stage: str, ms: float, split: dict[str, float], *, is_measured: bool
+) -> Part:
+    """A layer's part; `split` is its ms by kind of work."""
+    times = f"{len(layer.blocks)} x " if len(layer.blocks) > 1 else ""
+    return Part(
+        layer=layer.index,
+        stage=stage,
+        module=layer.row.module,
+        what=f"{times}{layer.blocks[0]}",
+        ms=ms,
+        is_measured=is_measured,
+        kinds=split,
+    )
 
 
 def stage_of(layer: Layer, backbone_rows: int, image_size: int) -> str:
