@@ -6,6 +6,7 @@ says Raspberry Pi 4. Its shell is this machine's: only `python3`, first in PATH,
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import platform
@@ -85,15 +86,19 @@ class Sshd:
         """The processes of sshd's that serve connections: two for each, but one as root."""
         return [one for one in descendants(self.process.pid) if name(one).startswith("sshd")]
 
+    def signal_sessions(self, number: signal.Signals) -> None:
+        """Sends a signal to each, unless it ended while we listed them: one's end is its pair's."""
+        for process in self.sessions():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
+
     def cut(self) -> None:
         """Cuts every connection, as a board that is switched off."""
-        for process in self.sessions():
-            os.kill(process, signal.SIGKILL)
+        self.signal_sessions(signal.SIGKILL)
 
     def freeze(self) -> None:
         """Keeps every connection open and silent, as a cable that is pulled."""
-        for process in self.sessions():
-            os.kill(process, signal.SIGSTOP)
+        self.signal_sessions(signal.SIGSTOP)
 
     def stop(self) -> None:
         """Ends it and its connections, frozen ones too."""
