@@ -7,8 +7,9 @@ from typing import Final
 
 from torch import Tensor, nn
 
+from nas.detector.convolution import Conv
 from nas.detector.head import Detect
-from nas.detector.modules import Conv, build_block, is_droppable
+from nas.detector.modules import build_block, is_droppable
 from nas.space.blocks import Layer, layers, strides
 from nas.space.spec import ModelSpec
 

@@ -6,79 +6,29 @@ says what each position means, so that nothing else in the house counts position
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
-from nas import NasError
-
-
-class SpecError(NasError):
-    """A model YAML that cannot be read, or whose rows do not fit together."""
-
-
-Check = Callable[[Any], bool]
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Argument:
-    """One position of `args`: its name, the rule it obeys, and what stands for it when absent."""
-
-    name: str
-    rule: str
-    check: Check
-    default: Any = None
-    is_required: bool = False
-
-
-CHANNELS = Argument(
-    name="channels",
-    rule="the output channels are a whole number of at least 1",
-    check=lambda v: _is_int(v) and v >= 1,
-    is_required=True,
-)
-STRIDE = Argument(
-    name="stride",
-    rule="the stride is 1 or 2",
-    check=lambda v: _is_int(v) and v in (1, 2),
-    default=1,
+from nas.space.argument import (
+    CHANNELS,
+    STRIDE,
+    Argument,
+    SpecError,
+    expand_ratio,
+    is_int,
+    kernel,
+    se_ratio,
 )
 
-
-def _kernel(default: int) -> Argument:
-    return Argument(
-        name="kernel",
-        rule="the kernel is an odd whole number from 1 to 11",
-        check=lambda v: _is_int(v) and v % 2 == 1 and 1 <= v <= 11,
-        default=default,
-    )
-
-
-def _expand_ratio(default: float) -> Argument:
-    return Argument(
-        name="expand_ratio",
-        rule="the expansion is a number of at least 1",
-        check=lambda v: _is_number(v) and v >= 1,
-        default=default,
-    )
-
-
-def _se_ratio(default: float) -> Argument:
-    return Argument(
-        name="se_ratio",
-        rule="the SE ratio is a number from 0 (no SE) to 1",
-        check=lambda v: _is_number(v) and 0 <= v <= 1,
-        default=default,
-    )
-
+__all__ = [
+    "ACTIVATIONS",
+    "ARGUMENTS",
+    "DEPTH_INSIDE",
+    "Argument",
+    "SpecError",
+    "check_module",
+    "has_channels",
+    "read_arguments",
+]
 
 ARGUMENTS: Final[dict[str, tuple[Argument, ...]]] = {
     "Conv": (
@@ -86,25 +36,25 @@ ARGUMENTS: Final[dict[str, tuple[Argument, ...]]] = {
         Argument(
             name="kernel",
             rule="the kernel is a whole number from 1 to 11 (an even one needs its padding)",
-            check=lambda v: _is_int(v) and 1 <= v <= 11,
+            check=lambda v: is_int(v) and 1 <= v <= 11,
             default=1,
         ),
         STRIDE,
         Argument(
             name="padding",
             rule="the padding is null (half the kernel) or a whole number from 0 to 5",
-            check=lambda v: v is None or (_is_int(v) and 0 <= v <= 5),
+            check=lambda v: v is None or (is_int(v) and 0 <= v <= 5),
         ),
         Argument(
             name="groups",
             rule="the number of groups is a whole number of at least 1",
-            check=lambda v: _is_int(v) and v >= 1,
+            check=lambda v: is_int(v) and v >= 1,
             default=1,
         ),
     ),
-    "DWConvBlock": (CHANNELS, _kernel(3), STRIDE),
-    "FusedMBConv": (CHANNELS, _kernel(3), STRIDE, _expand_ratio(4), _se_ratio(0)),
-    "MBConv": (CHANNELS, _kernel(3), STRIDE, _expand_ratio(4), _se_ratio(0.25)),
+    "DWConvBlock": (CHANNELS, kernel(3), STRIDE),
+    "FusedMBConv": (CHANNELS, kernel(3), STRIDE, expand_ratio(4), se_ratio(0)),
+    "MBConv": (CHANNELS, kernel(3), STRIDE, expand_ratio(4), se_ratio(0.25)),
     "C3": (
         CHANNELS,
         Argument(
@@ -114,7 +64,7 @@ ARGUMENTS: Final[dict[str, tuple[Argument, ...]]] = {
             default=True,
         ),
     ),
-    "SPPF": (CHANNELS, _kernel(5)),
+    "SPPF": (CHANNELS, kernel(5)),
     "nn.Upsample": (
         Argument(
             name="size",
@@ -125,7 +75,7 @@ ARGUMENTS: Final[dict[str, tuple[Argument, ...]]] = {
         Argument(
             name="scale",
             rule="the scale is the whole number 2",
-            check=lambda v: _is_int(v) and v == 2,
+            check=lambda v: is_int(v) and v == 2,
             is_required=True,
         ),
         Argument(
@@ -139,7 +89,7 @@ ARGUMENTS: Final[dict[str, tuple[Argument, ...]]] = {
         Argument(
             name="dimension",
             rule="the dimension is 1 (channels)",
-            check=lambda v: _is_int(v) and v == 1,
+            check=lambda v: is_int(v) and v == 1,
             default=1,
         ),
     ),

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from nas.detector.builder import Detector, build_detector, fuse
-from nas.detector.modules import DropPath, build_block
+from nas.detector.convolution import DropPath
+from nas.detector.modules import build_block
 from nas.space.blocks import Block, layers, output_size
 from nas.space.ops import Graph, OpKind, expand, macs, model_graph, params
 from nas.space.search_space import Candidate, read_space

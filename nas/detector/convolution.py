@@ -1,0 +1,91 @@
+"""What every family of modules is made of: Conv, its activations, SE, stochastic depth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+BN_EPS: Final = 1e-3
+"""YOLOv5's and EfficientNetV2's."""
+
+ACTIVATION_MODULES: Final[dict[str, Callable[[], nn.Module]]] = {
+    "SiLU": lambda: nn.SiLU(inplace=True),
+    "ReLU": lambda: nn.ReLU(inplace=True),
+    "Hardswish": lambda: nn.Hardswish(inplace=True),
+    "LeakyReLU": lambda: nn.LeakyReLU(0.1, inplace=True),
+    "": nn.Identity,
+}
+"""Name in a model YAML -> module; LeakyReLU with Darknet's slope 0.1."""
+
+
+class Conv(nn.Module):
+    """Convolution without bias, batch norm, activation: (B, c_in, H, W) -> (B, c_out, H', W')."""
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: int = 1,
+        stride: int = 1,
+        padding: int | None = None,
+        groups: int = 1,
+        activation: str = "SiLU",
+    ) -> None:
+        super().__init__()
+        padding = kernel // 2 if padding is None else padding
+        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, padding, groups=groups, bias=False)
+        self.bn: nn.Module = nn.BatchNorm2d(c_out, eps=BN_EPS)
+        self.act = ACTIVATION_MODULES[activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.act(self.bn(self.conv(x)))
+        return out
+
+    def fold_batch_norm(self) -> None:
+        """Puts the batch norm into the convolution's weight and a bias (for eval alone)."""
+        if not isinstance(self.bn, nn.BatchNorm2d):
+            return
+        self.conv = nn.utils.fuse_conv_bn_eval(self.conv.eval(), self.bn.eval())
+        self.bn = nn.Identity()
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gate (arXiv 1709.01507): x * sigmoid(W2 act(W1 mean(x))), shape kept."""
+
+    def __init__(self, channels: int, squeeze: int, activation: str) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.reduce = nn.Conv2d(channels, squeeze, 1)
+        self.act = ACTIVATION_MODULES[activation]()
+        self.expand = nn.Conv2d(squeeze, channels, 1)
+        self.gate = nn.Sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.gate(self.expand(self.act(self.reduce(self.pool(x)))))
+        out: Tensor = x * scale
+        return out
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (arXiv 1603.09382): in training drops whole samples of a residual branch.
+
+    Survivors are scaled by 1 / (1 - rate), so that the expectation is kept; identity in eval.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        assert 0 <= rate < 1, rate
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        keep = 1 - self.rate
+        mask = torch.empty(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(keep)
+        return x * mask.div_(keep)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate:g}"

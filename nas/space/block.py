@@ -1,0 +1,82 @@
+"""`Block`, the one row that the house turns on.
+
+The builder builds a block, the latency table keys on it, the predictor sums over it, MACs are
+counted from it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from typing import Any
+
+from nas.space.arguments import DEPTH_INSIDE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Block:
+    """What is built, timed and counted as one: a module with its widths and the map it reads.
+
+    channels_in   channels of each input (several for Concat)
+    height, width of the input map(s), in cells
+    expand_ratio  of MBConv and FusedMBConv; se_ratio of the *input* channels (0: no SE)
+    depth         bottlenecks inside a C3
+    padding       None: half the kernel
+    """
+
+    module: str
+    channels_in: tuple[int, ...]
+    channels_out: int
+    height: int
+    width: int
+    kernel: int = 1
+    stride: int = 1
+    padding: int | None = None
+    groups: int = 1
+    expand_ratio: float = 1
+    se_ratio: float = 0
+    depth: int = 1
+    shortcut: bool = False
+    activation: str = "SiLU"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The block as JSON-able fields; those at their default are left out."""
+        found: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                found[field.name] = list(value) if isinstance(value, tuple) else value
+        return found
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Block:
+        """The block that `to_dict` wrote; TypeError where the fields are not a block's."""
+        return cls(**{**values, "channels_in": tuple(values["channels_in"])})
+
+    def key(self) -> str:
+        """The block as one line of canonical JSON: equal keys are equal blocks."""
+        values = {
+            name: int(value) if isinstance(value, float) and value.is_integer() else value
+            for name, value in self.to_dict().items()
+        }
+        return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+    def __str__(self) -> str:
+        text = f"{self.module} {'+'.join(map(str, self.channels_in))}->{self.channels_out}"
+        text += f" k{self.kernel} s{self.stride}"
+        if self.module in ("MBConv", "FusedMBConv"):
+            text += f" e{self.expand_ratio:g} se{self.se_ratio:g}"
+        if self.module in DEPTH_INSIDE:
+            text += f" n{self.depth}"
+        return f"{text} @{self.height}x{self.width}"
+
+
+def output_size(block: Block) -> tuple[int, int]:
+    """Height and width of the block's output map, in cells."""
+    if block.module == "nn.Upsample":
+        return 2 * block.height, 2 * block.width
+    padding = block.kernel // 2 if block.padding is None else block.padding
+    if block.module == "SPPF" or (block.stride == 1 and padding == block.kernel // 2):
+        return block.height, block.width
+    reach = 2 * padding - block.kernel
+    return (block.height + reach) // block.stride + 1, (block.width + reach) // block.stride + 1

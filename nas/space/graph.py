@@ -1,0 +1,211 @@
+"""A graph of primitive ops: the small form below a block, and the drawing that makes one.
+
+Batch norms are folded into their convolutions here, as they are on the board. Activations are
+ops of their own; an emitter fuses them as its runtime does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+
+class Shape(NamedTuple):
+    """A map without its batch: channels, height and width."""
+
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def elements(self) -> int:
+        """How many numbers the map holds."""
+        return self.channels * self.height * self.width
+
+
+class OpKind(str, Enum):
+    """The kinds of primitive op."""
+
+    CONVOLUTION = "convolution"
+    ACTIVATION = "activation"
+    ADD = "add"
+    MULTIPLY = "multiply"
+    CONCAT = "concat"
+    MAX_POOL = "max_pool"
+    GLOBAL_POOL = "global_pool"
+    UPSAMPLE = "upsample"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Op:
+    """One primitive op between numbered tensors.
+
+    inputs, output   tensor numbers within its `Graph`
+    has_batch_norm   a convolution trained with a batch norm (folded into its bias here)
+    activation       of an ACTIVATION: SiLU, ReLU, Hardswish, LeakyReLU, Sigmoid or Hardsigmoid
+    """
+
+    kind: OpKind
+    inputs: tuple[int, ...]
+    output: int
+    shapes_in: tuple[Shape, ...]
+    shape_out: Shape
+    kernel: int = 1
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+    activation: str = ""
+    has_batch_norm: bool = False
+
+    @property
+    def weights(self) -> int:
+        """Convolution weights without the bias (a count)."""
+        if self.kind is not OpKind.CONVOLUTION:
+            return 0
+        per_filter = self.shapes_in[0].channels // self.groups * self.kernel**2
+        return per_filter * self.shape_out.channels
+
+    @property
+    def params(self) -> int:
+        """Trained parameters: weights, and bias or the batch norm's scale and shift."""
+        if self.kind is not OpKind.CONVOLUTION:
+            return 0
+        return self.weights + self.shape_out.channels * (2 if self.has_batch_norm else 1)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of a convolution, bias not counted (as thop counts); else 0."""
+        return self.weights * self.shape_out.height * self.shape_out.width
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes read from the input maps, fp32."""
+        return 4 * sum(shape.elements for shape in self.shapes_in)
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes written, fp32."""
+        return 4 * self.shape_out.elements
+
+    @property
+    def bytes_weight(self) -> int:
+        """Bytes of weights and bias read, fp32."""
+        return 4 * (self.weights + self.shape_out.channels) if self.weights else 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Graph:
+    """Ops in an order that runs, with the tensors they read from and leave outside."""
+
+    inputs: tuple[int, ...]
+    input_shapes: tuple[Shape, ...]
+    ops: tuple[Op, ...]
+    outputs: tuple[int, ...]
+
+
+def macs(graph: Graph) -> int:
+    """Multiply-accumulates of all convolutions for one image. FLOPs are twice that."""
+    return sum(op.macs for op in graph.ops)
+
+
+def params(graph: Graph) -> int:
+    """Trained parameters (those of the batch norms included, as torch counts them)."""
+    return sum(op.params for op in graph.ops)
+
+
+class Drawing:
+    """A graph while it is drawn: tensors are numbered as they come."""
+
+    def __init__(self) -> None:
+        self.shapes: list[Shape] = []
+        self.ops: list[Op] = []
+
+    def input(self, shape: Shape) -> int:
+        self.shapes.append(shape)
+        return len(self.shapes) - 1
+
+    def _op(
+        self,
+        kind: OpKind,
+        inputs: tuple[int, ...],
+        shape: Shape,
+        *,
+        kernel: int = 1,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+        activation: str = "",
+        has_batch_norm: bool = False,
+    ) -> int:
+        output = self.input(shape)
+        self.ops.append(
+            Op(
+                kind=kind,
+                inputs=inputs,
+                output=output,
+                shapes_in=tuple(self.shapes[i] for i in inputs),
+                shape_out=shape,
+                kernel=kernel,
+                stride=stride,
+                padding=padding,
+                groups=groups,
+                activation=activation,
+                has_batch_norm=has_batch_norm,
+            )
+        )
+        return output
+
+    def convolution(
+        self,
+        x: int,
+        channels: int,
+        kernel: int = 1,
+        stride: int = 1,
+        *,
+        padding: int | None = None,
+        groups: int = 1,
+        activation: str = "",
+        has_batch_norm: bool = True,
+    ) -> int:
+        """A convolution, its batch norm and its activation ("" for none)."""
+        padding = kernel // 2 if padding is None else padding
+        _, height, width = self.shapes[x]
+        reach = 2 * padding - kernel
+        shape = Shape(channels, (height + reach) // stride + 1, (width + reach) // stride + 1)
+        y = self._op(
+            OpKind.CONVOLUTION,
+            (x,),
+            shape,
+            kernel=kernel,
+            stride=stride,
+            padding=padding,
+            groups=groups,
+            has_batch_norm=has_batch_norm,
+        )
+        return self.activation(y, activation) if activation else y
+
+    def activation(self, x: int, name: str) -> int:
+        return self._op(OpKind.ACTIVATION, (x,), self.shapes[x], activation=name)
+
+    def add(self, a: int, b: int) -> int:
+        return self._op(OpKind.ADD, (a, b), self.shapes[a])
+
+    def multiply(self, x: int, gate: int) -> int:
+        return self._op(OpKind.MULTIPLY, (x, gate), self.shapes[x])
+
+    def concat(self, xs: tuple[int, ...]) -> int:
+        first = self.shapes[xs[0]]
+        channels = sum(self.shapes[x].channels for x in xs)
+        return self._op(OpKind.CONCAT, xs, Shape(channels, first.height, first.width))
+
+    def max_pool(self, x: int, kernel: int) -> int:
+        """A max pool of stride 1 that keeps the map's size."""
+        return self._op(OpKind.MAX_POOL, (x,), self.shapes[x], kernel=kernel, padding=kernel // 2)
+
+    def global_pool(self, x: int) -> int:
+        return self._op(OpKind.GLOBAL_POOL, (x,), Shape(self.shapes[x].channels, 1, 1))
+
+    def upsample(self, x: int) -> int:
+        channels, height, width = self.shapes[x]
+        return self._op(OpKind.UPSAMPLE, (x,), Shape(channels, 2 * height, 2 * width))

@@ -1,0 +1,149 @@
+"""The blocks that a row of a model YAML stands for, once it is known what the row reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from nas.space.arguments import DEPTH_INSIDE, SpecError, read_arguments
+from nas.space.block import Block, output_size
+from nas.space.spec import ModelSpec, Row
+
+OUTPUTS_PER_ANCHOR: Final = 5
+"""x, y, w, h and objectness, before the classes (YOLOv5's Detect)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowInput:
+    """What a row reads: its sources' channels and map sizes, and where it stands."""
+
+    channels: tuple[int, ...]
+    sizes: tuple[tuple[int, int], ...]
+    where: str
+    spec: ModelSpec
+
+
+def _single(inputs: RowInput) -> tuple[int, int, int]:
+    if len(inputs.channels) != 1:
+        raise SpecError(
+            inputs.where, "the module reads one row", f"{len(inputs.channels)} rows in 'from'"
+        )
+    return inputs.channels[0], *inputs.sizes[0]
+
+
+def _same_size(inputs: RowInput) -> tuple[int, int]:
+    if len(set(inputs.sizes)) != 1:
+        sizes = ", ".join(f"{h}x{w}" for h, w in inputs.sizes)
+        raise SpecError(
+            inputs.where,
+            "the maps that are joined are of one size",
+            sizes,
+            "Check 'from', and that the image size is a multiple of the largest stride",
+        )
+    return inputs.sizes[0]
+
+
+def _plain_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
+    """One block for a row, or `number` equal ones, each reading the one before."""
+    values = read_arguments(row.module, row.args, inputs.where)
+    channels_in, height, width = _single(inputs)
+    channels_out = values.pop("channels")
+    if values.get("groups", 1) > 1 and channels_in % values["groups"]:
+        raise SpecError(
+            inputs.where,
+            "the groups divide the input channels",
+            f"{channels_in} in {values['groups']}",
+        )
+    block = Block(
+        module=row.module,
+        channels_in=(channels_in,),
+        channels_out=channels_out,
+        height=height,
+        width=width,
+        activation=inputs.spec.activation,
+        depth=row.number if row.module in DEPTH_INSIDE else 1,
+        **values,
+    )
+    if row.module in DEPTH_INSIDE or row.number == 1:
+        return (block,)
+    if channels_in != channels_out or output_size(block) != (height, width):
+        raise SpecError(
+            inputs.where,
+            "a row that repeats a block keeps its channels and its map size",
+            f"{channels_in} -> {channels_out} channels, stride {block.stride}, {row.number} times",
+            "Put the first block in a row of its own",
+        )
+    return (block,) * row.number
+
+
+def _once(row: Row, inputs: RowInput) -> None:
+    if row.number != 1:
+        raise SpecError(inputs.where, f"{row.module} is not repeated", f"number {row.number}")
+
+
+def _concat_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
+    _once(row, inputs)
+    read_arguments(row.module, row.args, inputs.where)
+    height, width = _same_size(inputs)
+    return (
+        Block(
+            module="Concat",
+            channels_in=inputs.channels,
+            channels_out=sum(inputs.channels),
+            height=height,
+            width=width,
+        ),
+    )
+
+
+def _upsample_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
+    _once(row, inputs)
+    read_arguments(row.module, row.args, inputs.where)
+    channels, height, width = _single(inputs)
+    return (
+        Block(
+            module="nn.Upsample",
+            channels_in=(channels,),
+            channels_out=channels,
+            height=height,
+            width=width,
+        ),
+    )
+
+
+def _detect_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
+    _once(row, inputs)
+    read_arguments(row.module, row.args, inputs.where)
+    spec = inputs.spec
+    if len(inputs.channels) != len(spec.anchors):
+        raise SpecError(
+            inputs.where,
+            f"Detect reads one row for each of the {len(spec.anchors)} levels of anchors",
+            f"{len(inputs.channels)} rows in 'from'",
+        )
+    per_level = len(spec.anchors[0]) // 2
+    return tuple(
+        Block(
+            module="Detect",
+            channels_in=(channels,),
+            channels_out=per_level * (OUTPUTS_PER_ANCHOR + spec.num_classes),
+            height=height,
+            width=width,
+        )
+        for channels, (height, width) in zip(inputs.channels, inputs.sizes, strict=True)
+    )
+
+
+ROW_BLOCKS: Final[dict[str, Callable[[Row, RowInput], tuple[Block, ...]]]] = {
+    "Conv": _plain_row,
+    "DWConvBlock": _plain_row,
+    "FusedMBConv": _plain_row,
+    "MBConv": _plain_row,
+    "C3": _plain_row,
+    "SPPF": _plain_row,
+    "nn.Upsample": _upsample_row,
+    "Concat": _concat_row,
+    "Detect": _detect_row,
+}
+"""Module name -> the blocks of its row."""
