@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nas.detector.convolution import Conv
 from nas.detector.head import Detect
 from nas.detector.modules import build_block, is_droppable
+from nas.detector.yolo import Focus
 from nas.space.blocks import Layer, layers, strides
 from nas.space.spec import ModelSpec
 
@@ -79,7 +80,7 @@ def fuse(detector: Detector) -> Detector:
     """A copy in eval mode with every batch norm folded into its convolution, as on the board."""
     fused = copy.deepcopy(detector).eval()
     for module in list(fused.modules()):
-        if isinstance(module, Conv):
+        if isinstance(module, Conv | Focus):
             module.fold_batch_norm()
     return fused.requires_grad_(False)
 

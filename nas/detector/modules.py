@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nas.detector.convolution import Conv
 from nas.detector.efficientnet import FusedMBConv, MBConv
-from nas.detector.yolo import C3, SPPF, Concat
+from nas.detector.yolo import C3, SPP, SPPF, C2f, Concat, Focus, RouteGroup, bottleneck
 from nas.space.blocks import Block
 from nas.space.ops import has_residual
 
@@ -51,6 +51,13 @@ _PLAIN: Final[dict[str, Callable[[Block], nn.Module]]] = {
     "SPPF": SPPF,
     "nn.Upsample": lambda block: nn.Upsample(scale_factor=2, mode="nearest"),
     "Concat": lambda block: Concat(),
+    "Focus": Focus,
+    "Bottleneck": bottleneck,
+    "C2f": C2f,
+    "SPP": SPP,
+    "nn.MaxPool2d": lambda block: nn.MaxPool2d(block.kernel, block.stride, block.padding or 0),
+    "nn.ZeroPad2d": lambda block: nn.ZeroPad2d((0, block.padding or 0, 0, block.padding or 0)),
+    "RouteGroup": RouteGroup,
 }
 _RESIDUAL: Final[dict[str, Callable[[Block, float], nn.Module]]] = {
     "FusedMBConv": FusedMBConv,

@@ -71,6 +71,9 @@ def op_terms(op: Op) -> Array:
             OpKind.MAX_POOL: ("pools", op.kernel * written),
             OpKind.GLOBAL_POOL: ("pools", read),
             OpKind.UPSAMPLE: ("upsamples", written),
+            OpKind.SLICE: ("concats", written),
+            OpKind.PAD: ("concats", written),
+            OpKind.SPACE_TO_DEPTH: ("concats", written),
         }[op.kind]
         found[_AT[name]] += amount
         return found
@@ -100,7 +103,17 @@ def block_terms(blocks: Sequence[Block]) -> Array:
     return np.stack([_block_terms(block) for block in blocks])
 
 
-MODULES: Final = ("Conv", "DWConvBlock", "FusedMBConv", "MBConv", "C3", "SPPF", "Concat", "Detect")
+MODULES: Final = (
+    "Conv",
+    "DWConvBlock",
+    "FusedMBConv",
+    "MBConv",
+    "C3",
+    "SPPF",
+    "Concat",
+    "Detect",
+    *("Focus", "Bottleneck", "C2f", "SPP", "nn.MaxPool2d", "nn.ZeroPad2d", "RouteGroup"),
+)
 
 
 def shape_features(blocks: Sequence[Block]) -> Array:

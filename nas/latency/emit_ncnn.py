@@ -155,6 +155,17 @@ def _max_pool(op: Op) -> tuple[str, str]:
     )
 
 
+def _slice(op: Op) -> tuple[str, str]:
+    """A Crop of axis 0."""
+    end = op.start + op.shape_out.channels
+    return "Crop", f" -23309=1,{op.start} -23310=1,{end} -23311=1,0"
+
+
+def _pad(op: Op) -> tuple[str, str]:
+    """Top, bottom, left, right; with a constant; 0."""
+    return "Padding", f" 0=0 1={op.padding} 2=0 3={op.padding} 4=0 5=0.0"
+
+
 def _activation(op: Op) -> tuple[str, str]:
     return LAYER_ACTIVATIONS[op.activation]
 
@@ -168,4 +179,7 @@ _LAYERS: Final[dict[OpKind, Callable[[Op], tuple[str, str]]]] = {
     OpKind.MAX_POOL: _max_pool,
     OpKind.GLOBAL_POOL: lambda op: ("Pooling", " 0=1 4=1"),
     OpKind.UPSAMPLE: lambda op: ("Interp", " 0=1 1=2.0 2=2.0 6=0"),
+    OpKind.SLICE: _slice,
+    OpKind.PAD: _pad,
+    OpKind.SPACE_TO_DEPTH: lambda op: ("Reorg", " 0=2 1=0"),
 }

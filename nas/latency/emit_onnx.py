@@ -19,7 +19,7 @@ import onnx
 from onnx import helper
 
 from nas.latency.board import BIAS_FAN_IN
-from nas.latency.emit_qdq import Pieces, Weight, quantised
+from nas.latency.emit_qdq import CHANNELS_LAST, Pieces, Weight, quantised
 from nas.space.ops import Graph, Op, OpKind, Shape
 
 OPSET: Final = 17
@@ -51,6 +51,7 @@ def emit_onnx(
     inputs = [f"in{i}" for i in range(len(graph.inputs))]
     outputs = [f"out{i}" for i in range(len(graph.outputs))]
     into = out_of = onnx.TensorProto.FLOAT
+    order = layout(graph)
     if precision == "int8":
         into = into if has_plain_inputs else onnx.TensorProto.UINT8
         out_of = out_of if has_plain_outputs else onnx.TensorProto.UINT8
@@ -60,14 +61,18 @@ def emit_onnx(
             outputs,
             has_plain_inputs=has_plain_inputs,
             has_plain_outputs=has_plain_outputs,
+            order=order,
         )
     model = helper.make_model(
         helper.make_graph(
             pieces.nodes,
             "graph",
-            [_value(name, into, shapes[t]) for name, t in zip(inputs, graph.inputs, strict=True)],
             [
-                _value(name, out_of, shapes[t])
+                _value(name, into, shapes[t], order)
+                for name, t in zip(inputs, graph.inputs, strict=True)
+            ],
+            [
+                _value(name, out_of, shapes[t], order)
                 for name, t in zip(outputs, graph.outputs, strict=True)
             ],
             [*map(_external, pieces.weights), *pieces.constants],
@@ -83,7 +88,7 @@ def _pieces(graph: Graph) -> tuple[Pieces, dict[int, Shape]]:
     names = {tensor: f"in{i}" for i, tensor in enumerate(graph.inputs)}
     ends = {tensor: f"out{i}" for i, tensor in enumerate(graph.outputs)}
     shapes = dict(zip(graph.inputs, graph.input_shapes, strict=True))
-    pieces = Pieces(constants=_scales(graph))
+    pieces = Pieces(constants=[*_scales(graph), *(c for op in graph.ops for c in _constants(op))])
     for op in graph.ops:
         output = ends.get(op.output, f"t{op.output}")
         inputs = [names[tensor] for tensor in op.inputs]
@@ -103,11 +108,22 @@ def _node(kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -
     return helper.make_node(kind, inputs, outputs, **attributes)
 
 
-def _value(name: str, kind: int, shape: Shape) -> onnx.ValueInfoProto:
-    """A map of the graph's outside: quantised ones have their channels last."""
+def layout(graph: Graph) -> tuple[int, ...] | None:
+    """The order of axes in which a quantised part takes and leaves its maps; None: as they are.
+
+    ONNX Runtime turns no max pool round that stands alone, whose maps would be turned twice.
+    """
+    is_pool = all(op.kind is OpKind.MAX_POOL for op in graph.ops)
+    return None if is_pool else CHANNELS_LAST
+
+
+def _value(
+    name: str, kind: int, shape: Shape, order: tuple[int, ...] | None
+) -> onnx.ValueInfoProto:
+    """A map of the graph's outside: quantised ones have their channels last, if that is asked."""
     sizes = [1, *shape]
-    if kind == onnx.TensorProto.UINT8:
-        sizes = [1, shape.height, shape.width, shape.channels]
+    if kind == onnx.TensorProto.UINT8 and order is not None:
+        sizes = [sizes[axis] for axis in order]
     return helper.make_tensor_value_info(name, kind, sizes)
 
 
@@ -138,6 +154,25 @@ def _scales(graph: Graph) -> list[onnx.TensorProto]:
     if not any(op.kind is OpKind.UPSAMPLE for op in graph.ops):
         return []
     return [helper.make_tensor("scales", onnx.TensorProto.FLOAT, [4], [1.0, 1.0, 2.0, 2.0])]
+
+
+def _constants(op: Op) -> list[onnx.TensorProto]:
+    """What an op reads beside its maps: where a slice begins and ends, how far a map is padded."""
+    values: dict[str, list[int]] = {}
+    if op.kind is OpKind.SLICE:
+        values = {"start": [op.start], "end": [op.start + op.shape_out.channels], "axis": [1]}
+    elif op.kind is OpKind.PAD:
+        values = {"pads": [0, 0, 0, 0, 0, 0, op.padding, op.padding]}
+    elif op.kind is OpKind.SPACE_TO_DEPTH:
+        channels, height, width = op.shapes_in[0]
+        values = {
+            "cells": [1, channels, height // 2, 2, width // 2, 2],
+            "shape": [1, *op.shape_out],
+        }
+    return [
+        helper.make_tensor(f"{name}{op.output}", onnx.TensorProto.INT64, [len(value)], value)
+        for name, value in values.items()
+    ]
 
 
 def _weights(op: Op) -> list[Weight]:
@@ -201,6 +236,24 @@ def _upsample(op: Op, inputs: list[str], output: str) -> list[onnx.NodeProto]:
     ]
 
 
+def _slice(op: Op, inputs: list[str], output: str) -> list[onnx.NodeProto]:
+    places = [f"{name}{op.output}" for name in ("start", "end", "axis")]
+    return [_node("Slice", [*inputs, *places], [output])]
+
+
+def _pad(op: Op, inputs: list[str], output: str) -> list[onnx.NodeProto]:
+    return [_node("Pad", [*inputs, f"pads{op.output}"], [output], mode="constant")]
+
+
+def _space_to_depth(op: Op, inputs: list[str], output: str) -> list[onnx.NodeProto]:
+    cells, turned = f"{output}_cells", f"{output}_turned"
+    return [
+        _node("Reshape", [*inputs, f"cells{op.output}"], [cells]),
+        _node("Transpose", [cells], [turned], perm=[0, 1, 3, 5, 2, 4]),
+        _node("Reshape", [turned, f"shape{op.output}"], [output]),
+    ]
+
+
 def _plain(kind: str, **attributes: int) -> Callable[[Op, list[str], str], list[onnx.NodeProto]]:
     def node(op: Op, inputs: list[str], output: str) -> list[onnx.NodeProto]:
         return [_node(kind, inputs, [output], **attributes)]
@@ -217,4 +270,7 @@ _NODES: Final[dict[OpKind, Callable[[Op, list[str], str], list[onnx.NodeProto]]]
     OpKind.MAX_POOL: _max_pool,
     OpKind.GLOBAL_POOL: _plain("GlobalAveragePool"),
     OpKind.UPSAMPLE: _upsample,
+    OpKind.SLICE: _slice,
+    OpKind.PAD: _pad,
+    OpKind.SPACE_TO_DEPTH: _space_to_depth,
 }

@@ -5,7 +5,8 @@ channel: once ONNX Runtime has fused both graphs they hold the same operators
 (tests/latency/test_emit_onnx.py). Its default, int8 maps, is left half fused on x86 by
 ONNX Runtime 1.32: a detector took 21.6 ms in it, 10.8 ms in fp32, 9.0 ms in this form (LOG.md). So:
 
-- each node's output is quantised; a MaxPool or Resize hands on the scale of its input;
+- each node's output is quantised; what only moves numbers (HANDS_ON_ITS_SCALE) hands on the scale
+  of its input;
 - a Relu behind a convolution is left to the clipping of the convolution's QuantizeLinear;
 - convolutions have int8 weights, one scale for each channel, and int32 biases.
 
@@ -28,7 +29,7 @@ from nas.latency.board import MAP_LIMIT, weight_limit
 
 CHANNELS_FIRST, CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 
-HANDS_ON_ITS_SCALE: Final = ("MaxPool", "Resize")
+HANDS_ON_ITS_SCALE: Final = ("MaxPool", "Resize", "Slice", "Pad", "Reshape", "Transpose")
 
 MIDDLE, LOWEST = "middle", "lowest"
 """Names of the zero points: 128, and that of maps without negative numbers, 0."""
@@ -68,13 +69,14 @@ def quantised(
     *,
     has_plain_inputs: bool,
     has_plain_outputs: bool,
+    order: tuple[int, ...] | None = CHANNELS_LAST,
 ) -> Pieces:
     """The pieces of an fp32 graph in int8, under the same names of inputs and outputs.
 
     has_plain_inputs, has_plain_outputs  these are fp32, as those of a whole network; otherwise
-    uint8, as a part of a network takes and leaves them.
+    uint8, as a part of a network takes and leaves them, their axes in `order`.
     """
-    writer = _Writer(pieces, frozenset(outputs), has_plain_outputs)
+    writer = _Writer(pieces, frozenset(outputs), has_plain_outputs, order)
     for name in inputs:
         writer.input(name, is_plain=has_plain_inputs)
     for node in pieces.nodes:
@@ -85,8 +87,15 @@ def quantised(
 class _Writer:
     """An int8 graph while it is written: a map `x` is `x_q` in uint8 and `x_f` made from that."""
 
-    def __init__(self, pieces: Pieces, ends: frozenset[str], has_plain_outputs: bool) -> None:
+    def __init__(
+        self,
+        pieces: Pieces,
+        ends: frozenset[str],
+        has_plain_outputs: bool,
+        order: tuple[int, ...] | None,
+    ) -> None:
         self.ends = ends
+        self.is_turned = order is not None
         self.has_plain_outputs = has_plain_outputs
         self.readers = Counter(name for node in pieces.nodes for name in node.input)
         self.readers.update(ends)
@@ -114,8 +123,10 @@ class _Writer:
         self._give_scale(name, MIDDLE)
         if is_plain:
             self._node("QuantizeLinear", [name, *self.map_scales[name]], f"{name}_q")
-        else:
+        elif self.is_turned:
             self._node("Transpose", [name], f"{name}_q", perm=CHANNELS_FIRST)
+        else:
+            self._node("Identity", [name], f"{name}_q")
         self._make_readable(name, f"{name}_q")
 
     def node(self, node: onnx.NodeProto) -> None:
@@ -146,7 +157,8 @@ class _Writer:
         self._node("QuantizeLinear", [f"{name}_raw", *self.map_scales[name]], f"{name}_q")
         stays = name in self.ends and not self.has_plain_outputs
         if stays:
-            self._node("Transpose", [f"{name}_q"], name, perm=CHANNELS_LAST)
+            kind = {"perm": CHANNELS_LAST} if self.is_turned else {}
+            self._node("Transpose" if kind else "Identity", [f"{name}_q"], name, **kind)
         if self.readers[name] > stays:
             self._make_readable(name, f"{name}_q")
 

@@ -150,4 +150,7 @@ _MOVES: Final[dict[OpKind, str]] = {
     OpKind.MAX_POOL: "pool",
     OpKind.GLOBAL_POOL: "global pool",
     OpKind.UPSAMPLE: "upsample",
+    OpKind.SLICE: "move",
+    OpKind.PAD: "move",
+    OpKind.SPACE_TO_DEPTH: "move",
 }

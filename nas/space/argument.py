@@ -24,6 +24,17 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def is_list(value: Any, length: int) -> bool:
+    """Whether a value is a list of so many whole numbers."""
+    return isinstance(value, list | tuple) and len(value) == length and all(map(is_int, value))
+
+
+def is_pyramid(kernels: Any) -> bool:
+    """Whether kernels are those of an SPP: what one, two and three max pools of the first see."""
+    first = kernels[0]
+    return list(kernels) == [first, 2 * first - 1, 3 * first - 2]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Argument:
     """One position of `args`: its name, the rule it obeys, and what stands for it when absent."""
@@ -72,5 +83,15 @@ def se_ratio(default: float) -> Argument:
         name="se_ratio",
         rule="the SE ratio is a number from 0 (no SE) to 1",
         check=lambda v: is_number(v) and 0 <= v <= 1,
+        default=default,
+    )
+
+
+def shortcut(default: bool) -> Argument:
+    """Whether a bottleneck adds its input."""
+    return Argument(
+        name="shortcut",
+        rule="the shortcut is true or false",
+        check=lambda v: isinstance(v, bool),
         default=default,
     )

@@ -17,7 +17,9 @@ from nas.space.argument import (
     is_int,
     kernel,
     se_ratio,
+    shortcut,
 )
+from nas.space.arguments_yolo import YOLO
 
 __all__ = [
     "ACTIVATIONS",
@@ -55,16 +57,9 @@ ARGUMENTS: Final[dict[str, tuple[Argument, ...]]] = {
     "DWConvBlock": (CHANNELS, kernel(3), STRIDE),
     "FusedMBConv": (CHANNELS, kernel(3), STRIDE, expand_ratio(4), se_ratio(0)),
     "MBConv": (CHANNELS, kernel(3), STRIDE, expand_ratio(4), se_ratio(0.25)),
-    "C3": (
-        CHANNELS,
-        Argument(
-            name="shortcut",
-            rule="the shortcut is true or false",
-            check=lambda v: isinstance(v, bool),
-            default=True,
-        ),
-    ),
+    "C3": (CHANNELS, shortcut(True)),
     "SPPF": (CHANNELS, kernel(5)),
+    **YOLO,
     "nn.Upsample": (
         Argument(
             name="size",
@@ -113,7 +108,7 @@ ARGUMENTS: Final[dict[str, tuple[Argument, ...]]] = {
 ACTIVATIONS: Final = ("SiLU", "ReLU", "Hardswish", "LeakyReLU")
 """What a model YAML's `activation` may name (YOLOv5 writes them `nn.ReLU()`, which is read too)."""
 
-DEPTH_INSIDE: Final = frozenset({"C3"})
+DEPTH_INSIDE: Final = frozenset({"C3", "C2f"})
 """Modules that repeat something inside: their `number` is a depth, not copies of the module."""
 
 

@@ -20,8 +20,9 @@ class Block:
     channels_in   channels of each input (several for Concat)
     height, width of the input map(s), in cells
     expand_ratio  of MBConv and FusedMBConv; se_ratio of the *input* channels (0: no SE)
-    depth         bottlenecks inside a C3
+    depth         bottlenecks inside a C3 or C2f
     padding       None: half the kernel
+    index         of a RouteGroup: which of its groups
     """
 
     module: str
@@ -38,6 +39,7 @@ class Block:
     depth: int = 1
     shortcut: bool = False
     activation: str = "SiLU"
+    index: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The block as JSON-able fields; those at their default are left out."""
@@ -75,8 +77,10 @@ def output_size(block: Block) -> tuple[int, int]:
     """Height and width of the block's output map, in cells."""
     if block.module == "nn.Upsample":
         return 2 * block.height, 2 * block.width
+    if block.module == "Focus":
+        return block.height // 2, block.width // 2
     padding = block.kernel // 2 if block.padding is None else block.padding
-    if block.module == "SPPF" or (block.stride == 1 and padding == block.kernel // 2):
-        return block.height, block.width
+    if block.module == "nn.ZeroPad2d":
+        return block.height + padding, block.width + padding
     reach = 2 * padding - block.kernel
     return (block.height + reach) // block.stride + 1, (block.width + reach) // block.stride + 1

@@ -35,6 +35,9 @@ class OpKind(str, Enum):
     MAX_POOL = "max_pool"
     GLOBAL_POOL = "global_pool"
     UPSAMPLE = "upsample"
+    SLICE = "slice"
+    PAD = "pad"
+    SPACE_TO_DEPTH = "space_to_depth"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +47,8 @@ class Op:
     inputs, output   tensor numbers within its `Graph`
     has_batch_norm   a convolution trained with a batch norm (folded into its bias here)
     activation       of an ACTIVATION: SiLU, ReLU, Hardswish, LeakyReLU, Sigmoid or Hardsigmoid
+    padding          of a PAD: cells of zeros on the right and below
+    start            of a SLICE: the first channel that it takes
     """
 
     kind: OpKind
@@ -57,6 +62,7 @@ class Op:
     groups: int = 1
     activation: str = ""
     has_batch_norm: bool = False
+    start: int = 0
 
     @property
     def weights(self) -> int:
@@ -137,6 +143,7 @@ class Drawing:
         groups: int = 1,
         activation: str = "",
         has_batch_norm: bool = False,
+        start: int = 0,
     ) -> int:
         output = self.input(shape)
         self.ops.append(
@@ -152,6 +159,7 @@ class Drawing:
                 groups=groups,
                 activation=activation,
                 has_batch_norm=has_batch_norm,
+                start=start,
             )
         )
         return output
@@ -199,9 +207,13 @@ class Drawing:
         channels = sum(self.shapes[x].channels for x in xs)
         return self._op(OpKind.CONCAT, xs, Shape(channels, first.height, first.width))
 
-    def max_pool(self, x: int, kernel: int) -> int:
-        """A max pool of stride 1 that keeps the map's size."""
-        return self._op(OpKind.MAX_POOL, (x,), self.shapes[x], kernel=kernel, padding=kernel // 2)
+    def max_pool(self, x: int, kernel: int, stride: int = 1, padding: int | None = None) -> int:
+        """A max pool, padded by half its kernel unless it is said otherwise."""
+        padding = kernel // 2 if padding is None else padding
+        channels, height, width = self.shapes[x]
+        reach = 2 * padding - kernel
+        shape = Shape(channels, (height + reach) // stride + 1, (width + reach) // stride + 1)
+        return self._op(OpKind.MAX_POOL, (x,), shape, kernel=kernel, stride=stride, padding=padding)
 
     def global_pool(self, x: int) -> int:
         return self._op(OpKind.GLOBAL_POOL, (x,), Shape(self.shapes[x].channels, 1, 1))
@@ -209,3 +221,20 @@ class Drawing:
     def upsample(self, x: int) -> int:
         channels, height, width = self.shapes[x]
         return self._op(OpKind.UPSAMPLE, (x,), Shape(channels, 2 * height, 2 * width))
+
+    def slice(self, x: int, start: int, channels: int) -> int:
+        """So many channels from `start` on."""
+        _, height, width = self.shapes[x]
+        return self._op(OpKind.SLICE, (x,), Shape(channels, height, width), start=start)
+
+    def pad(self, x: int, padding: int) -> int:
+        """So many columns of zeros on the right, and rows below."""
+        channels, height, width = self.shapes[x]
+        shape = Shape(channels, height + padding, width + padding)
+        return self._op(OpKind.PAD, (x,), shape, padding=padding)
+
+    def space_to_depth(self, x: int) -> int:
+        """Each 2x2 cells of a channel as four channels, row by row (torch's pixel_unshuffle)."""
+        channels, height, width = self.shapes[x]
+        shape = Shape(4 * channels, height // 2, width // 2)
+        return self._op(OpKind.SPACE_TO_DEPTH, (x,), shape, kernel=2, stride=2)

@@ -12,7 +12,7 @@ from typing import Final
 
 from nas.space.blocks import Block, layers
 from nas.space.graph import Drawing, Graph, Op, OpKind, Shape, macs, params
-from nas.space.ops_yolo import c3, sppf
+from nas.space.ops_yolo import bottleneck, c2f, c3, focus, spp, sppf
 from nas.space.spec import ModelSpec
 
 __all__ = ["Graph", "Op", "OpKind", "Shape", "expand", "macs", "model_graph", "params"]
@@ -147,4 +147,15 @@ _EXPAND: Final[dict[str, Callable[[Drawing, Block, tuple[int, ...]], int]]] = {
     "nn.Upsample": lambda drawing, block, inputs: drawing.upsample(inputs[0]),
     "Concat": lambda drawing, block, inputs: drawing.concat(inputs),
     "Detect": _detect,
+    "Focus": focus,
+    "Bottleneck": bottleneck,
+    "C2f": c2f,
+    "SPP": spp,
+    "nn.MaxPool2d": lambda drawing, block, inputs: drawing.max_pool(
+        inputs[0], block.kernel, block.stride, block.padding
+    ),
+    "nn.ZeroPad2d": lambda drawing, block, inputs: drawing.pad(inputs[0], block.padding or 0),
+    "RouteGroup": lambda drawing, block, inputs: drawing.slice(
+        inputs[0], block.index * block.channels_out, block.channels_out
+    ),
 }

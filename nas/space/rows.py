@@ -112,6 +112,97 @@ def _upsample_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
     )
 
 
+def _focus_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
+    _, height, width = _single(inputs)
+    if height % 2 or width % 2:
+        raise SpecError(inputs.where, "Focus reads a map of even sides", f"{height}x{width}")
+    _once(row, inputs)
+    return _plain_row(row, inputs)
+
+
+def _spp_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
+    _once(row, inputs)
+    values = read_arguments(row.module, row.args, inputs.where)
+    channels, height, width = _single(inputs)
+    return (
+        Block(
+            module="SPP",
+            channels_in=(channels,),
+            channels_out=values["channels"],
+            height=height,
+            width=width,
+            kernel=values["kernels"][0],
+            activation=inputs.spec.activation,
+        ),
+    )
+
+
+def _pool_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
+    _once(row, inputs)
+    values = read_arguments(row.module, row.args, inputs.where)
+    kernel, padding = values["kernel"], values["padding"]
+    if 2 * padding > kernel:
+        raise SpecError(
+            inputs.where,
+            "a max pool is padded by half its kernel at most",
+            f"{padding} of {kernel}",
+        )
+    channels, height, width = _single(inputs)
+    return (
+        Block(
+            module="nn.MaxPool2d",
+            channels_in=(channels,),
+            channels_out=channels,
+            height=height,
+            width=width,
+            kernel=kernel,
+            stride=values["stride"] or kernel,
+            padding=padding,
+        ),
+    )
+
+
+def _pad_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
+    _once(row, inputs)
+    values = read_arguments(row.module, row.args, inputs.where)
+    channels, height, width = _single(inputs)
+    return (
+        Block(
+            module="nn.ZeroPad2d",
+            channels_in=(channels,),
+            channels_out=channels,
+            height=height,
+            width=width,
+            padding=values["padding"][1],
+        ),
+    )
+
+
+def _group_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
+    """Darknet's `route` with groups: one of so many equal parts of the channels."""
+    _once(row, inputs)
+    values = read_arguments(row.module, row.args, inputs.where)
+    channels, height, width = _single(inputs)
+    groups, index = values["groups"], values["index"]
+    if channels % groups or index >= groups:
+        raise SpecError(
+            inputs.where,
+            "the groups divide the channels, and the index names one of them (from 0)",
+            f"group {index} of {groups} in {channels} channels",
+        )
+    return (
+        Block(
+            module="RouteGroup",
+            channels_in=(channels,),
+            channels_out=channels // groups,
+            height=height,
+            width=width,
+            groups=groups,
+            index=index,
+        ),
+    )
+
+
 def _detect_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
     _once(row, inputs)
     read_arguments(row.module, row.args, inputs.where)
@@ -145,5 +236,12 @@ ROW_BLOCKS: Final[dict[str, Callable[[Row, RowInput], tuple[Block, ...]]]] = {
     "nn.Upsample": _upsample_row,
     "Concat": _concat_row,
     "Detect": _detect_row,
+    "Focus": _focus_row,
+    "Bottleneck": _plain_row,
+    "C2f": _plain_row,
+    "SPP": _spp_row,
+    "nn.MaxPool2d": _pool_row,
+    "nn.ZeroPad2d": _pad_row,
+    "RouteGroup": _group_row,
 }
 """Module name -> the blocks of its row."""

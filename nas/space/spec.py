@@ -276,6 +276,8 @@ def _read_row(value: Any, where: str, scale: _Scale) -> Row:
 
 def _read_name(value: Any) -> Any:
     """YOLOv5 writes Python's None as text; every other name stays text and meets its rule."""
+    if isinstance(value, list):
+        return tuple(value)
     return None if value == "None" else value
 
 
@@ -293,6 +295,8 @@ def _text(value: Any) -> str:
         return "None"
     if isinstance(value, bool):
         return str(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_text, value))}]"
     if isinstance(value, int | float):
         return _number(value)
     return f"'{value}'" if value not in ("nc", "anchors") else str(value)

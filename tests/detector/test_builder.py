@@ -17,6 +17,7 @@ from nas.space.blocks import Block, layers, output_size
 from nas.space.ops import Graph, OpKind, expand, macs, model_graph, params
 from nas.space.search_space import Candidate, read_space
 from nas.space.spec import parse_spec
+from tests.blocks_yolo import YOLO_BLOCKS
 from tests.space.test_spec import SMALL
 
 with warnings.catch_warnings():
@@ -95,6 +96,8 @@ def varied_blocks() -> Iterator[Block]:
     yield Block(module="SPPF", channels_out=24, kernel=5, **shape)  # type: ignore[arg-type]
     yield Block(module="DWConvBlock", channels_out=24, kernel=3, stride=2, **shape)  # type: ignore[arg-type]
     yield Block(module="nn.Upsample", channels_out=16, **shape)  # type: ignore[arg-type]
+    yield Block(module="Conv", channels_out=8, kernel=2, padding=1, **shape)  # type: ignore[arg-type]
+    yield from YOLO_BLOCKS
 
 
 @pytest.mark.parametrize("block", list(varied_blocks()), ids=str)

@@ -163,7 +163,8 @@ def quantised_by_onnxruntime(model: onnx.ModelProto, shape: Shape, folder: Path)
 QUANTISED = [
     one
     for one in BLOCKS
-    if one.module != "nn.Upsample" and (one.module, one.activation) != ("Conv", "Hardswish")
+    if one.module not in ("nn.Upsample", "nn.MaxPool2d", "RouteGroup")
+    and (one.module, one.activation) != ("Conv", "Hardswish")
 ]
 
 
@@ -199,7 +200,7 @@ def test_a_part_in_int8_is_near_fp32(block: Block) -> None:
         ).run(None, {"in0": x})[0]
         for precision in ("fp32", "int8")
     )
-    limit = 0.4 if block.module in ("C3", "SPPF") else 0.1
+    limit = 0.4 if block.module in ("C3", "SPPF", "SPP", "C2f") else 0.1
     assert np.abs(found - expected).mean() < limit * np.abs(expected).mean()
 
 
@@ -211,7 +212,8 @@ def test_a_part_in_int8_stays_in_the_layout_of_a_network(block: Block, tmp_path:
     (result,) = model.graph.output
     assert result.type.tensor_type.elem_type == onnx.TensorProto.UINT8
     found = fused_operators(model, tmp_path)
-    assert found["Transpose"] == 0
+    # A Focus turns its cells into channels by one, as it does behind an image, and puts them last.
+    assert found["Transpose"] == (2 if block.module == "Focus" else 0)
     # What ONNX Runtime cannot run in int8 is read and written as numbers; else nothing is.
-    if block.activation != "Hardswish":
+    if block.activation != "Hardswish" and block.module != "nn.ZeroPad2d":
         assert found["DequantizeLinear"] == found["QuantizeLinear"] == 0
