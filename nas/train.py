@@ -168,6 +168,8 @@ def fit_to(spec: ModelSpec, name: str, train_set: ImageSet) -> ModelSpec:
     from nas.training.anchors import GOOD_RECALL, assess_anchors, box_sizes, fit_anchors
 
     spec = replace(spec, image_size=train_set.image_size)
+    if not spec.anchors:
+        return spec
     sizes = box_sizes(train_set)
     own = assess_anchors(spec.anchors, sizes)
     if own.recall >= GOOD_RECALL:
@@ -262,7 +264,8 @@ def take_over(start: Checkpoint, detector: Detector, name: str, recipe: Recipe) 
         )
     detector.load_state_dict(fitting, strict=False)
     say(f"{name}: {len(fitting)} of {len(own)} tensors start from the given weights")
-    has_head = all(key in fitting for key in own if key.endswith(".bias") and ".m." in key)
+    head = f"model.{len(detector.model) - 1}."
+    has_head = all(key in fitting for key in own if key.startswith(head) and key.endswith("bias"))
     return replace(recipe, priors_from_data=False) if has_head else recipe
 
 

@@ -7,12 +7,15 @@ from typing import Final
 
 from torch import Tensor, nn
 
+from nas.detector.anchor_free import AnchorFreeDetect
 from nas.detector.convolution import Conv
 from nas.detector.head import Detect
 from nas.detector.modules import build_block, is_droppable
 from nas.detector.yolo import Focus
 from nas.space.blocks import Layer, layers, strides
 from nas.space.spec import ModelSpec
+
+Head = Detect | AnchorFreeDetect
 
 _REFERENCE_SIZE: Final = 256
 """Pixels; any multiple of the largest stride gives the same network and strides."""
@@ -37,10 +40,10 @@ class Detector(nn.Module):
                 module.momentum = bn_momentum
 
     @property
-    def head(self) -> Detect:
-        """The last row, Detect: its classes, strides and anchors."""
+    def head(self) -> Head:
+        """The last row, Detect: its classes, strides and, if it has them, anchors."""
         last = self.model[-1]
-        assert isinstance(last, Detect)
+        assert isinstance(last, Detect | AnchorFreeDetect)
         return last
 
     def features(self, x: Tensor) -> list[Tensor]:
@@ -57,11 +60,17 @@ class Detector(nn.Module):
         return maps
 
     def forward(self, x: Tensor) -> list[Tensor] | Tensor:
-        """Training: raw logits (B, na, ny, nx, 5 + nc) a level. Eval: decoded (B, N, 5 + nc)."""
+        """Training: raw logits (B, na, ny, nx, 5 + nc) a level, or of an anchor-free head its maps.
+
+        Eval: decoded (B, N, 5 + nc).
+        """
         return self.head(self.features(x))  # type: ignore[no-any-return]
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """The raw maps (B, na * (5 + nc), ny, nx) a level, not decoded: what runs on a board."""
+        """The raw maps a level, not decoded: what runs on a board.
+
+        (B, na * (5 + nc), ny, nx); of an anchor-free head (B, 4 * 16 + nc, ny, nx).
+        """
         return self.head.maps(self.features(x))
 
 
@@ -85,6 +94,13 @@ def fuse(detector: Detector) -> Detector:
     return fused.requires_grad_(False)
 
 
+def _build_head(layer: Layer, spec: ModelSpec, strides: tuple[int, ...]) -> Head:
+    if not spec.anchors:
+        return AnchorFreeDetect(spec.num_classes, layer.blocks, strides)
+    channels = tuple(block.channels_in[0] for block in layer.blocks)
+    return Detect(spec.num_classes, spec.anchors, channels, strides)
+
+
 def _build_rows(
     walked: tuple[Layer, ...], spec: ModelSpec, drop_path_rate: float
 ) -> list[nn.Module]:
@@ -93,10 +109,7 @@ def _build_rows(
     rows: list[nn.Module] = []
     for layer in walked:
         if layer.row.module == "Detect":
-            channels = tuple(block.channels_in[0] for block in layer.blocks)
-            rows.append(
-                Detect(spec.num_classes, spec.anchors, channels, strides(walked, _REFERENCE_SIZE))
-            )
+            rows.append(_build_head(layer, spec, strides(walked, _REFERENCE_SIZE)))
             continue
         parts = []
         for block in layer.blocks:

@@ -26,7 +26,7 @@ from nas.space.blocks import OUTPUTS_PER_ANCHOR, Block, blocks
 from nas.space.ops import expand, macs, model_graph
 from nas.space.references import read_references
 from nas.space.search_space import Candidate, SearchSpace
-from nas.space.spec import dump_spec
+from nas.space.spec import dump_spec, with_classes
 
 CLASS_COUNTS: Final = (1, 4, 20, 80)
 """Numbers of classes for which Detect is timed; between them the cost model answers."""
@@ -77,12 +77,19 @@ def plan(space: SearchSpace, detectors: int, seed: int = 0) -> Plan:
     ]
     found = tuple(
         dict.fromkeys(
-            with_detect_classes(block, classes)
-            for block in (
-                *space.blocks(CLASS_COUNTS[-1]),
-                *(block for one in hand_designed for block in blocks(one.spec, one.image_size)),
+            (
+                *(
+                    with_detect_classes(block, classes)
+                    for block in space.blocks(CLASS_COUNTS[-1])
+                    for classes in (CLASS_COUNTS if block.module == "Detect" else CLASS_COUNTS[:1])
+                ),
+                *(
+                    block
+                    for one in hand_designed
+                    for classes in CLASS_COUNTS
+                    for block in blocks(with_classes(one.spec, classes), one.image_size)
+                ),
             )
-            for classes in (CLASS_COUNTS if block.module == "Detect" else CLASS_COUNTS[:1])
         )
     )
     place = {block: i for i, block in enumerate(found)}
@@ -105,7 +112,7 @@ def _macs(walk: Sequence[Block]) -> int:
 
 
 def with_detect_classes(block: Block, classes: int) -> Block:
-    """A Detect for another number of classes (that of a space is for the largest); others as is."""
+    """A space's Detect for another number of classes (it is for the largest); others as is."""
     if block.module != "Detect":
         return block
     per_level = block.channels_out // (OUTPUTS_PER_ANCHOR + CLASS_COUNTS[-1])

@@ -97,9 +97,8 @@ ARGUMENTS: Final[dict[str, tuple[Argument, ...]]] = {
         ),
         Argument(
             name="anchors",
-            rule="the anchors are the name anchors",
+            rule="the anchors are the name anchors, or nothing (an anchor-free head as YOLOv8's)",
             check=lambda v: v == "anchors",
-            is_required=True,
         ),
     ),
 }

@@ -23,6 +23,7 @@ class Block:
     depth         bottlenecks inside a C3 or C2f
     padding       None: half the kernel
     index         of a RouteGroup: which of its groups
+    branches      hidden widths of an anchor-free Detect: of its boxes, of its classes
     """
 
     module: str
@@ -40,6 +41,7 @@ class Block:
     shortcut: bool = False
     activation: str = "SiLU"
     index: int = 0
+    branches: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The block as JSON-able fields; those at their default are left out."""
@@ -53,7 +55,9 @@ class Block:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Block:
         """The block that `to_dict` wrote; TypeError where the fields are not a block's."""
-        return cls(**{**values, "channels_in": tuple(values["channels_in"])})
+        named = ("channels_in", "branches")
+        tuples = {name: tuple(values[name]) for name in named if name in values}
+        return cls(**{**values, **tuples})
 
     def key(self) -> str:
         """The block as one line of canonical JSON: equal keys are equal blocks."""

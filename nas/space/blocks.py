@@ -9,10 +9,19 @@ from dataclasses import dataclass
 
 from nas.space.arguments import SpecError
 from nas.space.block import Block, output_size
-from nas.space.rows import OUTPUTS_PER_ANCHOR, ROW_BLOCKS, RowInput
+from nas.space.rows import BOX_BINS, OUTPUTS_PER_ANCHOR, ROW_BLOCKS, RowInput
 from nas.space.spec import ModelSpec, Row
 
-__all__ = ["OUTPUTS_PER_ANCHOR", "Block", "Layer", "blocks", "layers", "output_size", "strides"]
+__all__ = [
+    "BOX_BINS",
+    "OUTPUTS_PER_ANCHOR",
+    "Block",
+    "Layer",
+    "blocks",
+    "layers",
+    "output_size",
+    "strides",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Final
 
 from nas.space.blocks import Block, layers
 from nas.space.graph import Drawing, Graph, Op, OpKind, Shape, macs, params
-from nas.space.ops_yolo import bottleneck, c2f, c3, focus, spp, sppf
+from nas.space.ops_yolo import anchor_free_detect, bottleneck, c2f, c3, focus, spp, sppf
 from nas.space.spec import ModelSpec
 
 __all__ = ["Graph", "Op", "OpKind", "Shape", "expand", "macs", "model_graph", "params"]
@@ -134,6 +134,8 @@ def _fused_mbconv(drawing: Drawing, block: Block, inputs: tuple[int, ...]) -> in
 
 
 def _detect(drawing: Drawing, block: Block, inputs: tuple[int, ...]) -> int:
+    if block.branches:
+        return anchor_free_detect(drawing, block, inputs)
     return drawing.convolution(inputs[0], block.channels_out, has_batch_norm=False)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nas.space.blocks import Block
+from nas.space.blocks import BOX_BINS, Block
 from nas.space.graph import Drawing
 
 
@@ -79,3 +79,15 @@ def c2f(drawing: Drawing, block: Block, inputs: tuple[int, ...]) -> int:
         x = drawing.add(x, y) if block.shortcut else y
         maps.append(x)
     return drawing.convolution(drawing.concat(tuple(maps)), block.channels_out, activation=act)
+
+
+def anchor_free_detect(drawing: Drawing, block: Block, inputs: tuple[int, ...]) -> int:
+    """YOLOv8's decoupled head at one level: bins of distances, then logits of classes."""
+    maps = []
+    for hidden, channels in zip(
+        block.branches, (4 * BOX_BINS, block.channels_out - 4 * BOX_BINS), strict=True
+    ):
+        x = drawing.convolution(inputs[0], hidden, 3, activation=block.activation)
+        x = drawing.convolution(x, hidden, 3, activation=block.activation)
+        maps.append(drawing.convolution(x, channels, has_batch_norm=False))
+    return drawing.concat(tuple(maps))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from nas.space.arguments import DEPTH_INSIDE, SpecError, read_arguments
 from nas.space.block import Block, output_size
@@ -12,6 +12,9 @@ from nas.space.spec import ModelSpec, Row
 
 OUTPUTS_PER_ANCHOR: Final = 5
 """x, y, w, h and objectness, before the classes (YOLOv5's Detect)."""
+
+BOX_BINS: Final = 16
+"""Bins of each of the four distances of a box, before the classes (YOLOv8's Detect: `reg_max`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,21 +100,6 @@ def _concat_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
     )
 
 
-def _upsample_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
-    _once(row, inputs)
-    read_arguments(row.module, row.args, inputs.where)
-    channels, height, width = _single(inputs)
-    return (
-        Block(
-            module="nn.Upsample",
-            channels_in=(channels,),
-            channels_out=channels,
-            height=height,
-            width=width,
-        ),
-    )
-
-
 def _focus_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
     _, height, width = _single(inputs)
     if height % 2 or width % 2:
@@ -120,69 +108,62 @@ def _focus_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
     return _plain_row(row, inputs)
 
 
-def _spp_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
+def _one_map(
+    row: Row, inputs: RowInput, *, channels_out: int | None = None, **values: Any
+) -> tuple[Block, ...]:
+    """The one block of a row that reads one map; its channels stay unless they are given."""
     _once(row, inputs)
-    values = read_arguments(row.module, row.args, inputs.where)
     channels, height, width = _single(inputs)
     return (
         Block(
-            module="SPP",
+            module=row.module,
             channels_in=(channels,),
-            channels_out=values["channels"],
+            channels_out=channels if channels_out is None else channels_out,
             height=height,
             width=width,
-            kernel=values["kernels"][0],
-            activation=inputs.spec.activation,
+            **values,
         ),
     )
 
 
+def _upsample_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
+    read_arguments(row.module, row.args, inputs.where)
+    return _one_map(row, inputs)
+
+
+def _spp_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
+    values = read_arguments(row.module, row.args, inputs.where)
+    return _one_map(
+        row,
+        inputs,
+        channels_out=values["channels"],
+        kernel=values["kernels"][0],
+        activation=inputs.spec.activation,
+    )
+
+
 def _pool_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
-    _once(row, inputs)
     values = read_arguments(row.module, row.args, inputs.where)
     kernel, padding = values["kernel"], values["padding"]
     if 2 * padding > kernel:
         raise SpecError(
             inputs.where,
             "a max pool is padded by half its kernel at most",
-            f"{padding} of {kernel}",
+            f"{padding} at kernel {kernel}",
         )
-    channels, height, width = _single(inputs)
-    return (
-        Block(
-            module="nn.MaxPool2d",
-            channels_in=(channels,),
-            channels_out=channels,
-            height=height,
-            width=width,
-            kernel=kernel,
-            stride=values["stride"] or kernel,
-            padding=padding,
-        ),
-    )
+    stride = kernel if values["stride"] is None else values["stride"]
+    return _one_map(row, inputs, kernel=kernel, stride=stride, padding=padding)
 
 
 def _pad_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
-    _once(row, inputs)
     values = read_arguments(row.module, row.args, inputs.where)
-    channels, height, width = _single(inputs)
-    return (
-        Block(
-            module="nn.ZeroPad2d",
-            channels_in=(channels,),
-            channels_out=channels,
-            height=height,
-            width=width,
-            padding=values["padding"][1],
-        ),
-    )
+    return _one_map(row, inputs, padding=values["padding"][1])
 
 
 def _group_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
     """Darknet's `route` with groups: one of so many equal parts of the channels."""
-    _once(row, inputs)
     values = read_arguments(row.module, row.args, inputs.where)
-    channels, height, width = _single(inputs)
+    channels, _, _ = _single(inputs)
     groups, index = values["groups"], values["index"]
     if channels % groups or index >= groups:
         raise SpecError(
@@ -190,23 +171,15 @@ def _group_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
             "the groups divide the channels, and the index names one of them (from 0)",
             f"group {index} of {groups} in {channels} channels",
         )
-    return (
-        Block(
-            module="RouteGroup",
-            channels_in=(channels,),
-            channels_out=channels // groups,
-            height=height,
-            width=width,
-            groups=groups,
-            index=index,
-        ),
-    )
+    return _one_map(row, inputs, channels_out=channels // groups, groups=groups, index=index)
 
 
 def _detect_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
     _once(row, inputs)
     read_arguments(row.module, row.args, inputs.where)
     spec = inputs.spec
+    if not spec.anchors:
+        return _anchor_free(inputs)
     if len(inputs.channels) != len(spec.anchors):
         raise SpecError(
             inputs.where,
@@ -221,6 +194,24 @@ def _detect_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
             channels_out=per_level * (OUTPUTS_PER_ANCHOR + spec.num_classes),
             height=height,
             width=width,
+        )
+        for channels, (height, width) in zip(inputs.channels, inputs.sizes, strict=True)
+    )
+
+
+def _anchor_free(inputs: RowInput) -> tuple[Block, ...]:
+    """YOLOv8's Detect: branches for boxes and classes, whose widths follow from the first level."""
+    classes, first = inputs.spec.num_classes, inputs.channels[0]
+    branches = (max(16, first // 4, 4 * BOX_BINS), max(first, min(classes, 100)))
+    return tuple(
+        Block(
+            module="Detect",
+            channels_in=(channels,),
+            channels_out=4 * BOX_BINS + classes,
+            height=height,
+            width=width,
+            activation=inputs.spec.activation,
+            branches=branches,
         )
         for channels, (height, width) in zip(inputs.channels, inputs.sizes, strict=True)
     )

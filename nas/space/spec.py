@@ -3,10 +3,11 @@
     nc: 80
     depth_multiple: 1.0        # applied on reading; written as 1.0, so a file states true widths
     width_multiple: 1.0
-    max_channels: 1024         # optional cap before the width multiple (as in YOLOv8's YAMLs)
+    max_channels: 1024         # optional cap before the width multiple; scale.py: YOLOv8's `scales`
     activation: SiLU           # optional
     image_size: 320            # optional: the pixels that it was made for, a multiple of 32
-    anchors: [[10,13, 16,30, 33,23], [30,61, ...], [116,90, ...]]    # pixels, P3 P4 P5
+    anchors: [[10,13, 16,30, 33,23], [30,61, ...], [116,90, ...]]    # pixels, P3 P4 P5; none
+                               # where the last row is an anchor-free Detect, [nc]
     backbone: [[from, number, module, args], ...]
     head: [...]
 
@@ -16,7 +17,6 @@ Read with a safe YAML loader and no `eval`: the only names that may stand in `ar
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from nas.space.arguments import (
     has_channels,
     read_arguments,
 )
+from nas.space.scale import SCALE_KEYS, Scale, family_file, read_scale
 
 Anchors = tuple[tuple[float, ...], ...]
 
@@ -47,9 +48,7 @@ USUAL_IMAGE_SIZE: Final = 320
 KEYS: Final = frozenset(
     {
         "nc",
-        "depth_multiple",
-        "width_multiple",
-        "max_channels",
+        *SCALE_KEYS,
         "activation",
         "image_size",
         "anchors",
@@ -76,6 +75,7 @@ class Row:
 class ModelSpec:
     """A detector's description: rows with true widths and depths, classes and anchors.
 
+    anchors     none (an empty tuple) where the head is anchor-free
     image_size  pixels of the square image that it was made for; None: not said
     """
 
@@ -98,8 +98,8 @@ def with_classes(spec: ModelSpec, num_classes: int) -> ModelSpec:
 
 
 def with_anchors(spec: ModelSpec, anchors: Anchors) -> ModelSpec:
-    """The same detector with other anchors (pixels)."""
-    return replace(spec, anchors=anchors)
+    """The same detector with other anchors (pixels); one without anchors stays as it is."""
+    return replace(spec, anchors=anchors) if spec.anchors else spec
 
 
 def image_size_of(asked: int | None, specs: Sequence[ModelSpec]) -> int:
@@ -125,24 +125,25 @@ def check_image_size(value: Any, where: str) -> int:
     return value
 
 
-def make_divisible(channels: float, divisor: int = 8) -> int:
-    """The smallest multiple of `divisor` that is not below `channels` (YOLOv5's rule)."""
-    return math.ceil(channels / divisor) * divisor
-
-
 def read_spec(path: str | Path) -> ModelSpec:
-    """The detector that a model YAML describes; SpecError names the file, row and rule."""
+    """The detector that a model YAML describes; SpecError names the file, row and rule.
+
+    yolov8m.yaml, where there is no such file, is scale m of yolov8.yaml.
+    """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = family_file(Path(path)).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise SpecError(str(path), "the model YAML exists", "no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(str(path), "the model YAML can be read", str(error)) from None
-    return parse_spec(text, str(path))
+    return parse_spec(text, str(path), Path(path).stem)
 
 
-def parse_spec(text: str, where: str = "model YAML") -> ModelSpec:
-    """The detector described by YAML text; `where` names it in errors (SpecError)."""
+def parse_spec(text: str, where: str = "model YAML", name: str = "") -> ModelSpec:
+    """The detector described by YAML text; `where` names it in errors (SpecError).
+
+    name  of the file, without its ending: it may say which of the `scales` is meant
+    """
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -160,24 +161,19 @@ def parse_spec(text: str, where: str = "model YAML") -> ModelSpec:
     for key in ("nc", "backbone", "head"):
         if key not in document:
             raise SpecError(where, f"the key {key} is there", "none")
-    depth = _positive(document.get("depth_multiple", 1.0), f"{where}, depth_multiple")
-    width = _positive(document.get("width_multiple", 1.0), f"{where}, width_multiple")
-    cap = document.get("max_channels")
-    if cap is not None:
-        _positive(cap, f"{where}, max_channels")
     num_classes = document["nc"]
     if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 1:
         raise SpecError(f"{where}, nc", "the number of classes is at least 1", repr(num_classes))
-    anchors = _read_anchors(document.get("anchors", [list(a) for a in DEFAULT_ANCHORS]), where)
-    scale = _Scale(depth=depth, width=width, max_channels=cap)
     image_size = document.get("image_size")
     if image_size is not None:
         check_image_size(image_size, f"{where}, image_size")
+    scale = read_scale(document, where, name)
+    head = _read_rows(document["head"], f"{where}, head", scale)
     return ModelSpec(
         num_classes=num_classes,
         backbone=_read_rows(document["backbone"], f"{where}, backbone", scale),
-        head=_read_rows(document["head"], f"{where}, head", scale),
-        anchors=anchors,
+        head=head,
+        anchors=_anchors_of(document, head, where),
         activation=_read_activation(document.get("activation", "SiLU"), where),
         image_size=image_size,
     )
@@ -191,26 +187,13 @@ def dump_spec(spec: ModelSpec, comment: str = "") -> str:
         lines.append(f"activation: {spec.activation}")
     if spec.image_size is not None:
         lines.append(f"image_size: {spec.image_size}")
-    lines.append("anchors:")
+    lines += ["anchors:"] if spec.anchors else []
     lines += [f"  - [{', '.join(_number(value) for value in level)}]" for level in spec.anchors]
     for name, rows in (("backbone", spec.backbone), ("head", spec.head)):
         lines.append(f"{name}:")
         lines.append("  # [from, number, module, args]")
         lines += [f"  - {_row_text(row)}" for row in rows]
     return "\n".join(lines) + "\n"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Scale:
-    depth: float
-    width: float
-    max_channels: float | None
-
-
-def _positive(value: Any, where: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
-        raise SpecError(where, "the value is a number above 0", repr(value))
-    return float(value)
 
 
 def _read_activation(value: Any, where: str) -> str:
@@ -222,6 +205,20 @@ def _read_activation(value: Any, where: str) -> str:
             repr(value),
         )
     return name
+
+
+def _anchors_of(document: dict[Any, Any], head: tuple[Row, ...], where: str) -> Anchors:
+    """The anchors; none where the last row says that its head has none."""
+    if head[-1].module != "Detect" or "anchors" in head[-1].args:
+        return _read_anchors(document.get("anchors", [list(a) for a in DEFAULT_ANCHORS]), where)
+    if "anchors" in document:
+        raise SpecError(
+            f"{where}, anchors",
+            "a model whose head has no anchors, Detect [nc], states none",
+            "the key anchors",
+            "Remove it, or write Detect, [nc, anchors]",
+        )
+    return ()
 
 
 def _read_anchors(value: Any, where: str) -> Anchors:
@@ -245,7 +242,7 @@ def _read_anchors(value: Any, where: str) -> Anchors:
     return tuple(levels)
 
 
-def _read_rows(value: Any, where: str, scale: _Scale) -> tuple[Row, ...]:
+def _read_rows(value: Any, where: str, scale: Scale) -> tuple[Row, ...]:
     if not isinstance(value, list) or not value:
         raise SpecError(
             where, "the part is a list of rows [from, number, module, args]", repr(value)
@@ -253,7 +250,7 @@ def _read_rows(value: Any, where: str, scale: _Scale) -> tuple[Row, ...]:
     return tuple(_read_row(row, f"{where} row {i}", scale) for i, row in enumerate(value))
 
 
-def _read_row(value: Any, where: str, scale: _Scale) -> Row:
+def _read_row(value: Any, where: str, scale: Scale) -> Row:
     if not isinstance(value, list) or len(value) != 4 or not isinstance(value[3], list):
         raise SpecError(where, "a row is [from, number, module, args]", repr(value))
     source, number, module, args = value
@@ -266,12 +263,8 @@ def _read_row(value: Any, where: str, scale: _Scale) -> Row:
     args = [_read_name(arg) for arg in args]
     read_arguments(module, tuple(args), where)
     if has_channels(module):
-        channels = args[0] if scale.max_channels is None else min(args[0], scale.max_channels)
-        # YOLOv5 rounds every width up to a multiple of 8; at 1.0 the file states true widths.
-        args[0] = make_divisible(channels * scale.width) if scale.width != 1.0 else int(channels)
-    if number > 1:
-        number = max(round(number * scale.depth), 1)
-    return Row(source=tuple(sources), number=number, module=module, args=tuple(args))
+        args[0] = scale.channels(args[0])
+    return Row(source=tuple(sources), number=scale.number(number), module=module, args=tuple(args))
 
 
 def _read_name(value: Any) -> Any:

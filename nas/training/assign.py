@@ -25,8 +25,8 @@ NEIGHBOUR_REACH = 0.5
 class HeadGrid:
     """What assignment and loss know of a head at one image size."""
 
-    anchors: NDArray[np.float64]
-    """(levels, anchors, 2) widths and heights in pixels."""
+    anchors: NDArray[np.float64] | None
+    """(levels, anchors, 2) widths and heights in pixels; None: a head without."""
     strides: tuple[int, ...]
     """(levels,) pixels per cell."""
     image_size: int
@@ -40,7 +40,8 @@ class HeadGrid:
     @property
     def cells(self) -> tuple[int, ...]:
         """Predictions per image, for each level."""
-        return tuple(self.anchors.shape[1] * side * side for side in self.sides)
+        each = 1 if self.anchors is None else self.anchors.shape[1]
+        return tuple(each * side * side for side in self.sides)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +65,8 @@ class Targets:
 
 
 def assign(batch: Batch, grid: HeadGrid) -> Targets:
-    """The targets of a batch of images at `grid.image_size`."""
+    """The targets of a batch of images at `grid.image_size`, for a head with anchors."""
+    assert grid.anchors is not None
     centres = (batch.boxes[:, :2] + batch.boxes[:, 2:]) / 2
     sizes = batch.boxes[:, 2:] - batch.boxes[:, :2]
     images = len(batch.images)

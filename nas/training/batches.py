@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.training.aligned import Objects, objects_of
 from nas.training.assign import HeadGrid, Targets, assign
 from nas.training.augment import AugmentSettings, make_batch
 from nas.training.images import ImageSet
@@ -37,23 +38,25 @@ class BatchPlan:
         }
         return np.array([order[p // count][p % count] for p in positions.tolist()], np.int64)
 
-    def make(self, step: int) -> tuple[NDArray[np.uint8], Targets]:
+    def make(self, step: int) -> tuple[NDArray[np.uint8], Targets | Objects]:
         """Images (B, S, S, 3) and targets of a step."""
         augment = self.augment
         if step >= self.closing_step:
             augment = replace(augment, mosaic=0.0)
         rng = np.random.default_rng([self.seed, 1, step])
         batch = make_batch(self.part, self.indices(step), augment, rng)
+        if self.grid.anchors is None:
+            return batch.images, objects_of(batch)
         return batch.images, assign(batch, self.grid)
 
     def run(
         self, start: int, stop: int, workers: int
-    ) -> Iterator[tuple[NDArray[np.uint8], Targets]]:
+    ) -> Iterator[tuple[NDArray[np.uint8], Targets | Objects]]:
         """The batches from `start` to before `stop`, made ahead by `workers` threads if any."""
         if workers == 0:
             yield from map(self.make, range(start, stop))
             return
-        ahead: deque[Future[tuple[NDArray[np.uint8], Targets]]] = deque()
+        ahead: deque[Future[tuple[NDArray[np.uint8], Targets | Objects]]] = deque()
         with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
             try:
                 for step in range(start, stop):

@@ -1,4 +1,4 @@
-"""The loss of a YOLOv5 head: box by CIoU, objectness, class.
+"""The loss of a YOLOv5 head: box by CIoU, objectness, class; of an anchor-free one see aligned.py.
 
 Clean-room, from the published description. Raw outputs t of the cell (column, row) of a level with
 stride s and anchor (aw, ah) mean
@@ -8,7 +8,6 @@ stride s and anchor (aw, ah) mean
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,17 +15,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nas.training.aligned import Objects, aligned_parts
 from nas.training.assign import HeadGrid, Targets
+from nas.training.overlap import ciou
 
 LEVEL_BALANCE = (4.0, 1.0, 0.4)
 """Weight of a level's objectness, P3 first: it has four times the cells of the next."""
 
-EPSILON = 1e-7
-
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
-    """Gains of the parts, as YOLOv5 v6 states them for 640 px, 80 classes and three levels."""
+    """Gains of the parts, as YOLOv5 v6 states them for 640 px, 80 classes and three levels.
+
+    Those of an anchor-free head are YOLOv8's, for any size, classes and levels.
+    """
 
     box: float = 0.05
     """Gain of 1 - CIoU."""
@@ -35,10 +37,17 @@ class LossSettings:
     classes: float = 0.5
     """Gain of the class at 80 classes; scaled with their number."""
     label_smoothing: float = 0.0
-    """Share of the class target that is spread evenly over yes and no."""
+    """Share of the class target that is spread evenly over yes and no; of a head with anchors."""
+    aligned_box: float = 7.5
+    """Of an anchor-free head: gain of 1 - CIoU."""
+    aligned_distances: float = 1.5
+    """Of an anchor-free head: gain of the distribution of distances."""
+    aligned_classes: float = 0.5
+    """Of an anchor-free head: gain of the class."""
 
     def __post_init__(self) -> None:
-        if min(self.box, self.objectness, self.classes) < 0:
+        aligned = (self.aligned_box, self.aligned_distances, self.aligned_classes)
+        if min(self.box, self.objectness, self.classes, *aligned) < 0:
             raise ValueError("gains are at least 0")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing lies in 0..1 (not 1); got {self.label_smoothing}")
@@ -51,7 +60,24 @@ class Losses:
     total: Tensor
     """Scalar to go backward from: the parts' sum times the batch size, as YOLOv5 scales it."""
     parts: Tensor
-    """(3,) box, objectness, class; detached."""
+    """(3,) box, objectness (0 of a head without), class; detached."""
+
+
+def head_loss(
+    raw: Sequence[Tensor], targets: Targets | Objects, grid: HeadGrid, settings: LossSettings
+) -> Losses:
+    """The loss of what a head gives in training, with anchors or without."""
+    if isinstance(targets, Targets):
+        return detection_loss(raw, targets, grid, settings)
+    box, distances, classes = aligned_parts(raw, targets, grid)
+    parts = torch.stack(
+        [
+            settings.aligned_box * box + settings.aligned_distances * distances,
+            box.new_zeros(()),
+            settings.aligned_classes * classes,
+        ]
+    )
+    return Losses(total=parts.sum() * raw[0].shape[0], parts=parts.detach())
 
 
 def detection_loss(
@@ -66,7 +92,7 @@ def detection_loss(
     if len(targets.cells):
         cells = torch.from_numpy(targets.cells).to(device)
         chosen = flat.index_select(0, cells)
-        overlap = _ciou(_decode(chosen, targets), torch.from_numpy(targets.boxes).to(device))
+        overlap = ciou(_decode(chosen, targets), torch.from_numpy(targets.boxes).to(device))
         box_loss = (1.0 - overlap).mean()
         # Where two objects want one prediction it is the better overlap that it should report.
         wanted.scatter_reduce_(0, cells, overlap.detach().clamp(min=0.0), "amax")
@@ -91,26 +117,6 @@ def _decode(chosen: Tensor, targets: Targets) -> Tensor:
     anchors = torch.from_numpy(targets.anchors).to(device)
     doubled = 2.0 * chosen[:, :4].sigmoid()
     return torch.cat([(doubled[:, :2] - 0.5) * strides, doubled[:, 2:].square() * anchors], dim=1)
-
-
-def _ciou(one: Tensor, two: Tensor) -> Tensor:
-    """Complete IoU (P,) of boxes (P, 4) as centre, width, height (arXiv 1911.08287, eq. 10)."""
-    size_one, size_two = one[:, 2:], two[:, 2:]
-    low_one, high_one = one[:, :2] - size_one / 2, one[:, :2] + size_one / 2
-    low_two, high_two = two[:, :2] - size_two / 2, two[:, :2] + size_two / 2
-    common = (torch.minimum(high_one, high_two) - torch.maximum(low_one, low_two)).clamp(min=0)
-    hull = torch.maximum(high_one, high_two) - torch.minimum(low_one, low_two)
-    intersection = common[:, 0] * common[:, 1]
-    union = size_one.prod(dim=1) + size_two.prod(dim=1) - intersection + EPSILON
-    overlap = intersection / union
-    distance = (one[:, :2] - two[:, :2]).square().sum(dim=1)
-    diagonal = hull.square().sum(dim=1) + EPSILON
-    angle_one = torch.atan(size_one[:, 0] / (size_one[:, 1] + EPSILON))
-    angle_two = torch.atan(size_two[:, 0] / (size_two[:, 1] + EPSILON))
-    aspect = (4 / math.pi**2) * (angle_two - angle_one).square()
-    with torch.no_grad():
-        weight = aspect / (aspect - overlap + (1 + EPSILON))
-    return overlap - distance / diagonal - weight * aspect
 
 
 def _class_loss(logits: Tensor, targets: Targets, smoothing: float) -> Tensor:

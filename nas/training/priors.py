@@ -6,7 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from nas.detector.anchor_free import AnchorFreeDetect, last_bias
 from nas.detector.builder import Detector
+from nas.detector.head import Detect
+from nas.training.aligned import CELLS_PER_OBJECT, Objects
+from nas.training.assign import Targets
 from nas.training.batches import BatchPlan
 
 BATCHES = 4
@@ -24,12 +28,16 @@ def set_priors(detector: Detector, plan: BatchPlan) -> None:
     a good part of them on raising biases.
     """
     targets = [plan.make(step)[1] for step in range(BATCHES)]
-    classes = np.concatenate([one.classes for one in targets])
-    share = (np.bincount(classes, minlength=plan.grid.num_classes) + 1) / (
-        len(classes) + plan.grid.num_classes
-    )
-    class_bias = torch.from_numpy(_logit(share)).float()
     head = detector.head
+    if isinstance(head, Detect):
+        _set_anchored(head, plan, [one for one in targets if isinstance(one, Targets)])
+    else:
+        _set_anchor_free(head, plan, [one for one in targets if isinstance(one, Objects)])
+
+
+def _set_anchored(head: Detect, plan: BatchPlan, targets: list[Targets]) -> None:
+    classes = np.concatenate([one.classes for one in targets])
+    class_bias = torch.from_numpy(_logit(_shares(classes, plan.grid.num_classes))).float()
     for conv, stride, cells in zip(head.m, plan.grid.strides, plan.grid.cells, strict=True):
         assert isinstance(conv, nn.Conv2d)
         assert conv.bias is not None
@@ -39,6 +47,25 @@ def set_priors(detector: Detector, plan: BatchPlan) -> None:
             bias = conv.bias.view(head.num_anchors, -1)
             bias[:, 4] = float(_logit(np.array([rate]))[0])
             bias[:, 5:] = class_bias.to(bias.device)
+
+
+def _set_anchor_free(head: AnchorFreeDetect, plan: BatchPlan, targets: list[Objects]) -> None:
+    """A cell's mean score to reach: ten cells an object, half of a fresh overlap each."""
+    classes = np.concatenate([one.classes[one.is_real] for one in targets])
+    answering = CELLS_PER_OBJECT * len(classes) / (BATCHES * plan.batch_size)
+    rate = min(1.0, answering / sum(plan.grid.cells)) * FRESH_OVERLAP / 2
+    class_bias = torch.from_numpy(_logit(rate * _shares(classes, plan.grid.num_classes))).float()
+    with torch.no_grad():
+        for branch in head.cv3:
+            last_bias(branch).copy_(class_bias)
+
+
+def _shares(
+    classes: np.ndarray[tuple[int], np.dtype[np.int64]], num_classes: int
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Each class's share of the objects, none of them 0."""
+    counts = np.bincount(classes, minlength=num_classes) + 1
+    return counts / (len(classes) + num_classes)
 
 
 def _logit(

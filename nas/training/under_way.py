@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nas.detector.builder import Detector
+from nas.detector.head import Detect
+from nas.training.aligned import Objects
 from nas.training.assign import HeadGrid, Targets
 from nas.training.batches import BatchPlan
 from nas.training.images import ImageSet
-from nas.training.loss import detection_loss
+from nas.training.loss import head_loss
 from nas.training.metrics import Grades, to_input
 from nas.training.optimizer import MovingAverage, make_optimizer, set_schedule
 from nas.training.priors import set_priors
@@ -65,7 +67,7 @@ class Training:
         self.half = settings.amp and self.device.type == "cuda"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.half)
 
-    def one_step(self, images: NDArray[np.uint8], targets: Targets) -> torch.Tensor:
+    def one_step(self, images: NDArray[np.uint8], targets: Targets | Objects) -> torch.Tensor:
         """Trains on one batch; returns the parts of its loss (3,)."""
         self.lr = set_schedule(self.optimizer, self.step, self.steps, self.settings)
         torch.manual_seed(self.seed * 1_000_003 + self.step)
@@ -74,7 +76,7 @@ class Training:
             inputs = inputs.contiguous()
         with torch.autocast(self.device.type, torch.float16, enabled=self.half):
             raw = self.detector(inputs)
-        losses = detection_loss(raw, targets, self.plan.grid, self.settings.loss)
+        losses = head_loss(raw, targets, self.plan.grid, self.settings.loss)
         self.scaler.scale(losses.total).backward()  # type: ignore[no-untyped-call]
         if self.settings.clip_norm > 0:
             self.scaler.unscale_(self.optimizer)
@@ -198,8 +200,11 @@ def head_grid(detector: Detector, image_size: int) -> HeadGrid:
             str(image_size),
             f"Use {max(1, round(image_size / max(head.strides))) * max(head.strides)}",
         )
+    anchors = None
+    if isinstance(head, Detect):
+        anchors = head.anchors.detach().cpu().numpy().astype(np.float64)
     return HeadGrid(
-        anchors=head.anchors.detach().cpu().numpy().astype(np.float64),
+        anchors=anchors,
         strides=tuple(head.strides),
         image_size=image_size,
         num_classes=head.num_classes,

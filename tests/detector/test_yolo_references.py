@@ -24,6 +24,16 @@ PUBLISHED = (
     ("yolov5s-v5", 640, 7_276_605, 17.0),
     ("yolov3-tiny", 416, 8.86e6, 5.57),
     ("yolov4-tiny", 416, 6.06e6, 6.91),
+    ("yolov8n", 640, 3_157_184, 8.7),
+)
+
+# YOLOv8 as it prints itself: trained parameters, FLOPs in 1e9 at 640 px.
+YOLOV8 = (
+    ("n", 3_157_184, 8.7),
+    ("s", 11_166_544, 28.6),
+    ("m", 25_902_624, 78.9),
+    ("l", 43_691_504, 165.2),
+    ("x", 68_229_632, 257.8),
 )
 
 
@@ -37,6 +47,16 @@ def test_published_figures(name: str, size: int, parameters: float, gflops: floa
     if isinstance(parameters, int):
         assert params(graph) == parameters
     assert params(graph) == pytest.approx(parameters, rel=0.01)
+    assert 2e-9 * macs(graph) == pytest.approx(gflops, rel=0.01)
+
+
+@pytest.mark.parametrize(("scale", "parameters", "gflops"), YOLOV8)
+def test_every_scale_of_yolov8_from_one_file(scale: str, parameters: int, gflops: float) -> None:
+    text = (REFERENCES / "yolov8n.yaml").read_text()
+    spec = parse_spec(text, "yolov8.yaml", f"yolov8{scale}")
+    assert spec == parse_spec(f"scale: {scale}\n" + text)
+    graph = model_graph(spec, 640)
+    assert params(graph) == parameters
     assert 2e-9 * macs(graph) == pytest.approx(gflops, rel=0.01)
 
 

@@ -10,12 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.detector.builder import Detector, build_detector
+from nas.detector.builder import Detector, build_detector, fuse
 from nas.latency.board import MAP_LIMIT, _ncnn_weights, weight_limit
 from nas.latency.emit_ncnn import emit_ncnn
 from nas.space.blocks import Block
 from nas.space.ops import Graph, Op, OpKind, Shape, expand, model_graph
+from nas.space.references import REFERENCES
 from nas.space.search_space import read_space
+from nas.space.spec import read_spec
 from tests.blocks_yolo import YOLO_BLOCKS, build_for_board
 from tests.latency.param import pnnx_param, read_layers, signature, split_counts
 
@@ -125,6 +127,16 @@ def test_whole_detectors_equal_pnnx(seed: int, tmp_path: Path) -> None:
     maps = Maps(build_detector(candidate.spec)).eval()
     theirs = pnnx_param(tmp_path, maps, (torch.rand(1, 3, size, size),))
     ours = emit_ncnn(model_graph(candidate.spec, size))
+    assert signature(ours) == signature(theirs)
+    assert split_counts(ours) == split_counts(theirs)
+
+
+@pytest.mark.parametrize("name", ["yolov5s-v5", "yolov3-tiny", "yolov4-tiny", "yolov8n"])
+def test_the_yolo_references_equal_pnnx(name: str, tmp_path: Path) -> None:
+    spec = read_spec(REFERENCES / f"{name}.yaml")
+    maps = Maps(fuse(build_detector(spec))).eval()
+    theirs = pnnx_param(tmp_path, maps, (torch.rand(1, 3, 96, 96),))
+    ours = emit_ncnn(model_graph(spec, 96))
     assert signature(ours) == signature(theirs)
     assert split_counts(ours) == split_counts(theirs)
 

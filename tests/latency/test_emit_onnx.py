@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from nas.detector.builder import build_detector, fuse
 from nas.detector.modules import build_block
 from nas.latency import board
 from nas.latency.campaign import network_job
@@ -20,8 +21,10 @@ from nas.latency.pack import Pack, Timing
 from nas.latency.runner import LocalRunner
 from nas.space.blocks import Block
 from nas.space.ops import Graph, Shape, expand, model_graph
+from nas.space.references import REFERENCES
 from nas.space.search_space import read_space
-from tests.latency.test_emit_ncnn import BLOCKS
+from nas.space.spec import read_spec
+from tests.latency.test_emit_ncnn import BLOCKS, Maps
 
 
 def with_weights(model: OnnxModel, values: list[np.ndarray]) -> onnx.ModelProto:
@@ -85,6 +88,27 @@ def test_a_whole_model_is_valid() -> None:
     values = [np.zeros(weight.shape, np.float32) for weight in model.weights]
     onnx.checker.check_model(with_weights(model, values), full_check=True)
     assert len(model.content) < 100_000
+
+
+@pytest.mark.parametrize("name", ["yolov5s-v5", "yolov3-tiny", "yolov4-tiny", "yolov8n"])
+def test_the_yolo_references_compute_what_torch_computes(name: str) -> None:
+    """Maps of ordinary numbers, of which the largest error is stated."""
+    import onnxruntime
+
+    torch.manual_seed(0)
+    spec = read_spec(REFERENCES / f"{name}.yaml")
+    fused = fuse(build_detector(spec))
+    x = torch.rand(1, 3, 96, 96)
+    maps = Maps(fused)
+    model = with_weights(emit_onnx(model_graph(spec, 96)), weights_as_run(maps, x))
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    with torch.no_grad():
+        expected = maps(x)
+    for found, wanted in zip(session.run(None, {"in0": x.numpy()}), expected, strict=True):
+        assert np.abs(found - wanted.numpy()).max() < 1e-4
 
 
 def test_an_empty_graph_hands_its_inputs_on() -> None:

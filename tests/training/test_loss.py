@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from nas.training.assign import HeadGrid, assign
 from nas.training.augment import Batch
-from nas.training.loss import LossSettings, _ciou, _decode, detection_loss
+from nas.training.loss import LossSettings, _decode, detection_loss
+from nas.training.overlap import ciou
 from nas.training.under_way import head_grid
 from tests.training.pictures import ANCHORS, tiny_detector
 
@@ -87,7 +88,7 @@ def test_every_target_can_be_reached_by_the_head() -> None:
     raw = torch.logit(torch.from_numpy(units).double(), eps=1e-9)
     boxes = _decode(raw, targets)
     wanted = torch.from_numpy(targets.boxes)
-    assert float((1 - _ciou(boxes, wanted)).max()) < 1e-3
+    assert float((1 - ciou(boxes, wanted)).max()) < 1e-3
 
 
 def test_training_and_grading_decode_alike() -> None:
@@ -143,7 +144,7 @@ def ciou_by_hand(one: list[float], two: list[float]) -> float:
 )
 @settings(max_examples=100, deadline=None)
 def test_ciou_is_the_papers(one: list[float], two: list[float]) -> None:
-    got = _ciou(torch.tensor([one]).double(), torch.tensor([two]).double())
+    got = ciou(torch.tensor([one]).double(), torch.tensor([two]).double())
     assert float(got) == pytest.approx(ciou_by_hand(one, two), abs=1e-5)
 
 

@@ -1,0 +1,39 @@
+"""How far boxes overlap: IoU and complete IoU, in torch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-7
+
+
+def iou(one: Tensor, two: Tensor) -> Tensor:
+    """Intersection over union (...) of boxes (..., 4) as left, top, right, bottom."""
+    low = torch.maximum(one[..., :2], two[..., :2])
+    high = torch.minimum(one[..., 2:], two[..., 2:])
+    intersection = (high - low).clamp(min=0).prod(-1)
+    areas = [(box[..., 2:] - box[..., :2]).prod(-1) for box in (one, two)]
+    return intersection / (areas[0] + areas[1] - intersection + EPSILON)
+
+
+def ciou(one: Tensor, two: Tensor) -> Tensor:
+    """Complete IoU (P,) of boxes (P, 4) as centre, width, height (arXiv 1911.08287, eq. 10)."""
+    size_one, size_two = one[:, 2:], two[:, 2:]
+    low_one, high_one = one[:, :2] - size_one / 2, one[:, :2] + size_one / 2
+    low_two, high_two = two[:, :2] - size_two / 2, two[:, :2] + size_two / 2
+    common = (torch.minimum(high_one, high_two) - torch.maximum(low_one, low_two)).clamp(min=0)
+    hull = torch.maximum(high_one, high_two) - torch.minimum(low_one, low_two)
+    intersection = common[:, 0] * common[:, 1]
+    union = size_one.prod(dim=1) + size_two.prod(dim=1) - intersection + EPSILON
+    overlap = intersection / union
+    distance = (one[:, :2] - two[:, :2]).square().sum(dim=1)
+    diagonal = hull.square().sum(dim=1) + EPSILON
+    angle_one = torch.atan(size_one[:, 0] / (size_one[:, 1] + EPSILON))
+    angle_two = torch.atan(size_two[:, 0] / (size_two[:, 1] + EPSILON))
+    aspect = (4 / math.pi**2) * (angle_two - angle_one).square()
+    with torch.no_grad():
+        weight = aspect / (aspect - overlap + (1 + EPSILON))
+    return overlap - distance / diagonal - weight * aspect
