@@ -1,8 +1,10 @@
 """How long a detector takes on a board, and what makes it slow there.
 
-    python -m nas.predict search_spaces/reference/MODEL.yaml --device host --image-size 320
+    python -m nas.predict search_spaces/reference/MODEL.yaml --image-size 320
+    python -m nas.predict search_spaces/reference/MODEL.yaml --device host --threads 2
 
-Answers from the board's latency table (python -m nas.profile makes it), without running anything.
+Answers from the board's latency table, without running anything: from a measured one where
+python -m nas.profile has made it, else from the estimated one that comes with the program.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ class Arguments:
 
     model: Annotated[Path, tyro.conf.Positional]
     """A model YAML in YOLOv5 form."""
-    device: str = "host"
+    device: str = "rpi4"
     """A folder of latency_tables/ with a device.yaml."""
     image_size: int | None = None
     """Pixels of the square image, a multiple of 32; by default the model's own, else 320."""
@@ -34,15 +36,15 @@ class Arguments:
     """What runs the model: ncnn or onnxruntime."""
     precision: str = "fp32"
     """Number format."""
-    threads: int = 1
-    """How many threads the runtime uses."""
+    threads: int | None = None
+    """How many threads the runtime uses (default: the device's own, 4 on a Pi and 1 on host)."""
     json: bool = False
     """Print one JSON document."""
 
 
 def run(arguments: Arguments, root: Path | None = None) -> None:
     """Reads the model and the table, and prints the latency and where it goes."""
-    from nas.latency.device import ROOT, TableKey, read_device
+    from nas.latency.device import ROOT, read_device
     from nas.latency.estimated import load_table_model
     from nas.space.blocks import blocks
     from nas.space.ops import macs, model_graph, params
@@ -50,14 +52,9 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
 
     spec = read_spec(arguments.model)
     image_size = image_size_of(arguments.image_size, [spec])
-    key = TableKey(
-        device=arguments.device,
-        runtime=arguments.runtime,
-        precision=arguments.precision,
-        threads=arguments.threads,
-    )
     root = root or ROOT
-    read_device(arguments.device, root)
+    device = read_device(arguments.device, root)
+    key = device.key(arguments.runtime, arguments.precision, arguments.threads)
     graph = model_graph(spec, image_size)
     predictor = load_table_model(key, root)
     latency, parts = predictor.predict(spec, image_size), predictor.parts(spec, image_size)
@@ -129,8 +126,8 @@ def stands_on(latency: Latency, told: dict[str, Any]) -> str:
     """What an answer stands on, and how far such answers were off."""
     error = f"{latency.heldout_mape:.1%}"
     if latency.kind.value == "estimated":
-        networks = f"{len(told['networks'])} networks of a public log, none timed by us"
-        return f"it stands on {networks}; error on networks held out: {error}"
+        networks = f"{len(told['networks'])} networks of {told['sources'][0]}"
+        return f"it stands on {networks}; error on networks of public logs held out: {error}"
     return (
         f"{latency.measured_share:.0%} of it stands on blocks timed there; error on "
         f"{told['heldout_networks']} held-out detectors of {told['space']}: {error}"

@@ -6,6 +6,11 @@
 Every distinct block of the space is timed, and whole random detectors of it: half of these
 correct the predictor, the other half state its error. Each row is kept at once in
 latency_tables/<device>/; the same command resumes, and does nothing when all is done.
+
+    python -m nas.profile --device rpi4 --from-log benchncnn.txt
+    python -m nas.profile --device myboard --from-csv measurements.csv
+
+Nothing is timed then: the table is an estimate, made from what was timed otherwise.
 """
 
 from __future__ import annotations
@@ -23,8 +28,10 @@ from nas.terminal import command_line
 
 if TYPE_CHECKING:
     from nas.latency.device import Device, TableKey
+    from nas.latency.estimate import EstimatedTable
     from nas.latency.fit import SpaceFit
     from nas.latency.measurement import Measurement
+    from nas.latency.public_log import PublicLog
     from nas.latency.table import Table
 
 
@@ -42,14 +49,17 @@ class Arguments:
     """What runs the graphs: ncnn or onnxruntime."""
     precision: str = "fp32"
     """Number format, as the device's file offers it."""
-    threads: int = 1
-    """How many threads the runtime uses."""
+    threads: int | None = None
+    """How many threads the runtime uses (default: the device's own, 4 on a Pi and 1 here)."""
     time_limit: str = ""
     """For example 90s, 4m or 1h: times the blocks most worth it, the cost model does the rest."""
     validate: int = 40
     """Whole random detectors to time: half correct the predictor, half state its error."""
     from_log: Path | None = None
     """Times nothing: an estimated table from what ncnn's benchncnn printed on the board."""
+    from_csv: Path | None = None
+    """Times nothing: estimated tables from rows of model YAML, size, runtime, precision, threads
+    and ms, one for each key in them (docs/boards.md); with --from-log both together."""
     max_temp_c: float | None = None
     """The board pauses above this temperature, until it is 5 degrees cooler."""
 
@@ -60,7 +70,7 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
 
     from nas.latency.campaign import doubtful, measure, order_of_work, pending, plan
     from nas.latency.choice import runner_for
-    from nas.latency.device import ROOT, TableKey, check_key, read_device
+    from nas.latency.device import ROOT, check_key, read_device
     from nas.latency.fit import read_fits, write_fit
     from nas.latency.pack import Timing
     from nas.latency.table import open_table
@@ -71,16 +81,11 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     started = time.monotonic()
     limit = seconds(arguments.time_limit) if arguments.time_limit else None
     device = read_device(arguments.device, root)
-    key = TableKey(
-        device=arguments.device,
-        runtime=arguments.runtime,
-        precision=arguments.precision,
-        threads=arguments.threads,
-    )
-    check_key(key, device)
-    if arguments.from_log is not None:
-        estimate(key, device, arguments.from_log, root)
+    if arguments.from_log is not None or arguments.from_csv is not None:
+        estimate(arguments, device, root)
         return
+    key = device.key(arguments.runtime, arguments.precision, arguments.threads)
+    check_key(key, device)
     if arguments.validate < 8:
         raise NasError(
             "--validate", "at least 8 whole detectors are timed", str(arguments.validate)
@@ -113,32 +118,92 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     print(summary(table, fits[0]))
 
 
-def estimate(key: TableKey, device: Device, path: Path, root: Path) -> None:
-    """Writes the estimated table of a log, and prints what it stands on."""
+def estimate(arguments: Arguments, device: Device, root: Path) -> None:
+    """Writes the estimated tables of a log, a CSV or both, and prints what they stand on."""
     import time
 
-    from nas.latency.estimate import estimate_from_log, write_estimate
+    from nas.latency.device import check_key
+    from nas.latency.own_times import estimate_from_own, put_in_place
+    from nas.latency.times_csv import TimesFile, read_times
+
+    check_estimate(arguments)
+    log = key = None
+    if arguments.from_log is not None:
+        log, key = read_own_log(arguments.from_log, arguments, device)
+        check_key(key, device)
+    times = TimesFile(rows=(), damaged=())
+    if arguments.from_csv is not None:
+        times = read_times(arguments.from_csv)
+        for number, reason in times.damaged:
+            say(f"{arguments.from_csv}, line {number}: {reason.rstrip('.')}; it is left out")
+    where = " and ".join(path.name for path in (arguments.from_log, arguments.from_csv) if path)
+    found = estimate_from_own(device, times, where, time.strftime("%Y-%m-%d"), log, key)
+    for refused, error in found.refused:
+        say(f"no table of {refused}: {error}")
+    for table in found.tables:
+        print(told_of_estimate(table))
+        print("\n".join(put_in_place(table, root)))
+
+
+def check_estimate(arguments: Arguments) -> None:
+    """NasError for a flag that has no meaning where nothing is timed."""
+    only = "--from-log" if arguments.from_csv is None else "--from-csv"
+    timing = {
+        "--host": arguments.host != Arguments.host,
+        "--space": arguments.space != Arguments.space,
+        "--time-limit": arguments.time_limit != Arguments.time_limit,
+        "--validate": arguments.validate != Arguments.validate,
+        "--max-temp-c": arguments.max_temp_c is not None,
+    }
+    rule = f"nothing is timed with {only}, nor for one space only"
+    of_rows = {
+        "--runtime": arguments.runtime != Arguments.runtime,
+        "--precision": arguments.precision != Arguments.precision,
+        "--threads": arguments.threads is not None,
+    }
+    if arguments.from_log is None:
+        timing |= of_rows
+        rule += "; each row of the CSV says its runtime, precision and threads"
+    given = [flag for flag, is_given in timing.items() if is_given]
+    if given:
+        raise NasError(only, rule, ", ".join(given), f"Leave {' and '.join(given)} out")
+
+
+def read_own_log(path: Path, arguments: Arguments, device: Device) -> tuple[PublicLog, TableKey]:
+    """A log of benchncnn and the key that it tells of; its threads go before the device's."""
     from nas.latency.public_log import LogError, read_log
 
     log = read_log(path)
     for number, line, reason in log.damaged:
         say(f"{path}, line {number}: {reason}: {line!r}; it is left out")
-    if log.threads is not None and log.threads != key.threads:
-        got = f"--threads {key.threads}"
+    if None not in (log.threads, arguments.threads) and log.threads != arguments.threads:
+        got = f"--threads {arguments.threads}"
         remedy = f"Say --threads {log.threads}"
         raise LogError(str(path), f"the log is one of {log.threads} threads", got, remedy)
-    table = estimate_from_log(key, device, log, path.name, time.strftime("%Y-%m-%d"))
-    written, heldout = write_estimate(table, root), table.heldout
-    print(f"{key}: estimated from {len(table.networks)} networks of {path.name}")
-    for name, one in table.networks.items():
-        print(f"  {name:20} {one.measured_ms:9.2f} ms, fitted {one.fitted_ms:9.2f} ms")
-    print(
-        f"error on {heldout.count} networks held out whole, on {heldout.runs} runs of boards: "
-        f"MAPE {heldout.mape:.1%}; 90 % of them within a factor of "
-        f"{math.exp(heldout.interval_quantile):.2f}"
+    threads = log.threads if arguments.threads is None else arguments.threads
+    return log, device.key(arguments.runtime, arguments.precision, threads)
+
+
+def told_of_estimate(table: EstimatedTable) -> str:
+    """What an estimated table stands on and how far off it may be, in lines for the terminal."""
+    heldout = table.heldout
+    runs = f"{heldout.runs} run{'s' if heldout.runs > 1 else ''} of boards"
+    lines = [f"{table.key}: estimated from {len(table.networks)} networks of {table.sources[0]}"]
+    width = max(map(len, table.networks))
+    lines += [
+        f"  {name:{width}} {one.measured_ms:9.2f} ms, fitted {one.fitted_ms:9.2f} ms"
+        for name, one in table.networks.items()
+    ]
+    return "\n".join(
+        [
+            *lines,
+            f"error on networks held out whole ({heldout.count} times, on {runs}): "
+            f"MAPE {heldout.mape:.1%}; 90 % of them within a factor of "
+            f"{math.exp(heldout.interval_quantile):.2f}",
+            *table.doubts,
+            f"never seen in public logs: {'; '.join(table.never_seen)}",
+        ]
     )
-    print(f"never seen: {'; '.join(table.never_seen)}")
-    print(f"written: {written}")
 
 
 def seconds(text: str) -> float:

@@ -18,7 +18,7 @@ DEVICE_TREE: Final = Path("/proc/device-tree")
 """Where a board says what it is, in the files `model` and `compatible`."""
 
 FORMAT: Final = 1
-"""Version of device.yaml. 1: the first."""
+"""Version of device.yaml. 1: the first; `default_threads`, which may be left out, came later."""
 
 
 class DeviceError(NasError):
@@ -59,6 +59,7 @@ class Device(BaseModel):
     default_host  where to log in to it, as ssh takes it; a device with neither is this machine
     runtimes      runtime -> the precisions that make sense on its cores
     threads       thread counts worth a table; empty: any up to the machine's cores
+    default_threads  of them the one that is meant where none is said
     kind          `board` is timed; `fake` answers from a formula
     """
 
@@ -76,6 +77,16 @@ class Device(BaseModel):
     default_host: str | None = None
     runtimes: dict[Runtime, list[Precision]]
     threads: list[Annotated[int, Field(ge=1)]] = []
+    default_threads: Annotated[int, Field(ge=1)] = 1
+
+    def key(self, runtime: str, precision: str, threads: int | None = None) -> TableKey:
+        """The key of a table of the device; without a thread count, with its own."""
+        return TableKey(
+            device=self.name,
+            runtime=runtime,
+            precision=precision,
+            threads=self.default_threads if threads is None else threads,
+        )
 
     def is_named_in(self, device_tree: str) -> bool:
         """Whether a machine whose device tree says this is the board."""
@@ -108,7 +119,8 @@ def read_device(name: str, root: Path = ROOT) -> Device:
             "--device",
             "the device has a file latency_tables/<device>/device.yaml",
             f"'{name}', and no {path}",
-            f"Known here: {known or 'none'}. A new board needs a file of ten lines",
+            f"Known here: {known or 'none'}. A new board needs a file of ten lines "
+            "(docs/boards.md, Another board)",
         )
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -179,7 +179,19 @@ def estimate_from_log(
         _too_few(where, "3 known int8 networks", networks)
     if len(networks) < FEWEST_NETWORKS:
         _too_few(where, f"{FEWEST_NETWORKS} known networks", networks)
-    model = read_board_model(f"ncnn-{arithmetic}")
+    return fit_table(key, arithmetic, networks, ms, [where], date)
+
+
+def fit_table(
+    key: TableKey,
+    arithmetic: Literal["fp32", "fp16"],
+    networks: Mapping[str, Sequence[Work]],
+    ms: Mapping[str, float],
+    sources: Sequence[str],
+    date: str,
+) -> EstimatedTable:
+    """The table of the board on which these networks took so many ms, however they were timed."""
+    model = read_board_model(f"{key.runtime}-{arithmetic}")
     work, counts = sums_of(networks)
     found = features(work, key.threads, is_fp16=arithmetic == "fp16")
     efficiency = Efficiency(model, found)
@@ -195,7 +207,7 @@ def estimate_from_log(
         threads=key.threads,
         arithmetic=arithmetic,
         date=date,
-        sources=[where, *model.sources],
+        sources=[*sources, *model.sources],
         networks={
             name: FittedNetwork(measured_ms=ms[name], fitted_ms=round(float(value), 3))
             for name, value in zip(networks, fitted, strict=True)

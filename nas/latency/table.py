@@ -36,6 +36,9 @@ FORMAT: Final = 2
 """Version of the table's lines. 1: blocks of a ring ran in one order, which moved their times by
 up to 16 %; 2: in a new order each round, and networks have the anchors beside each sample."""
 
+ESTIMATED: Final = "*.estimated.json"
+"""The files of estimated tables (estimate.py), which lie beside."""
+
 SAME_IN_A_TABLE: Final = ("board", "architecture", "bits", "runtime_version")
 """Fields of the environment in which all sessions of a table agree."""
 
@@ -113,10 +116,14 @@ def read_table(key: TableKey, root: Path = ROOT) -> Table:
 
 def missing_table(key: TableKey, root: Path = ROOT) -> TableError:
     """The error for a key without a table: it lists those there are, and the command to make it."""
-    there = sorted(path.stem for path in (root / key.device).glob("*.jsonl"))
+    folder = root / key.device
+    there = [
+        *(f"{path.stem} (measured)" for path in sorted(folder.glob("*.jsonl"))),
+        *(f"{path.name.split('.')[0]} (estimated)" for path in sorted(folder.glob(ESTIMATED))),
+    ]
     return TableError(
         f"latency table of {key}",
-        "the table has been made",
+        "the table has been made, or estimated",
         f"no {key.path(root)}; tables of {key.device} there: {', '.join(there) or 'none'}",
         f"Make it: {profile_command(key)}",
     )
@@ -129,7 +136,8 @@ def profile_command(key: TableKey, space: str = "") -> str:
     words += ["--space", space] if space else []
     words += ["--runtime", key.runtime] if key.runtime != default.runtime else []
     words += ["--precision", key.precision] if key.precision != default.precision else []
-    words += ["--threads", str(key.threads)] if key.threads != default.threads else []
+    # Always: which count is meant without it is the device's.
+    words += ["--threads", str(key.threads)]
     return " ".join(words)
 
 

@@ -151,7 +151,7 @@ def test_the_command_says_that_it_was_emulated(
     emulated: Sshd, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(emulated.client()), prepend=":")
-    arguments = {"device": "rpi4", "host": "board", "space": "tiny", "validate": 8}
+    arguments = {"device": "rpi4", "host": "board", "space": "tiny", "validate": 8, "threads": 1}
     profile_command.run(profile_command.Arguments(**arguments, time_limit="25s"), root)
     told = capsys.readouterr().out
     assert told.startswith("rpi4, ncnn fp32, 1 thread: Raspberry Pi 4 Model B")

@@ -1,0 +1,249 @@
+"""Estimated tables from a person's own figures: a log of benchncnn, a CSV of times, or both.
+
+What was timed with one runtime and thread count is evidence for each of their tables together, as
+the networks of a log are: in int8, and in what the cores otherwise compute in.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+
+from nas import NasError, stats
+from nas.latency.board_model import MODELS, Efficiency, Sums, fit_board, read_board_model
+from nas.latency.device import ROOT, Device, TableKey, check_key
+from nas.latency.estimate import (
+    COVERAGE,
+    FEWEST_NETWORKS,
+    EstimatedTable,
+    HeldOutErrors,
+    arithmetic_of,
+    estimate_from_log,
+    estimate_path,
+    fit_table,
+    known_networks,
+    read_estimate,
+    sums_of,
+    write_estimate,
+)
+from nas.latency.public_log import LogError, PublicLog
+from nas.latency.shape import features
+from nas.latency.table import profile_command
+from nas.latency.times_csv import TimedModel, TimesFile
+from nas.latency.work import Work
+
+FEWEST_INT8: Final = 3
+"""Of them in int8, for a table of int8."""
+
+TURNS: Final = 12
+"""Into so many parts a person's networks are divided, each of which is left out in turn."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """Whole networks that one table is fitted to, by name: work, ms, and whose they are alike.
+
+    group  networks that share a model (other sizes of it, its int8 form) count as one
+    own    the names of those that a CSV has
+    """
+
+    networks: Mapping[str, Sequence[Work]]
+    ms: Mapping[str, float]
+    group: Mapping[str, object]
+    own: tuple[str, ...]
+    int8: int
+
+    @property
+    def count(self) -> int:
+        """How many different networks there are."""
+        return len({self.group[name] for name in self.networks})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnTables:
+    """The tables that could be made, and for each other key in the files why it couldn't."""
+
+    tables: tuple[EstimatedTable, ...]
+    refused: tuple[tuple[TableKey, NasError], ...]
+
+
+def estimate_from_own(
+    device: Device,
+    times: TimesFile,
+    where: str,
+    date: str,
+    log: PublicLog | None = None,
+    log_key: TableKey | None = None,
+) -> OwnTables:
+    """A table for the key of a log, and for each in a CSV; `where` names the files.
+
+    Raises what stands in the way of the first where no table can be made at all.
+    """
+    if log is not None and log_key is not None and not times.rows:
+        table = estimate_from_log(log_key, device, log, where, date)
+        return OwnTables(tables=(table,), refused=())
+    keys = dict.fromkeys([log_key] if log_key else [])
+    keys |= dict.fromkeys(_key(device, row) for row in times.rows)
+    tables: list[EstimatedTable] = []
+    refused: list[tuple[TableKey, NasError]] = []
+    for key in keys:
+        try:
+            check_key(key, device)
+            arithmetic = _arithmetic(key, device, where)
+            found = _evidence(key, device, times.rows, log, log_key)
+            _check_enough(key, found, where)
+            tables.append(_table(key, arithmetic, found, where, date))
+        except NasError as error:
+            refused.append((key, error))
+    if not tables:
+        if refused:
+            raise refused[0][1]
+        raise LogError(where, "a row of the CSV can be used", "none")
+    return OwnTables(tables=tuple(tables), refused=tuple(refused))
+
+
+def _key(device: Device, row: TimedModel) -> TableKey:
+    return TableKey(
+        device=device.name, runtime=row.runtime, precision=row.precision, threads=row.threads
+    )
+
+
+def _arithmetic(key: TableKey, device: Device, where: str) -> Literal["fp32", "fp16"]:
+    """What the board computes in beside int8; LogError where no shared model knows it."""
+    known = sorted(path.stem for path in MODELS.glob("*-fp*.json"))
+    usual = arithmetic_of(device) if key.runtime == "ncnn" else "fp32"
+    name = usual if key.precision == "int8" else key.precision
+    for arithmetic in ("fp32", "fp16"):
+        if name == arithmetic and f"{key.runtime}-{name}" in known:
+            return arithmetic
+    raise LogError(
+        where,
+        f"boards are known in public logs by which {key.runtime} {key.precision} can be estimated",
+        f"known: {', '.join(known)} (and int8 with them)",
+        f"Leave those rows out, or measure the board: {profile_command(key)}",
+    )
+
+
+def _evidence(
+    key: TableKey,
+    device: Device,
+    rows: Sequence[TimedModel],
+    log: PublicLog | None,
+    log_key: TableKey | None,
+) -> Evidence:
+    """What is known of the board in the key's runtime, on its threads."""
+    usual = arithmetic_of(device) if key.runtime == "ncnn" else "fp32"
+    together = (usual, "int8") if key.precision in (usual, "int8") else (key.precision,)
+    networks: dict[str, Sequence[Work]] = {}
+    ms: dict[str, float] = {}
+    group: dict[str, object] = {}
+    is_of_log = log_key is not None and (key.runtime, key.threads) == ("ncnn", log_key.threads)
+    if log is not None and is_of_log and len(together) > 1:
+        networks |= known_networks([row.network for row in log.timings])
+        ms |= {row.network: row.min_ms for row in log.timings}
+        group |= {name: name for name in networks}
+    own = [
+        row
+        for row in rows
+        if (row.runtime, row.threads) == (key.runtime, key.threads) and row.precision in together
+    ]
+    for row in own:
+        networks[row.name], ms[row.name] = row.work, row.ms
+        group[row.name] = (replace(row.spec, image_size=None), row.precision)
+    return Evidence(
+        networks=networks,
+        ms=ms,
+        group=group,
+        own=tuple(row.name for row in own),
+        int8=len({group[n] for n in networks if any(op.is_int8 for op in networks[n])}),
+    )
+
+
+def _check_enough(key: TableKey, found: Evidence, where: str) -> None:
+    """LogError where the networks are too few."""
+    needed, got = FEWEST_NETWORKS, found.count
+    what = f"{needed} different networks of {key} (a model at several sizes counts once)"
+    if key.precision == "int8" and found.int8 < FEWEST_INT8:
+        needed, got = FEWEST_INT8, found.int8
+        what = f"{needed} different networks in int8, for {key}"
+    if got < needed:
+        raise LogError(where, f"there are at least {what}", str(got), "Time some more of them")
+
+
+def _table(
+    key: TableKey, arithmetic: Literal["fp32", "fp16"], found: Evidence, where: str, date: str
+) -> EstimatedTable:
+    """The table, its error being the larger one of two: that of public logs, and of one's own."""
+    table = fit_table(key, arithmetic, found.networks, found.ms, [where], date)
+    own = errors_in_turn(table, found)
+    if own is None:
+        return table
+    doubt = (
+        f"each of the {own.count} networks of {where} left out in turn was off by {own.mape:.0%}; "
+        "what no public log has (below) may be in them"
+    )
+    is_wider = own.interval_quantile > table.heldout.interval_quantile
+    heldout = own if is_wider else table.heldout
+    return table.model_copy(update={"heldout": heldout, "doubts": [*table.doubts, doubt]})
+
+
+def errors_in_turn(table: EstimatedTable, found: Evidence) -> HeldOutErrors | None:
+    """The errors on a person's own networks, each left out with its like; None for one alone."""
+    groups = list(dict.fromkeys(found.group[name] for name in found.own))
+    if len(groups) < 2:
+        return None
+    model = read_board_model(table.model)
+    work, counts = sums_of(found.networks)
+    efficiency = Efficiency(
+        model, features(work, table.threads, is_fp16=table.arithmetic == "fp16")
+    )
+    names = list(found.networks)
+    ms = np.array([found.ms[name] for name in names])
+    place = np.array([groups.index(found.group[n]) if n in found.own else -1 for n in names])
+    off = np.full(len(names), np.nan)
+    for turn in range(min(TURNS, len(groups))):
+        is_out = (place >= 0) & (place % TURNS == turn)
+        sums = Sums(counts=counts[~is_out], ms=ms[~is_out])
+        parameters = fit_board(model, efficiency, sums, model.prior(table.threads))
+        off[is_out] = counts[is_out] @ efficiency.op_ms(parameters) / ms[is_out]
+    own = place >= 0
+    return HeldOutErrors(
+        count=int(own.sum()),
+        runs=1,
+        mape=round(stats.mape(off[own], np.ones(int(own.sum()))), 4),
+        interval_quantile=round(stats.conformal_quantile(np.log(off[own]), COVERAGE), 4),
+    )
+
+
+def keep_before(table: EstimatedTable, root: Path = ROOT) -> tuple[EstimatedTable, Path] | None:
+    """The other table that stands in a new one's place, and where a copy of it is kept.
+
+    None where there is none, or it says the same. Nothing of an earlier table is lost.
+    """
+    before = read_estimate(table.key, root)
+    if before is None or before == table.model_copy(update={"date": before.date}):
+        return None
+    path = estimate_path(table.key, root)
+    number = 1
+    while (kept := path.with_suffix(f".before-{number}.json")).exists():
+        number += 1
+    shutil.copy2(path, kept)
+    return before, kept
+
+
+def put_in_place(table: EstimatedTable, root: Path = ROOT) -> list[str]:
+    """Writes a table; lines that say where, and what it replaces."""
+    replaced = keep_before(table, root)
+    said = [f"written: {write_estimate(table, root)}"]
+    if replaced is not None:
+        before, kept = replaced
+        said.append(
+            f"it answers for {table.key} instead of the table of {before.date} "
+            f"({before.sources[0]}), which is kept as {kept.name}"
+        )
+    return said
