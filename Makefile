@@ -13,7 +13,7 @@ JOBS ?= $(shell $(PYTHON) -c "import os; print(min(4, os.cpu_count() or 1))")
 .PHONY: search test lint coverage
 
 search: $(TABLE)
-	$(BIN)/python -m nas.search --budget 200
+	$(BIN)/python -m nas.search --budget 200 --device host
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal

@@ -124,10 +124,12 @@ def answer(
 
 def stands_on(latency: Latency, told: dict[str, Any]) -> str:
     """What an answer stands on, and how far such answers were off."""
+    from nas.latency.predictor import HELD_OUT
+
     error = f"{latency.heldout_mape:.1%}"
     if latency.kind.value == "estimated":
         networks = f"{len(told['networks'])} networks of {told['sources'][0]}"
-        return f"it stands on {networks}; error on networks of public logs held out: {error}"
+        return f"it stands on {networks}; error on {HELD_OUT[latency.kind]}: {error}"
     return (
         f"{latency.measured_share:.0%} of it stands on blocks timed there; error on "
         f"{told['heldout_networks']} held-out detectors of {told['space']}: {error}"

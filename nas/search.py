@@ -1,10 +1,12 @@
 """Searches a space for detectors on the front of accuracy and latency, for one board and data set.
 
     python -m nas.search --budget 200 --data my.yaml --max-latency-ms 40
+    python -m nas.search --budget 200 --data my.yaml --device host
 
 Optuna proposes architectures; one that is over the limit is never trained, one that was seen
 before costs nothing; the others are graded by a proxy. All of it is kept in runs/<run>/, where
-the same command resumes.
+the same command resumes. Latencies are those of a Raspberry Pi 4, estimated, until another
+--device is named, or a measured table is made by python -m nas.profile.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import math
 import re
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +24,7 @@ from nas.terminal import command_line
 
 if TYPE_CHECKING:
     from nas.accuracy import FakeSettings, ShortTrainingSettings
+    from nas.latency.device import Device
     from nas.latency.predictor import TableModel
     from nas.space.search_space import Candidate, SearchSpace
     from nas.study.report import Report
@@ -39,16 +42,17 @@ class Arguments:
     """A search space: a YAML file, or the name of one in search_spaces/."""
     data: str = "shapes"
     """A YOLO data.yaml, or `shapes`, the built-in drawn data set."""
-    device: str = "host"
-    """The board whose latency counts: a folder of latency_tables/, profiled by nas.profile."""
+    device: str = "rpi4"
+    """The board whose latency counts: a folder of latency_tables/ with a table, measured by
+    nas.profile or estimated; `host` is this machine."""
     runtime: Literal["ncnn", "onnxruntime"] = "ncnn"
     """The runtime of the latency table."""
     precision: str = "fp32"
     """Its number format."""
-    threads: int = 1
-    """Its number of threads."""
+    threads: int | None = None
+    """Its number of threads (default: the device's own, 4 on a Pi and 1 on host)."""
     max_latency_ms: float | None = None
-    """Candidates with a predicted latency above this are never trained."""
+    """Candidates whose latency by the table is above this are never trained."""
     proxy: str = "short_training"
     """What grades: short_training, fake (for trying things out), or a YAML with a `kind`."""
     sampler: Literal["tpe", "nsgaii", "random"] = "tpe"
@@ -67,7 +71,7 @@ def run(arguments: Arguments) -> None:
     import optuna
 
     from nas.accuracy import read_proxy
-    from nas.latency.device import TableKey
+    from nas.latency.device import read_device
     from nas.latency.estimated import load_table_model
     from nas.space.search_space import read_space
     from nas.study.limit import find_within
@@ -79,12 +83,8 @@ def run(arguments: Arguments) -> None:
     proxy = read_proxy(arguments.proxy)
     space = read_space(arguments.space)
     data = read_data(arguments.data)
-    key = TableKey(
-        device=arguments.device,
-        runtime=arguments.runtime,
-        precision=arguments.precision,
-        threads=arguments.threads,
-    )
+    device = read_device(arguments.device)
+    key = device.key(arguments.runtime, arguments.precision, arguments.threads)
     predictor = load_table_model(key, space=space, num_classes=data.num_classes)
     for doubt in predictor.provenance["doubts"]:
         say(f"latency table: {doubt}")
@@ -94,7 +94,7 @@ def run(arguments: Arguments) -> None:
         within = find_within(
             space, data.num_classes, predictor, arguments.max_latency_ms, arguments.seed
         )
-    folder = folder_of(arguments, space, data)
+    folder = folder_of(arguments, space, data, device)
     settings = settings_of(arguments, folder, space, data, predictor, proxy)
     with open_run(folder, settings) as opened:
         report = search(opened, space, data, predictor, within, arguments.storage)
@@ -105,7 +105,11 @@ def check(arguments: Arguments) -> None:
     """NasError for a number that makes no sense."""
     rules = {
         "--budget": (arguments.budget >= 1, "the budget is at least 1", arguments.budget),
-        "--threads": (arguments.threads >= 1, "there is at least 1 thread", arguments.threads),
+        "--threads": (
+            arguments.threads is None or arguments.threads >= 1,
+            "there is at least 1 thread",
+            arguments.threads,
+        ),
         "--seed": (arguments.seed >= 0, "the seed is at least 0", arguments.seed),
         "--max-latency-ms": (
             arguments.max_latency_ms is None or 0 < arguments.max_latency_ms < math.inf,
@@ -118,16 +122,16 @@ def check(arguments: Arguments) -> None:
             raise NasError(flag, rule, str(got))
 
 
-def folder_of(arguments: Arguments, space: SearchSpace, data: DataConfig) -> Path:
+def folder_of(arguments: Arguments, space: SearchSpace, data: DataConfig, device: Device) -> Path:
     """The run's folder: as named, or after every flag that makes another run."""
     from nas.study.run import run_folder
 
     if arguments.run is not None:
         return run_folder(arguments.run)
     parts = [space.name, data.name, arguments.device]
-    own = (arguments.runtime, arguments.precision, arguments.threads)
-    if own != (Arguments.runtime, Arguments.precision, Arguments.threads):
-        parts.append(f"{arguments.runtime}-{arguments.precision}-{arguments.threads}t")
+    key = device.key(arguments.runtime, arguments.precision, arguments.threads)
+    if key != device.key(Arguments.runtime, Arguments.precision):
+        parts.append(key.stem)
     if arguments.max_latency_ms is not None:
         parts.append(f"{arguments.max_latency_ms:g}ms")
     if arguments.proxy != Arguments.proxy:
@@ -168,11 +172,9 @@ def settings_of(
             else anchors_for(data, arguments.seed),
         ),
         latency=runs.LatencySettings(
-            device=arguments.device,
-            runtime=arguments.runtime,
-            precision=arguments.precision,
-            threads=arguments.threads,
+            **asdict(predictor.key),
             fingerprint=runs.fingerprint(predictor, space),
+            kind=predictor.kind,
         ),
         max_latency_ms=arguments.max_latency_ms,
         proxy=proxy,
@@ -233,6 +235,7 @@ def search(
             record=record,
             watcher=display,
             within=within,
+            doubts=tuple(predictor.provenance["doubts"]),
         )
 
 

@@ -61,10 +61,12 @@ class EstimatedPredictor:
     Its interval is as wide as the errors of networks that were held out whole on every board.
     """
 
-    def __init__(self, table: EstimatedTable, title: str = "") -> None:
+    def __init__(self, table: EstimatedTable, title: str = "", host: str = "") -> None:
+        """`title` is the board's, `host` where one logs in to it."""
         self.key = table.key
+        self.kind = LatencyKind.ESTIMATED
         self.table = table
-        self.provenance = _provenance(table, title)
+        self.provenance = _provenance(table, title, host)
         self._known: dict[Block, float] = {}
 
     def predict(self, spec: ModelSpec, image_size: int) -> Latency:
@@ -122,13 +124,16 @@ class EstimatedPredictor:
         return tuple(found)
 
 
-def _provenance(table: EstimatedTable, title: str) -> dict[str, Any]:
+def _provenance(table: EstimatedTable, title: str, host: str) -> dict[str, Any]:
     heldout = table.heldout
+    measure = profile_command(table.key) + (f" --host {host}" if host else "")
     doubts = [
-        f"estimated from public figures, nothing was timed by us: off by {heldout.mape:.0%} on "
-        f"networks held out; measure it: {profile_command(table.key)}",
-        f"never seen: {'; '.join(table.never_seen)}",
+        f"estimated, nothing of it was timed here: off by {heldout.mape:.1%} (MAPE) on held-out "
+        f"networks of public logs, nine of ten of them within a factor of "
+        f"{np.exp(heldout.interval_quantile):.2f}",
+        f"public logs have never seen: {'; '.join(table.never_seen)}",
         *table.doubts,
+        f"a measured table replaces it, and twenty of its blocks correct it: {measure}",
     ]
     if table.corrected_by:
         doubts.append(
@@ -169,4 +174,5 @@ def load_table_model(
         return load_predictor(key, root, space, num_classes)
     if key.path(root).exists():
         table = corrected(table, read_table(key, root).block_ms())
-    return EstimatedPredictor(table, read_device(key.device, root).title)
+    device = read_device(key.device, root)
+    return EstimatedPredictor(table, device.title, device.default_host or "")

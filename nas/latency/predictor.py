@@ -61,6 +61,14 @@ class Latency:
     heldout_mape: float
 
 
+HELD_OUT: Final[dict[LatencyKind, str]] = {
+    LatencyKind.MEASURED: "nothing: it was timed as a whole",
+    LatencyKind.PREDICTED: "whole detectors held out",
+    LatencyKind.ESTIMATED: "held-out networks of public logs",
+}
+"""What `heldout_mape` was found on, in words."""
+
+
 class LatencyModel(Protocol):
     """What answers how long a detector takes.
 
@@ -77,10 +85,12 @@ class TableModel(LatencyModel, Protocol):
     """A `LatencyModel` made from a table, which can say where the time goes and what it stands on.
 
     key         what the table is of
+    kind        of all its answers
     provenance  board, runtime, date, error and doubts, for reports
     """
 
     key: TableKey
+    kind: LatencyKind
     provenance: dict[str, Any]
 
     def parts(self, spec: ModelSpec, image_size: int) -> tuple[Part, ...]:
@@ -187,6 +197,7 @@ class Predictor:
 
     def __init__(self, table: Table, fit: SpaceFit) -> None:
         self.key = table.key
+        self.kind = LatencyKind.PREDICTED
         self.fit = fit
         self.times = BlockTimes(table.block_ms(), fit.smoothness())
         self._correction: Correction = fit.correction_form()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from nas.latency.predictor import LatencyModel
@@ -40,8 +41,11 @@ def conduct(
     record: Record,
     watcher: Watcher,
     within: Candidate | None = None,
+    doubts: tuple[str, ...] = (),
 ) -> Report:
     """The run, to its end; its files are written then, or when it is interrupted.
+
+    doubts  of the latency model, for the report
 
     Everything that was done before, in the search and after it, is read from the record. After
     KeyboardInterrupt the files show what was done until then, and the exception goes on.
@@ -70,9 +74,11 @@ def conduct(
     try:
         ending = search.run(settings.budget)
         report = _conclude(settings, ending, candidates, model, grader, record, watcher)
+        report = replace(report, doubts=doubts)
     except KeyboardInterrupt:
         so_far = Ending(trials=search.trials, is_exhausted=False)
-        _write(Report(settings=settings, ending=so_far, front=plain_front(so_far.graded)), run)
+        front = plain_front(so_far.graded)
+        _write(Report(settings=settings, ending=so_far, front=front, doubts=doubts), run)
         raise
     _write(report, run)
     return report

@@ -90,16 +90,18 @@ def _result(trial: Trial | None) -> str:
     if trial is None or trial.score is None:
         return ""
     score = "diverged" if trial.score.is_diverged else f"{trial.score.score:.4f}"
-    return (
-        f"trial {trial.number}: {score} at {trial.latency.ms:.3g} ms, {trial.score.seconds:.1f} s; "
-    )
+    return f"trial {trial.number}: {score} at {_at(trial)}, {trial.score.seconds:.1f} s; "
+
+
+def _at(trial: Trial) -> str:
+    return f"{trial.latency.ms:.3g} ms ({trial.latency.kind.value})"
 
 
 def _note(standing: Standing) -> str:
     parts = []
     best = standing.best
     if best is not None and best.score is not None:
-        parts.append(f"best {best.score.score:.4f} at {best.latency.ms:.3g} ms")
+        parts.append(f"best {best.score.score:.4f} at {_at(best)}")
     if standing.refused:
         parts.append(f"{standing.refused} refused")
     if standing.repeated:

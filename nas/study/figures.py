@@ -10,15 +10,16 @@ import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, Final
 
 import plotly.graph_objects as go
 
-from nas.latency.predictor import Latency
+from nas.latency.predictor import HELD_OUT, Latency, LatencyKind
 from nas.study.files import write_atomically
 from nas.study.finalists import plain_front
 from nas.study.hover import baseline_hover, point_hover, trial_hover
-from nas.study.report import Report
+from nas.study.report import Report, limit_words
 from nas.study.trial import Outcome
 
 INK: Final = "#24303d"
@@ -28,6 +29,9 @@ GRID: Final = "#0072b2"
 REFERENCE: Final = "#009e73"
 DIVERGED: Final = "#cc79a7"
 """Okabe and Ito's colours, told apart by the colour-blind too; and every kind has its own mark."""
+
+WIDE: Final = 180
+"""Characters in a line under the title."""
 
 LOG_FROM: Final = 6.0
 """The axis of latency is logarithmic where the slowest takes so many times the fastest."""
@@ -89,7 +93,7 @@ def _add_limit(figure: go.Figure, report: Report) -> None:
         x=math.log10(limit_ms) if _is_log(report) else limit_ms,
         y=1,
         yref="paper",
-        text=f"limit {limit_ms:g} ms",
+        text=f"limit {limit_words(report)}",
         xanchor="center",
         yanchor="bottom",
         showarrow=False,
@@ -234,10 +238,12 @@ def _layout(report: Report) -> dict[str, Any]:
             "text": _title(report),
             "x": 0.01,
             "xanchor": "left",
-            "y": 0.97,
+            "y": 1,
             "yanchor": "top",
+            "pad": {"t": 28},
         },
-        "margin": {"l": 80, "r": 30, "t": 140, "b": 70},
+        # A line of the title is 26 pixels high, whatever its letters.
+        "margin": {"l": 80, "r": 30, "t": 56 + 26 * _title(report).count("<br>"), "b": 70},
         "xaxis": {
             **axis,
             **ticks,
@@ -291,16 +297,18 @@ def _title(report: Report) -> str:
     head = f"{s.space.name} on {s.data.name}: {len(ending.graded)} architectures graded"
     refused = ending.count(Outcome.REFUSED)
     if s.max_latency_ms is not None:
-        head += f", {refused} refused over {s.max_latency_ms:g} ms"
+        head += f", {refused} refused over {limit_words(report)}"
     threads = "1 thread" if s.latency.threads == 1 else f"{s.latency.threads} threads"
     board = f"{s.latency.device}, {s.latency.runtime} {s.latency.precision}, {threads}"
     lines = [f"latency on {board}"]
     if ending.graded:
         one = ending.graded[0]
         lines[0] += (
-            f": {one.latency.kind.value}, off by {one.latency.heldout_mape:.1%} (MAPE) on whole"
-            " detectors held out; bars are 90 % intervals"
+            f": {one.latency.kind.value}, off by {one.latency.heldout_mape:.1%} (MAPE) on"
+            f" {HELD_OUT[one.latency.kind]}; bars are 90 % intervals"
         )
+        if one.latency.kind is LatencyKind.ESTIMATED:
+            lines += report.doubts[1:]
         assert one.score is not None, "what is graded has a score"
         lines.append(f"score: {one.score.kind}")
     if front.flattery is not None:
@@ -308,5 +316,5 @@ def _title(report: Report) -> str:
             f"front: {front.finalists} finalists graded again; under seeds new to them they score"
             f" {abs(front.flattery):.4f} {'less' if front.flattery >= 0 else 'more'} on average"
         )
-    small = "<br>".join(escape(line) for line in lines)
+    small = "<br>".join(escape(part) for line in lines for part in wrap(line, WIDE))
     return f"<b>{escape(head)}</b><br><span style='font-size:13px;color:#52606f'>{small}</span>"

@@ -24,7 +24,7 @@ class LimitError(NasError):
 def find_within(
     space: SearchSpace, num_classes: int, model: LatencyModel, limit_ms: float, seed: int
 ) -> Candidate:
-    """A candidate whose predicted latency (the central value) is at most `limit_ms`.
+    """A candidate whose latency by the model (the central value) is at most `limit_ms`.
 
     LimitError names the fastest one found if there is none. The smallest candidate is tried
     first, and as a rule that is the whole work.
@@ -42,9 +42,10 @@ def find_within(
         start = space.random(rng, num_classes)
     if best_ms <= limit_ms:
         return best
+    kind = model.predict(best.spec, best.image_size).kind.value
     raise LimitError(
         "--max-latency-ms",
-        "some architecture of the space meets the limit (on the predicted latency)",
+        f"some architecture of the space meets the limit (on the {kind} latency)",
         f"{limit_ms:g} ms, where the fastest of {space.name} takes {best_ms:.3g} ms",
         "Raise the limit, or name a --space with smaller models or images",
     )

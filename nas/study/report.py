@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from rich.table import Table
 
-from nas.latency.predictor import LatencyKind
+from nas.latency.predictor import HELD_OUT, LatencyKind
 from nas.space.ops import macs, model_graph, params
 from nas.space.spec import dump_spec
 from nas.study.baselines import Baseline
@@ -51,12 +51,22 @@ COLUMNS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that is known at the end of a search, or where it was interrupted."""
+    """All that is known at the end of a search, or where it was interrupted.
+
+    doubts  what to know of the latency table behind it, a sentence each
+    """
 
     settings: Settings
     ending: Ending
     front: Front
     baselines: tuple[Baseline, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> LatencyKind | None:
+        """Where its latencies come from, all of them; None where there are none."""
+        latencies = [trial.latency for trial in self.ending.trials]
+        return latencies[0].kind if latencies else None
 
 
 def write_report(report: Report, folder: Path) -> None:
@@ -140,10 +150,15 @@ def summary_lines(report: Report) -> list[str]:
     refused, repeated = ending.count(Outcome.REFUSED), ending.count(Outcome.REPEATED)
     lines = [f"{len(ending.graded)} architectures graded"]
     if report.settings.max_latency_ms is not None:
-        lines[0] += (
-            f", {refused} refused over {report.settings.max_latency_ms:g} ms without training"
-        )
+        lines[0] += f", {refused} refused over {limit_words(report)} without training"
     lines[0] += f", {repeated} repeated by the sampler and answered from memory."
+    slowest = max((p.trial.latency.high_ms for p in front.points), default=0.0)
+    limit_ms = report.settings.max_latency_ms
+    if limit_ms is not None and slowest > limit_ms and report.kind is LatencyKind.ESTIMATED:
+        lines.append(
+            f"The limit was held against the estimate alone: by its 90 % interval, a model of this"
+            f" front may take {_ms(slowest)} ms on the board."
+        )
     if ending.is_exhausted:
         lines.append(
             f"The search ended before its budget of {report.settings.budget}: the space"
@@ -167,7 +182,13 @@ def summary_lines(report: Report) -> list[str]:
             f"{front.left_out} more points of the search's own front were not graded again and are"
             " not shown; they are in trials.csv."
         )
-    return lines
+    return [*lines, *(f"Latency table: {doubt}" for doubt in report.doubts)]
+
+
+def limit_words(report: Report) -> str:
+    """The limit, and on which kind of latency it was held."""
+    limit = f"{report.settings.max_latency_ms:g} ms"
+    return limit if report.kind is None else f"{limit} ({report.kind.value})"
 
 
 def _ms(value: float) -> str:
@@ -194,8 +215,8 @@ def _table_caption(report: Report) -> str:
         return "no architecture has been graded yet"
     latency = points[0].trial.latency
     return (
-        f"latency with its 90 % interval, off by {latency.heldout_mape:.1%} (MAPE) on whole"
-        f" detectors held out; score: {points[0].score_kind}"
+        f"{latency.kind.value} latency with its 90 % interval, off by {latency.heldout_mape:.1%}"
+        f" (MAPE) on {HELD_OUT[latency.kind]}; score: {points[0].score_kind}"
     )
 
 

@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 import nas
 from nas import NasError
 from nas.accuracy import ProxySettings
-from nas.latency.predictor import LatencyModel
+from nas.latency.predictor import LatencyKind, LatencyModel
 from nas.space.search_space import SearchSpace
 from nas.study.files import write_atomically
 from nas.study.sampling import SamplerName
@@ -42,7 +42,7 @@ RUNS: Final = Path("runs")
 """Where a run's folder lies when it is given by name."""
 
 FORMAT: Final = 1
-"""Version of settings.yaml. 1: the first."""
+"""Version of settings.yaml. 1: the first; `latency.kind`, which may lack, came later."""
 
 PROBES: Final = 16
 """Candidates that a latency model is told apart by."""
@@ -54,6 +54,7 @@ MAY_CHANGE: Final = (
     "budget",
     "versions",
     "begun",
+    "latency.kind",
     "proxy.workers",
     "proxy.regrade",
     "proxy.baselines",
@@ -89,13 +90,17 @@ class DataSettings(_Strict):
 
 
 class LatencySettings(_Strict):
-    """Which latency model; the fingerprint is of what it predicts for this space."""
+    """Which latency model; the fingerprint is of what it predicts for this space.
+
+    kind  what its answers are; None in a run begun before that was kept
+    """
 
     device: str
     runtime: str
     precision: str
     threads: int
     fingerprint: str
+    kind: LatencyKind | None = None
 
 
 class Settings(_Strict):
@@ -242,6 +247,8 @@ def _check_same(before: Settings, now: Settings, folder: Path) -> None:
     """RunError where the two would not ask for the same trials; it names every difference."""
     old, new = _lasting(before), _lasting(now)
     differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    if differing == ["latency.fingerprint"]:
+        raise _other_table(before, now, folder)
     if differing:
         told = [
             f"{key}: {_short(old.get(key, 'nothing'))} there, {_short(new.get(key, 'nothing'))} now"
@@ -255,6 +262,22 @@ def _check_same(before: Settings, now: Settings, folder: Path) -> None:
             listed,
             "Repeat those settings to resume it, or begin another run with --run NAME",
         )
+
+
+def _other_table(before: Settings, now: Settings, folder: Path) -> RunError:
+    """Where nothing but the latency table has changed: measured since, measured further, remade."""
+    kinds = [
+        "of a table" if s.latency.kind is None else f"{s.latency.kind.value} ones"
+        for s in (before, now)
+    ]
+    changed = " another table of the same key" if kinds[0] == kinds[1] else f" {kinds[1]} now"
+    return RunError(
+        str(folder),
+        "all latencies of a run come from one table",
+        f"{kinds[0]} there, and{changed} (latency.fingerprint: {before.latency.fingerprint} there, "
+        f"{now.latency.fingerprint} now)",
+        "Begin another run on the new table with --run NAME",
+    )
 
 
 def _short(value: Any) -> str:

@@ -17,13 +17,15 @@ FAKE_PROXY = "kind: fake\nseconds: {seconds}\nworkers: 2\nbaselines: 1\n"
 
 
 def make_checkout(folder: Path) -> Path:
-    """A copy of the package with a table of the fake device for the tiny space, and small data."""
+    """A copy of the package and the boards that come with it, a table of the fake device for the
+    tiny space, and small data."""
     checkout = folder / "checkout"
     for part in ("nas", "search_spaces"):
         shutil.copytree(ROOT / part, checkout / part, ignore=shutil.ignore_patterns("__pycache__"))
-    device = checkout / "latency_tables" / "fake"
-    device.mkdir(parents=True)
-    shutil.copy(ROOT / "latency_tables" / "fake" / "device.yaml", device)
+    for part in ("fake", "rpi4", "models"):
+        made_here = shutil.ignore_patterns("*.jsonl", "*.fit.json")
+        folder_of = Path("latency_tables") / part
+        shutil.copytree(ROOT / folder_of, checkout / folder_of, ignore=made_here)
     boxes = {f"{i}": f"{i % 2} 0.5 0.5 0.{3 + i % 4} 0.4\n" for i in range(8)}
     write_data(checkout / "pictures", {"train": boxes, "val": boxes}, size=(96, 64))
     (checkout / "fast.yaml").write_text(FAKE_PROXY.format(seconds=0))
@@ -38,9 +40,10 @@ def command(checkout: Path, module: str, *flags: str) -> list[str]:
     return [sys.executable, "-W", "error", "-m", module, *flags]
 
 
-def search(checkout: Path, *flags: str) -> subprocess.Popen[str]:
-    """A search of the tiny space on the fake device, begun and not waited for."""
-    given = ["--device", "fake", "--space", "tiny", "--data", "pictures/data.yaml", *flags]
+def search(checkout: Path, *flags: str, device: str | None = "fake") -> subprocess.Popen[str]:
+    """A search of the tiny space, begun and not waited for; None: on the device by default."""
+    given = ["--device", device] if device else []
+    given += ["--space", "tiny", "--data", "pictures/data.yaml", *flags]
     return subprocess.Popen(
         command(checkout, "nas.search", *given),
         cwd=checkout,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nas.accuracy import FakeSettings, ShortTrainingSettings
+from nas.latency.predictor import LatencyKind
 from nas.study.run import (
     FORMAT,
     DataSettings,
@@ -93,6 +94,45 @@ def test_other_settings_are_refused_by_name(
     assert message in str(error.value)
     assert "--run NAME" in str(error.value)
     assert sorted((p.name, p.read_bytes()) for p in (tmp_path / "a").iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "message"),
+    [
+        ("estimated", "predicted", "got estimated ones there, and predicted ones now"),
+        ("estimated", "estimated", "and another table of the same key"),
+        (None, "predicted", "got of a table there, and predicted ones now"),
+    ],
+)
+def test_another_latency_table_is_named_as_that(
+    tmp_path: Path, before: str | None, now: str, message: str
+) -> None:
+    first, second = (
+        some_settings(
+            latency=some_settings().latency.model_copy(
+                update={"kind": kind and LatencyKind(kind), "fingerprint": digit * 16}
+            )
+        )
+        for kind, digit in ((before, "3"), (now, "4"))
+    )
+    assert identity(first) != identity(second)
+    with open_run(tmp_path / "a", first):
+        pass
+    assert read_settings(tmp_path / "a") == first
+    with pytest.raises(RunError) as error, open_run(tmp_path / "a", second):
+        pass
+    assert message in str(error.value)
+    assert "another run on the new table with --run NAME" in str(error.value)
+
+
+def test_a_run_that_does_not_say_its_kind_of_latency_goes_on(tmp_path: Path) -> None:
+    now = some_settings(
+        latency=some_settings().latency.model_copy(update={"kind": LatencyKind.PREDICTED})
+    )
+    assert identity(some_settings()) == identity(now)
+    for settings in (some_settings(), now):
+        with open_run(tmp_path / "a", settings):
+            pass
 
 
 @pytest.mark.parametrize("change", [{"workers": 3}, {"regrade": None}, {"baselines": 0}])

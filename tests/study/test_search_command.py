@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from nas.study.run import read_settings
-from tests.study.checkout import make_checkout, search
+from tests.study.checkout import command, make_checkout, search
 
 FILES = [
     "models",
@@ -121,6 +121,57 @@ def test_interrupted_it_says_so_and_resumes(checkout: Path) -> None:
     assert "12 architectures graded" in out
 
 
+def test_without_a_device_it_is_an_estimated_pi_and_says_so(checkout: Path) -> None:
+    flags = ("--budget", "9", "--proxy", "fast.yaml", "--max-latency-ms", "2.5")
+    code, out, err = _finish(search(checkout, *flags, device=None))
+    assert code == 0, err
+    folder = checkout / "runs" / "tiny-pictures-rpi4-2.5ms-fast-seed0"
+    document = json.loads((folder / "pareto.json").read_text())
+    assert (document["device"], document["threads"]) == ("rpi4", 4)
+    for point in document["front"]:
+        assert point["latency_kind"] == "estimated"
+        assert point["latency_low_ms"] < point["latency_ms"] <= 2.5 < point["latency_high_ms"] * 2
+    with (folder / "trials.csv").open(newline="") as file:
+        assert {row["latency_kind"] for row in csv.DictReader(file)} == {"estimated"}
+    for model in (folder / "models").iterdir():
+        assert "# estimated " in model.read_text()
+    for text in (out, (folder / "pareto.html").read_text(encoding="utf-8")):
+        for said in (
+            "held-out networks of public logs",
+            "public logs have never seen: ",
+            "python -m nas.profile --device rpi4 --threads 4 --host pi@raspberrypi.local",
+            "2.5 ms (estimated)",
+        ):
+            assert said in text
+    assert "estimated ms" in out
+    assert "measured ms" not in out
+    assert "predicted" not in out
+    assert "ms (estimated), " in err
+
+
+def test_a_run_begun_on_an_estimate_does_not_go_on_with_measured_times(checkout: Path) -> None:
+    table = (checkout / "latency_tables" / "rpi4" / "ncnn-fp32-1t.estimated.json").read_text()
+    (checkout / "latency_tables" / "fake" / "ncnn-fp32-2t.estimated.json").write_text(
+        table.replace('"device": "rpi4"', '"device": "fake"').replace(
+            '"threads": 1', '"threads": 2'
+        )
+    )
+    flags = ("--proxy", "fast.yaml", "--threads", "2", "--budget")
+    code, out, err = _finish(search(checkout, *flags, "4"))
+    assert code == 0, err
+    assert "estimated ms" in out
+    profile = command(checkout, "nas.profile", "--device", "fake", "--space", "tiny")
+    subprocess.run([*profile, "--threads", "2"], cwd=checkout, capture_output=True, check=True)
+    code, out, err = _finish(search(checkout, *flags, "6"))
+    assert code == 2
+    assert "all latencies of a run come from one table" in err
+    assert "estimated ones there, and predicted ones now" in err
+    code, out, err = _finish(search(checkout, *flags, "6", "--run", "measured"))
+    assert code == 0, err
+    assert "predicted ms" in out
+    assert "estimated" not in out
+
+
 @pytest.mark.slow
 def test_a_real_search_ends_in_a_real_map(checkout: Path) -> None:
     proxy = checkout / "real.yaml"
@@ -150,7 +201,9 @@ def test_a_real_search_ends_in_a_real_map(checkout: Path) -> None:
     [
         (["--max-latency-ms", "0.001"], "the fastest of tiny takes 0."),
         (["--budget", "0"], "--budget: the budget is at least 1; got 0"),
-        (["--threads", "2"], "nas.profile"),
+        (["--threads", "4"], "Make it: python -m nas.profile --device fake --threads 4"),
+        (["--threads", "0"], "--threads: there is at least 1 thread; got 0"),
+        (["--device", "toaster"], "A new board needs a file of ten lines"),
     ],
 )
 def test_a_mistake_is_one_message(checkout: Path, flags: list[str], message: str) -> None:
