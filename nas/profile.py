@@ -15,7 +15,6 @@ Nothing is timed then: the table is an estimate, made from what was timed otherw
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 from collections.abc import Iterable
@@ -27,8 +26,8 @@ from nas import NasError
 from nas.terminal import command_line
 
 if TYPE_CHECKING:
+    from nas.latency.condensed import Condensed
     from nas.latency.device import Device, TableKey
-    from nas.latency.estimate import EstimatedTable
     from nas.latency.fit import SpaceFit
     from nas.latency.measurement import Measurement
     from nas.latency.public_log import PublicLog
@@ -70,11 +69,15 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
 
     from nas.latency.campaign import doubtful, measure, order_of_work, pending, plan
     from nas.latency.choice import runner_for
+    from nas.latency.condensed import read_condensed
+    from nas.latency.corrected import read_correction
     from nas.latency.device import ROOT, check_key, read_device
+    from nas.latency.estimate import read_estimate
+    from nas.latency.estimated import correction_words
     from nas.latency.fit import read_fits, write_fit
     from nas.latency.pack import Timing
     from nas.latency.table import open_table
-    from nas.latency.validation import validate
+    from nas.latency.validation import has_enough, validate
     from nas.space.search_space import read_space
 
     root = root or ROOT
@@ -113,9 +116,17 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
                 )
                 show(rows, len(work), left)
                 work = doubtful(wanted, table)
+            if not has_enough(table, wanted) and (estimated := read_estimate(key, root)):
+                correction = read_correction(estimated, key, root)
+                if correction is not None:
+                    print(f"{key}: too few whole detectors are timed for a fit of its own; until")
+                    print(f"a longer profile has them, answers are {correction_words(correction)}")
+                    return
             fits = [validate(table, wanted, time.strftime("%Y-%m-%d"))]
             write_fit(key, fits[0], root)
-    print(summary(table, fits[0]))
+        # Kept for the commands that will ask.
+        told = read_condensed(key, root, fits[0].smoothness())
+    print(summary(table, told, fits[0]))
 
 
 def estimate(arguments: Arguments, device: Device, root: Path) -> None:
@@ -123,7 +134,7 @@ def estimate(arguments: Arguments, device: Device, root: Path) -> None:
     import time
 
     from nas.latency.device import check_key
-    from nas.latency.own_times import estimate_from_own, put_in_place
+    from nas.latency.own_times import estimate_from_own, put_in_place, told_of_estimate
     from nas.latency.times_csv import TimesFile, read_times
 
     check_estimate(arguments)
@@ -184,28 +195,6 @@ def read_own_log(path: Path, arguments: Arguments, device: Device) -> tuple[Publ
     return log, device.key(arguments.runtime, arguments.precision, threads)
 
 
-def told_of_estimate(table: EstimatedTable) -> str:
-    """What an estimated table stands on and how far off it may be, in lines for the terminal."""
-    heldout = table.heldout
-    runs = f"{heldout.runs} run{'s' if heldout.runs > 1 else ''} of boards"
-    lines = [f"{table.key}: estimated from {len(table.networks)} networks of {table.sources[0]}"]
-    width = max(map(len, table.networks))
-    lines += [
-        f"  {name:{width}} {one.measured_ms:9.2f} ms, fitted {one.fitted_ms:9.2f} ms"
-        for name, one in table.networks.items()
-    ]
-    return "\n".join(
-        [
-            *lines,
-            f"error on networks held out whole ({heldout.count} times, on {runs}): "
-            f"MAPE {heldout.mape:.1%}; 90 % of them within a factor of "
-            f"{math.exp(heldout.interval_quantile):.2f}",
-            *table.doubts,
-            f"never seen in public logs: {'; '.join(table.never_seen)}",
-        ]
-    )
-
-
 def seconds(text: str) -> float:
     """Seconds in a time limit like 90s, 4m or 1h; NasError for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
@@ -258,7 +247,7 @@ def show(rows: Iterable[Measurement], count: int, limit: float | None) -> None:
             )
 
 
-def summary(table: Table, fit: SpaceFit) -> str:
+def summary(table: Table, condensed: Condensed, fit: SpaceFit) -> str:
     """What was measured and how far predictions are off, in lines for the terminal."""
     from nas.latency.predictor import table_doubts
 
@@ -281,7 +270,7 @@ def summary(table: Table, fit: SpaceFit) -> str:
         f"  two timings of one detector differ by {floor}",
         f"  for comparison: plain sum {report.plain_mape:.1%}, sum times one number "
         f"{report.scalar_mape:.1%}, line through MACs {report.flops_mape:.1%}",
-        *(f"doubt: {doubt}" for doubt in table_doubts(table, fit)),
+        *(f"doubt: {doubt}" for doubt in table_doubts(table.key, condensed, fit)),
         *(f"failed: {name}: {reason}" for name, reason in table.failures.items()),
     ]
     return "\n".join(lines)

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from nas.latency.corrected import Correction, read_correction
 from nas.latency.device import ROOT, TableKey, read_device
 from nas.latency.estimate import (
     EstimatedTable,
     block_ms,
     block_work,
-    corrected,
     is_extrapolated,
     read_estimate,
     work_ms,
@@ -28,7 +28,7 @@ from nas.latency.predictor import (
     part_of,
     stage_of,
 )
-from nas.latency.table import profile_command, read_table
+from nas.latency.table import profile_command
 from nas.space.blocks import Block, blocks, layers
 from nas.space.search_space import SearchSpace
 from nas.space.spec import ModelSpec
@@ -61,12 +61,19 @@ class EstimatedPredictor:
     Its interval is as wide as the errors of networks that were held out whole on every board.
     """
 
-    def __init__(self, table: EstimatedTable, title: str = "", host: str = "") -> None:
-        """`title` is the board's, `host` where one logs in to it."""
+    def __init__(
+        self,
+        table: EstimatedTable,
+        title: str = "",
+        host: str = "",
+        correction: Correction | None = None,
+    ) -> None:
+        """`title` is the board's, `host` where one logs in to it; a correction's table answers."""
+        table = table if correction is None else correction.table
         self.key = table.key
         self.kind = LatencyKind.ESTIMATED
         self.table = table
-        self.provenance = _provenance(table, title, host)
+        self.provenance = _provenance(table, title, host, correction)
         self._known: dict[Block, float] = {}
 
     def predict(self, spec: ModelSpec, image_size: int) -> Latency:
@@ -124,21 +131,21 @@ class EstimatedPredictor:
         return tuple(found)
 
 
-def _provenance(table: EstimatedTable, title: str, host: str) -> dict[str, Any]:
+def _provenance(
+    table: EstimatedTable, title: str, host: str, correction: Correction | None
+) -> dict[str, Any]:
     heldout = table.heldout
     measure = profile_command(table.key) + (f" --host {host}" if host else "")
     doubts = [
-        f"estimated, nothing of it was timed here: off by {heldout.mape:.1%} (MAPE) on held-out "
-        f"networks of public logs, nine of ten of them within a factor of "
-        f"{np.exp(heldout.interval_quantile):.2f}",
+        f"estimated from {table.sources[0]}; of held-out networks of public logs nine of ten were "
+        f"within a factor of {np.exp(heldout.interval_quantile):.2f} (MAPE {heldout.mape:.1%})",
         f"public logs have never seen: {'; '.join(table.never_seen)}",
         *table.doubts,
         f"a measured table replaces it, and twenty of its blocks correct it: {measure}",
     ]
-    if table.corrected_by:
-        doubts.append(
-            f"corrected by {table.corrected_by} measured blocks; the error stated is that before"
-        )
+    if correction is not None:
+        doubts[0] += ", without the correction"
+        doubts.insert(0, correction_words(correction))
     return {
         "device": table.device,
         "runtime": table.runtime,
@@ -149,7 +156,7 @@ def _provenance(table: EstimatedTable, title: str, host: str) -> dict[str, Any]:
         "runtime_version": "(of its log)",
         "date": table.date,
         "space": "networks of public logs",
-        "blocks_measured": 0,
+        "blocks_measured": correction.blocks if correction else 0,
         "blocks_in_space": 0,
         "heldout_networks": heldout.count,
         "heldout_mape": heldout.mape,
@@ -159,6 +166,20 @@ def _provenance(table: EstimatedTable, title: str, host: str) -> dict[str, Any]:
         "sources": table.sources,
         "networks": sorted(table.networks),
     }
+
+
+def correction_words(correction: Correction) -> str:
+    """What corrected an estimate, and how far off that is."""
+    used = correction.table.corrected_by
+    blocks = f"{used} measured blocks"
+    if used < correction.blocks:
+        blocks = f"{used} of {correction.blocks} measured blocks"
+    if correction.before is None or correction.after is None:
+        return f"estimated, corrected by {blocks}: too few to tell how far off it is now"
+    return (
+        f"estimated, corrected by {blocks}: those left out in turn were off by "
+        f"{correction.after:.1%} of their time ({correction.before:.1%} before)"
+    )
 
 
 def load_table_model(
@@ -172,7 +193,6 @@ def load_table_model(
     table = None if read_fits(key, root) else read_estimate(key, root)
     if table is None:
         return load_predictor(key, root, space, num_classes)
-    if key.path(root).exists():
-        table = corrected(table, read_table(key, root).block_ms())
+    correction = read_correction(table, key, root) if key.path(root).exists() else None
     device = read_device(key.device, root)
-    return EstimatedPredictor(table, device.title, device.default_host or "")
+    return EstimatedPredictor(table, device.title, device.default_host or "", correction)

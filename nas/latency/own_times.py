@@ -6,6 +6,7 @@ the networks of a log are: in int8, and in what the cores otherwise compute in.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -247,3 +248,25 @@ def put_in_place(table: EstimatedTable, root: Path = ROOT) -> list[str]:
             f"({before.sources[0]}), which is kept as {kept.name}"
         )
     return said
+
+
+def told_of_estimate(table: EstimatedTable) -> str:
+    """What an estimated table stands on and how far off it may be, in lines for the terminal."""
+    heldout = table.heldout
+    runs = f"{heldout.runs} run{'s' if heldout.runs > 1 else ''} of boards"
+    lines = [f"{table.key}: estimated from {len(table.networks)} networks of {table.sources[0]}"]
+    width = max(map(len, table.networks))
+    lines += [
+        f"  {name:{width}} {one.measured_ms:9.2f} ms, fitted {one.fitted_ms:9.2f} ms"
+        for name, one in table.networks.items()
+    ]
+    return "\n".join(
+        [
+            *lines,
+            f"error on networks held out whole ({heldout.count} times, on {runs}): "
+            f"MAPE {heldout.mape:.1%}; 90 % of them within a factor of "
+            f"{math.exp(heldout.interval_quantile):.2f}",
+            *table.doubts,
+            f"never seen in public logs: {'; '.join(table.never_seen)}",
+        ]
+    )

@@ -8,7 +8,7 @@ conformal: it is as wide as the errors of networks that were predicted without b
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.latency import kinds
+from nas.latency.condensed import Condensed, read_condensed
 from nas.latency.correction import Correction, quantities
 from nas.latency.cost_model import (
     CostModel,
@@ -28,8 +29,7 @@ from nas.latency.cost_model import (
 )
 from nas.latency.device import ROOT, TableKey
 from nas.latency.fit import SpaceFit, read_fits
-from nas.latency.measurement import DRIFT_LIMIT, INTERVAL_LIMIT
-from nas.latency.table import Table, TableError, profile_command, read_table
+from nas.latency.table import TableError, profile_command
 from nas.space.blocks import Block, Layer, blocks, layers
 from nas.space.search_space import SearchSpace
 from nas.space.spec import ModelSpec
@@ -118,13 +118,18 @@ class BlockTimes:
     """Time and quantities of every block: from the table, or else from the cost model.
 
     The cost model is fitted when a block first needs it (half a second, where the smoothness is
-    known).
+    known), unless it was before: `cost_model`.
     """
 
-    def __init__(self, measured_ms: dict[Block, float], smoothness: Smoothness | None) -> None:
+    def __init__(
+        self,
+        measured_ms: dict[Block, float],
+        smoothness: Smoothness | None,
+        cost_model: CostModel | None = None,
+    ) -> None:
         self.measured_ms = measured_ms
         self.smoothness = smoothness
-        self._cost_model: CostModel | None = None
+        self._cost_model = cost_model
         self._known: dict[Block, Array] = {}
 
     @property
@@ -138,6 +143,8 @@ class BlockTimes:
     @cached_property
     def rates(self) -> Array:
         """What a unit of each of the cost model's TERMS takes (ms): its physical part alone."""
+        if self._cost_model is not None:
+            return self._cost_model.rates
         found, ms = list(self.measured_ms), list(self.measured_ms.values())
         return fit_rates(block_terms(found), np.array(ms))
 
@@ -195,13 +202,14 @@ class Part:
 class Predictor:
     """A `LatencyModel` made from a table and what was fitted on it for one space."""
 
-    def __init__(self, table: Table, fit: SpaceFit) -> None:
-        self.key = table.key
+    def __init__(self, key: TableKey, table: Condensed, fit: SpaceFit) -> None:
+        self.key = key
         self.kind = LatencyKind.PREDICTED
         self.fit = fit
-        self.times = BlockTimes(table.block_ms(), fit.smoothness())
+        smoothness = fit.smoothness()
+        self.times = BlockTimes(table.block_ms, smoothness, table.cost_model(smoothness))
         self._correction: Correction = fit.correction_form()
-        self.provenance = _provenance(table, fit)
+        self.provenance = _provenance(key, table, fit)
 
     def predict(self, spec: ModelSpec, image_size: int) -> Latency:
         """How long the detector takes on the table's board (ms), predicted."""
@@ -270,13 +278,10 @@ def stage_of(layer: Layer, backbone_rows: int, image_size: int) -> str:
     return "head" if layer.row.module == "Detect" else "neck"
 
 
-def _provenance(table: Table, fit: SpaceFit) -> dict[str, Any]:
-    environment = table.environments[-1] if table.environments else {}
+def _provenance(key: TableKey, table: Condensed, fit: SpaceFit) -> dict[str, Any]:
+    environment = table.environment
     found: dict[str, Any] = {
-        "device": table.key.device,
-        "runtime": table.key.runtime,
-        "precision": table.key.precision,
-        "threads": table.key.threads,
+        **asdict(key),
         "board": environment.get("board", ""),
         "system": environment.get("system", ""),
         "runtime_version": environment.get("runtime_version", ""),
@@ -288,35 +293,28 @@ def _provenance(table: Table, fit: SpaceFit) -> dict[str, Any]:
         "heldout_mape": fit.report.mape,
         "interval_coverage": fit.report.coverage,
         "noise_floor": fit.report.noise_floor,
-        "doubts": table_doubts(table, fit),
+        "doubts": table_doubts(key, table, fit),
     }
     return found
 
 
-def table_doubts(table: Table, fit: SpaceFit) -> list[str]:
+def table_doubts(key: TableKey, table: Condensed, fit: SpaceFit) -> list[str]:
     """What a reader of the predictions should know, each with its remedy."""
     found = []
-    steady = table.steadiness()
-    doubtful = sum(
-        steady.interval(rows) > INTERVAL_LIMIT
-        or steady.drift(rows) > DRIFT_LIMIT
-        or all(row.is_throttled for row in rows)
-        for rows in table.blocks.values()
-    )
-    if doubtful > 0.05 * len(table.blocks):
+    if table.doubtful > 0.05 * len(table.blocks):
         found.append(
-            f"the times of {doubtful} of {len(table.blocks)} blocks are doubtful: profile again "
-            "when the board is idle"
+            f"the times of {table.doubtful} of {len(table.blocks)} blocks are doubtful: profile "
+            "again when the board is idle"
         )
-    if fit.table_rows != table.row_count():
+    if fit.table_rows != table.row_count:
         found.append(
             "the table has changed since the predictor was fitted: "
-            + profile_command(table.key, fit.space)
+            + profile_command(key, fit.space)
         )
     if table.damaged:
-        numbers = ", ".join(str(number) for number, _ in table.damaged[:5])
+        numbers = ", ".join(map(str, table.damaged[:5]))
         found.append(f"{len(table.damaged)} lines of the table are damaged (line {numbers})")
-    if any(environment.get("is_emulated") for environment in table.environments):
+    if table.is_emulated:
         found.append("the board was emulated: its times mean nothing")
     return found
 
@@ -329,22 +327,21 @@ def load_predictor(
     TableError where there is no table, nothing fitted, or blocks of the space are missing; the
     message has the command that helps.
     """
-    table = read_table(key, root)
     fits = read_fits(key, root)
-    if not fits:
+    alike = [fit for fit in fits if space is None or fit.space_digest == space.digest]
+    chosen = (alike or fits)[-1] if fits else None
+    table = read_condensed(key, root, chosen.smoothness() if chosen else None)
+    if chosen is None:
         raise TableError(
             f"latency table of {key}",
             "the table has been validated on whole networks (the last part of profiling)",
-            f"{table.row_count()} rows and no fit",
+            f"{table.row_count} rows and no fit",
             f"Run {profile_command(key, space.name if space else '')}",
         )
-    if space is None:
-        return Predictor(table, fits[-1])
-    for fit in fits:
-        if fit.space_digest == space.digest:
-            return Predictor(table, fit)
+    if space is None or alike:
+        return Predictor(key, table, chosen)
     wanted = [b for b in space.blocks(num_classes) if b.module != "Detect"]
-    missing = sum(block not in table.blocks for block in wanted)
+    missing = sum(block not in table.block_ms for block in wanted)
     if missing:
         raise TableError(
             f"latency table of {key}",
@@ -353,4 +350,4 @@ def load_predictor(
             f"of {space.name} are missing",
             f"Run {profile_command(key, space.name)}",
         )
-    return Predictor(table, fits[-1])
+    return Predictor(key, table, chosen)

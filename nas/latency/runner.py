@@ -163,12 +163,17 @@ def _op_ns(op: Op, threads: int, precision: str) -> float:
     return float((work + moved) / threads**0.8 + NANOSECONDS_PER_OP)
 
 
+SECONDS_EACH: Final = 30.0
+"""Of a time limit, for a timing of the fake board: so much that what really passes is nothing."""
+
+
 class FakeRunner:
     """A board that does not exist: `formula_ms` with seeded noise, told without delay or clock.
 
     The answer for a job depends on the job, the pack's seed and nothing else: the same seed gives
     the same table, however often the profile was cut. `stop_after` cuts it (BoardError) after so
-    many timings, as a lost connection would.
+    many timings, as a lost connection would. Under a time limit a timing counts as SECONDS_EACH,
+    and jobs come in the order of the pack.
     """
 
     def __init__(self, noise: float = 0.01, stop_after: int | None = None) -> None:
@@ -176,7 +181,7 @@ class FakeRunner:
         self.stop_after = stop_after
 
     def run(self, pack: Pack) -> Iterator[Line]:
-        """Answers for the pack's jobs in the order of their names."""
+        """Answers for the pack's jobs in the order of their names, or under a limit in its own."""
         if pack.timing.max_temp_c is not None:
             raise BoardError("--max-temp-c", "the board has a temperature", "the fake device")
         environment = {
@@ -192,17 +197,20 @@ class FakeRunner:
         jobs = {job.name: job for job in pack.jobs}
         for name in pack.anchors:
             yield {"line": "anchor", "job": name, "window": 0, **self._samples(pack, jobs[name], 0)}
-        done = 0
-        for name, job in sorted(jobs.items()):
+        done, left = 0, sum(job.visits for job in pack.jobs)
+        most = left if pack.seconds is None else int(pack.seconds / SECONDS_EACH)
+        for name, job in sorted(jobs.items()) if pack.seconds is None else jobs.items():
             # Counted from the last, so that a visit's answer is the same when it was cut before it.
             for visit in reversed(range(job.visits)):
                 if done == self.stop_after:
                     raise BoardError("fake board", "the board answers until it is done", "cut off")
+                if done == most:
+                    break
                 done += 1
                 found = self._samples(pack, job, visit)
                 more = {"overhead_ms": 0.0, "beside_ms": [], "before": {}, "after": {}}
                 yield {"line": "timing", "job": name, "window": done, **found, **more}
-        yield {"line": "bye", "done": done, "left": 0, "seconds": 0.0}
+        yield {"line": "bye", "done": done, "left": left - done, "seconds": 0.0}
 
     def _samples(self, pack: Pack, job: Job, visit: int) -> Line:
         seed = hashlib.sha256(f"{pack.seed} {job.name} {visit}".encode()).digest()[:8]

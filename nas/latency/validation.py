@@ -75,13 +75,19 @@ def _macs(one: Timed) -> int:
     return sum(macs(expand(block)) for block in one.walk)
 
 
+def has_enough(table: Table, plan: Plan) -> bool:
+    """Whether a dozen blocks and FEWEST networks of either half were timed: enough for a fit."""
+    halves = timed_networks(table, plan.space.digest)
+    return min(map(len, halves)) >= FEWEST and len(table.blocks) >= 12
+
+
 def validate(table: Table, plan: Plan, date: str) -> SpaceFit:
     """The fit for the plan's space, with its error on the networks held out.
 
     TableError where fewer than FEWEST networks of either half, or a dozen blocks, were timed.
     """
     fitting, held_out = timed_networks(table, plan.space.digest)
-    if min(len(fitting), len(held_out)) < FEWEST or len(table.blocks) < 12:
+    if not has_enough(table, plan):
         raise TableError(
             f"latency table of {table.key}",
             f"a dozen blocks and {FEWEST} whole networks of each half are timed",

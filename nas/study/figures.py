@@ -303,12 +303,13 @@ def _title(report: Report) -> str:
     lines = [f"latency on {board}"]
     if ending.graded:
         one = ending.graded[0]
+        kind = one.latency.kind
         lines[0] += (
-            f": {one.latency.kind.value}, off by {one.latency.heldout_mape:.1%} (MAPE) on"
-            f" {HELD_OUT[one.latency.kind]}; bars are 90 % intervals"
+            f": {kind.value}, off by {one.latency.heldout_mape:.1%} (MAPE) on {HELD_OUT[kind]};"
+            " bars are 90 % intervals"
         )
-        if one.latency.kind is LatencyKind.ESTIMATED:
-            lines += report.doubts[1:]
+        if kind is LatencyKind.ESTIMATED:
+            lines += report.doubts
         assert one.score is not None, "what is graded has a score"
         lines.append(f"score: {one.score.kind}")
     if front.flattery is not None:
