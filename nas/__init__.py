@@ -6,9 +6,12 @@ The house, from the ground up (imports point downwards only, tests/test_house.py
     nas.detector   the network: torch modules, head, builder
     nas.latency    the board: emitters, timing, table, predictor                         (no torch)
     nas.training   teach and grade: data, augmentation, loss, mAP, loop
+    nas.deploy     out of torch: ncnn and ONNX files, each held against torch
     nas.accuracy   how good, cheaply: the proxies
+    nas.integrations   the way back into YOLOv5, Ultralytics and MMYOLO
     nas.study      the search: run folder, objective, Pareto front, figures, report
-    nas.profile, nas.doctor, nas.search, nas.predict, nas.train, nas.evaluate: the commands
+    nas.profile, nas.doctor, nas.search, nas.predict, nas.train, nas.evaluate, nas.export:
+    the commands
 """
 
 from __future__ import annotations

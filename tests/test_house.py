@@ -20,18 +20,22 @@ FLOORS = {
     "detector": 2,
     "latency": 2,
     "training": 3,
+    "deploy": 3,
     "accuracy": 4,
+    "integrations": 4,
     "study": 5,
 }
-COMMANDS = {"profile", "predict", "search", "train", "evaluate", "doctor"}
+COMMANDS = {"profile", "predict", "search", "train", "evaluate", "export", "doctor"}
 LIBRARIES = {
-    "torch": {"detector", "training", "accuracy"},
+    "torch": {"detector", "training", "deploy", "accuracy", "integrations"},
     "optuna": {"study"},
     "plotly": {"study"},
     "cv2": {"training"},
     "faster_coco_eval": {"training"},
-    "ncnn": {"latency"},
-    "onnxruntime": {"latency"},
+    "ncnn": {"latency", "deploy"},
+    "onnxruntime": {"latency", "deploy"},
+    "mmengine": {"integrations"},
+    "mmyolo": {"integrations"},
 }
 FILES = sorted(NAS.rglob("*.py"))
 

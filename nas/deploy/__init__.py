@@ -1,0 +1,1 @@
+"""Out of torch: a detector's weights into ncnn and ONNX files, each held against torch."""

@@ -1,0 +1,133 @@
+"""Exported files run by their own runtimes, and how far their outputs are from torch's.
+
+Two questions, kept apart. *Is the file right?* It is compared with torch computing with the
+weights as the file stores them; more than rounding means a wrong file, and nothing is exported.
+*What did storing cost?* It is compared with torch as it was trained; that is what is reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nas import NasError
+from nas.deploy.weights import Precision, as_stored
+from nas.detector.builder import Detector
+
+Array = NDArray[np.float32]
+
+ROUNDING: Final = 1e-3
+"""The share of the largest value that a right file may be off by: fp32 sums in another order, and
+Winograd's convolutions, are at some 1e-5 here."""
+
+
+class WrongFileError(NasError):
+    """A file whose outputs are not the network's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """How far a file's outputs are from torch's on one image."""
+
+    max_error: float
+    """Against the network as trained, in the output's own units: logits, or pixels and shares."""
+    max_share_error: float | None
+    """Of the probabilities alone, where the output holds boxes."""
+    largest: float
+    """The largest value that torch gives there."""
+
+
+def picture(image_size: int, seed: int = 0) -> Array:
+    """One image (1, 3, S, S) of smooth random colours with noise over them, in 0..1."""
+    generator = torch.Generator().manual_seed(seed)
+    smooth = torch.rand(1, 3, 5, 5, generator=generator)
+    smooth = torch.nn.functional.interpolate(
+        smooth, size=(image_size, image_size), mode="bilinear", align_corners=True
+    )
+    noise = torch.rand(1, 3, image_size, image_size, generator=generator)
+    found: Array = (0.7 * smooth + 0.3 * noise).numpy()
+    return found
+
+
+def run_onnx(content: bytes | Path, image: Array) -> list[Array]:
+    """What ONNX Runtime gives for the image (1, 3, S, S), on one thread of the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    source = str(content) if isinstance(content, Path) else content
+    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return [np.asarray(one, np.float32) for one in session.run(None, {name: image})]
+
+
+def run_ncnn(param: Path, binary: Path, image: Array) -> list[Array]:
+    """The maps (1, channels, height, width) that ncnn gives, computed in fp32 on one thread."""
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads = 1
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
+    if net.load_param(str(param)) != 0 or net.load_model(str(binary)) != 0:
+        raise WrongFileError(str(param), "ncnn loads the file", "an error, printed above")
+    extractor = net.create_extractor()
+    # A Mat borrows the array's memory; the clone owns its own.
+    extractor.input("in0", ncnn.Mat(np.ascontiguousarray(image[0])).clone())
+    found = []
+    for name in sorted(net.output_names(), key=lambda text: int(text.removeprefix("out"))):
+        code, out = extractor.extract(name)
+        if code != 0:
+            raise WrongFileError(str(param), f"ncnn computes {name}", f"error {code}")
+        found.append(np.array(out, np.float32)[None])
+    return found
+
+
+def compare(
+    detector: Detector,
+    precision: Precision,
+    image: Array,
+    outputs: list[Array],
+    where: str,
+    *,
+    has_boxes: bool,
+) -> Comparison:
+    """How far `outputs` are from torch's; WrongFileError where it is more than rounding."""
+    trained = _torch_outputs(detector, image, has_boxes=has_boxes)
+    stored = _torch_outputs(as_stored(detector, precision), image, has_boxes=has_boxes)
+    shapes = [one.shape for one in outputs]
+    if shapes != [one.shape for one in stored]:
+        raise WrongFileError(where, f"the outputs are {[one.shape for one in stored]}", f"{shapes}")
+    largest = max(float(np.abs(one).max()) for one in stored)
+    off = _max_difference(outputs, stored)
+    if not off <= ROUNDING * max(largest, 1.0):
+        raise WrongFileError(
+            where,
+            f"the outputs equal torch's within {ROUNDING:g} of the largest ({largest:.4g})",
+            f"{off:.4g}",
+            "This is our fault: please report it with the model YAML",
+        )
+    shares = None
+    if has_boxes:
+        shares = _max_difference([one[..., 4:] for one in outputs], [trained[0][..., 4:]])
+    return Comparison(
+        max_error=_max_difference(outputs, trained), max_share_error=shares, largest=largest
+    )
+
+
+def _torch_outputs(detector: Detector, image: Array, *, has_boxes: bool) -> list[Array]:
+    detector.eval()
+    with torch.no_grad():
+        x = torch.from_numpy(image)
+        found = [detector(x)] if has_boxes else detector.maps(x)
+    return [one.numpy() for one in found]
+
+
+def _max_difference(ours: list[Array], theirs: list[Array]) -> float:
+    """The largest difference; NaN where a value is none."""
+    pairs = zip(ours, theirs, strict=True)
+    return float(np.max([np.abs(a.astype(np.float64) - b).max() for a, b in pairs]))

@@ -1,0 +1,134 @@
+"""The folder that an export leaves: files that are whole, and `report.json`, which names them.
+
+Everything is written beside the folder first, and takes its place when all of it was checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from nas import NasError
+from nas.deploy.check import Comparison
+
+FORMAT: Final = 1
+"""1: the first."""
+
+REPORT: Final = "report.json"
+
+
+class ExportFolderError(NasError):
+    """A folder that an export can't be left in."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exported:
+    """One exported model: its files' names, and how far it is from torch."""
+
+    format: str
+    """onnx, ncnn or mmyolo."""
+    precision: str
+    """fp32 or fp16: how its weights are stored; of mmyolo's fp32."""
+    files: tuple[str, ...]
+    input: str = ""
+    """The input's name; empty where nothing runs alone (mmyolo)."""
+    outputs: tuple[str, ...] = ()
+    """The outputs' names."""
+    holds: str = ""
+    """boxes (decoded, one output) or maps (raw, one output a level)."""
+    error: Comparison | None = None
+    """Against torch, on one image; None where nothing runs alone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What stands in `report.json`."""
+
+    model: str
+    digest: str
+    """Of the architecture and the image size, as in pareto.json."""
+    image_size: int
+    classes: tuple[str, ...]
+    anchors: tuple[tuple[float, ...], ...]
+    """Pixels of the input, (w, h) pairs for each level."""
+    strides: tuple[int, ...]
+    weights: str
+    """The checkpoint's path, or how random ones were drawn."""
+    map50_95: float | None
+    """That of the checkpoint, on its validation part."""
+    exported: tuple[Exported, ...]
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def document(self, folder: Path) -> dict[str, Any]:
+        """The report as JSON, with the size and digest of each file."""
+        values = {"format": FORMAT, **asdict(self)}
+        values["input"] = {
+            "shape": [1, 3, self.image_size, self.image_size],
+            "colours": "RGB",
+            "range": [0, 1],
+            "padding": "the picture in the middle of a square, grey 114 around it",
+        }
+        for one in values["exported"]:
+            one["bytes"] = {name: (folder / name).stat().st_size for name in one["files"]}
+            one["sha256"] = {name: _sha256(folder / name) for name in one["files"]}
+        return values
+
+
+def leave_export(folder: Path, make: Callable[[Path], Report]) -> dict[str, Any]:
+    """Fills `folder` by `make`, whole or not at all, and returns the report's document.
+
+    make    writes its files into the (temporary) folder that it is given, and reports them
+
+    An earlier export there is replaced. ExportFolderError where the folder holds anything else.
+    """
+    check_folder(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    before = folder.with_name(f".{folder.name}.{os.getpid()}.before")
+    temporary.mkdir()
+    try:
+        document = make(temporary).document(temporary)
+        (temporary / REPORT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        if folder.exists():
+            folder.rename(before)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
+    return document
+
+
+def check_folder(folder: Path) -> None:
+    """ExportFolderError unless the folder is new, empty, or holds an export and nothing else."""
+    if not folder.exists():
+        return
+    remedy = "Name another folder with --run"
+    if not folder.is_dir():
+        raise ExportFolderError(str(folder), "an export is left in a folder", "a file", remedy)
+    found = {path.name for path in folder.iterdir()}
+    if foreign := sorted(found - _listed(folder / REPORT)):
+        raise ExportFolderError(
+            str(folder),
+            "the folder is new, empty, or holds an earlier export alone, which is replaced",
+            f"{foreign[0]}" + (f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""),
+            remedy,
+        )
+
+
+def _listed(report: Path) -> set[str]:
+    """The files of an export, by its report; none where it can't be read."""
+    try:
+        document = json.loads(report.read_text(encoding="utf-8"))
+        return {REPORT, *(name for one in document["exported"] for name in one["files"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

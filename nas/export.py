@@ -1,0 +1,296 @@
+"""Takes a detector out of torch: files that ONNX Runtime, OpenCV, ncnn and MMYOLO read.
+
+    python -m nas.export runs/a/models/NAME.yaml --weights runs/b/NAME-s0/best.pt
+    python -m nas.export NAME.yaml --weights best.pt --format onnx ncnn mmyolo --precision fp32 fp16
+
+Each file is run by its own runtime and compared with torch before anything is left; report.json
+says how far off it is, and what a program needs to know to use it (docs/integrations.md).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from nas import NasError
+from nas.terminal import command_line
+
+if TYPE_CHECKING:
+    from nas.deploy.report import Exported, Report
+    from nas.detector.builder import Detector
+    from nas.training.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Export a detector to ONNX, ncnn or MMYOLO."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """A model YAML in YOLOv5 form."""
+    weights: Path | None = None
+    """A best.pt or last.pt of nas.train, trained from this model; without it the weights are drawn
+    at random, which is good for timing and for nothing else."""
+    format: tuple[Literal["onnx", "ncnn", "mmyolo"], ...] = ("onnx", "ncnn")
+    """What to write."""
+    precision: tuple[Literal["fp32", "fp16"], ...] = ("fp32",)
+    """How ONNX and ncnn files store their weights; one of each is written."""
+    outputs: Literal["boxes", "maps"] = "boxes"
+    """Of the ONNX file: decoded boxes as YOLOv5's own export has them, or the raw maps."""
+    image_size: int | None = None
+    """Pixels of the square image, a multiple of 32; by default that of the weights, else the
+    model's own, else 320."""
+    run: str | None = None
+    """The name of the folder in runs/, or its path; an earlier export there is replaced."""
+    json: bool = False
+    """Print the report as one JSON document."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is exported: a detector with its weights, and where these come from."""
+
+    detector: Detector
+    image_size: int
+    names: tuple[str, ...]
+    weights: str
+    checkpoint: Checkpoint | None
+
+
+def run(arguments: Arguments) -> None:
+    """Reads the model and its weights, writes and checks each format, and prints the report."""
+    from nas.deploy.report import leave_export
+
+    check(arguments)
+    subject = read_subject(arguments)
+    folder = folder_of(arguments, subject)
+    if subject.checkpoint is None:
+        say(f"no --weights: {subject.weights}; good for timing, and for nothing else")
+    document = leave_export(folder, lambda inside: export(arguments, subject, inside))
+    if arguments.json:
+        print(json.dumps(document, indent=1))
+    else:
+        show(document, folder)
+
+
+def check(arguments: Arguments) -> None:
+    """NasError for flags that make no sense together."""
+    for flag, values in (("--format", arguments.format), ("--precision", arguments.precision)):
+        if not values or len(set(values)) != len(values):
+            got = " ".join(values) or "none"
+            raise NasError(flag, "at least one is named, and none twice", got, "See --help")
+    told = {
+        "--precision": (arguments.precision == ("fp32",), {"onnx", "ncnn"}),
+        "--outputs": (arguments.outputs == "boxes", {"onnx"}),
+    }
+    for flag, (is_default, formats) in told.items():
+        if not is_default and not formats & set(arguments.format):
+            raise NasError(
+                flag,
+                f"the flag is for {' and '.join(sorted(formats))}",
+                f"--format {' '.join(arguments.format)}",
+                f"Leave {flag} out, or add one of them to --format",
+            )
+
+
+def read_subject(arguments: Arguments) -> Subject:
+    """The detector with the weights that are given, or with random ones."""
+    from nas.deploy.weights import SEED, random_detector
+    from nas.space.spec import image_size_of, read_spec
+
+    spec = read_spec(arguments.model)
+    if arguments.weights is None:
+        return Subject(
+            detector=random_detector(spec),
+            image_size=image_size_of(arguments.image_size, [spec]),
+            names=tuple(str(i) for i in range(spec.num_classes)),
+            weights=f"random ones (seed {SEED})",
+            checkpoint=None,
+        )
+    checkpoint = read_weights(arguments.weights, arguments.model)
+    return Subject(
+        detector=checkpoint.build(),
+        image_size=image_size_of(arguments.image_size or checkpoint.image_size, []),
+        names=checkpoint.names,
+        weights=str(arguments.weights),
+        checkpoint=checkpoint,
+    )
+
+
+def read_weights(path: Path, model: Path) -> Checkpoint:
+    """The checkpoint; NasError where it was trained from another model than the YAML."""
+    from nas.space.spec import parse_spec, read_spec
+    from nas.training.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(path)
+    asked, trained = read_spec(model), parse_spec(checkpoint.model, str(path))
+    if (asked.rows, asked.activation) != (trained.rows, trained.activation):
+        pairs = zip(asked.rows, trained.rows, strict=False)
+        first = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
+        got = f"{len(trained.rows)} rows" if first is None else f"another row {first}"
+        raise NasError(
+            str(path),
+            f"the weights were trained from {model} (classes and anchors may differ)",
+            got if asked.rows != trained.rows else f"activation {trained.activation}",
+            "Give the model.yaml that lies beside the best.pt",
+        )
+    return checkpoint
+
+
+def folder_of(arguments: Arguments, subject: Subject) -> Path:
+    """Where the export is left."""
+    if arguments.run is not None:
+        path = Path(arguments.run)
+        return Path("runs") / path if len(path.parts) == 1 else path
+    name = re.sub(r"[^\w.-]+", "_", arguments.model.stem)
+    return Path("runs") / f"export-{name}-{subject.image_size}px"
+
+
+def export(arguments: Arguments, subject: Subject, folder: Path) -> Report:
+    """Writes every format into the folder, checked, and tells what was written."""
+    from nas.deploy.report import Report
+    from nas.space.search_space import architecture_digest
+
+    exported: list[Exported] = []
+    for precision in arguments.precision:
+        if "onnx" in arguments.format:
+            exported.append(export_onnx(arguments, subject, folder, precision))
+        if "ncnn" in arguments.format:
+            exported.append(export_ncnn(arguments, subject, folder, precision))
+    if "mmyolo" in arguments.format:
+        exported.append(export_mmyolo(arguments, subject, folder))
+    spec = subject.detector.spec
+    return Report(
+        model=arguments.model.stem,
+        digest=architecture_digest(spec, subject.image_size),
+        image_size=subject.image_size,
+        classes=subject.names,
+        anchors=spec.anchors,
+        strides=tuple(subject.detector.head.strides),
+        weights=subject.weights,
+        map50_95=None if subject.checkpoint is None else subject.checkpoint.map50_95,
+        exported=tuple(exported),
+        versions=versions(),
+    )
+
+
+def export_onnx(
+    arguments: Arguments, subject: Subject, folder: Path, precision: Literal["fp32", "fp16"]
+) -> Exported:
+    """One ONNX file, run by ONNX Runtime."""
+    from nas.deploy.check import compare, picture, run_onnx
+    from nas.deploy.onnx import output_names, to_onnx
+    from nas.deploy.report import Exported
+
+    has_boxes = arguments.outputs == "boxes"
+    path = folder / f"{arguments.model.stem}-{precision}.onnx"
+    content = to_onnx(
+        subject.detector, subject.image_size, precision, has_boxes=has_boxes, names=subject.names
+    )
+    path.write_bytes(content)
+    image = picture(subject.image_size)
+    error = compare(
+        subject.detector, precision, image, run_onnx(path, image), path.name, has_boxes=has_boxes
+    )
+    return Exported(
+        format="onnx",
+        precision=precision,
+        files=(path.name,),
+        input="images",
+        outputs=output_names(subject.detector, has_boxes=has_boxes),
+        holds=arguments.outputs,
+        error=error,
+    )
+
+
+def export_ncnn(
+    arguments: Arguments, subject: Subject, folder: Path, precision: Literal["fp32", "fp16"]
+) -> Exported:
+    """An ncnn `.param` and `.bin`, run by ncnn."""
+    from nas.deploy.check import compare, picture, run_ncnn
+    from nas.deploy.ncnn import to_ncnn
+    from nas.deploy.onnx import output_names
+    from nas.deploy.report import Exported
+
+    model = to_ncnn(subject.detector, subject.image_size, precision)
+    param = folder / f"{arguments.model.stem}-{precision}.ncnn.param"
+    binary = param.with_suffix(".bin")
+    param.write_text(model.param, encoding="utf-8")
+    binary.write_bytes(model.bin)
+    image = picture(subject.image_size)
+    error = compare(
+        subject.detector,
+        precision,
+        image,
+        run_ncnn(param, binary, image),
+        param.name,
+        has_boxes=False,
+    )
+    return Exported(
+        format="ncnn",
+        precision=precision,
+        files=(param.name, binary.name),
+        input="in0",
+        outputs=output_names(subject.detector, has_boxes=False),
+        holds="maps",
+        error=error,
+    )
+
+
+def export_mmyolo(arguments: Arguments, subject: Subject, folder: Path) -> Exported:
+    """A configuration for MMYOLO, the model YAML and, if they are trained, the weights."""
+    from nas.deploy.report import Exported
+    from nas.integrations.mmyolo import mmyolo_config
+    from nas.integrations.mmyolo_weights import save_backbone
+    from nas.space.spec import dump_spec
+
+    name, spec = arguments.model.stem, subject.detector.spec
+    files = [f"{name}_mmyolo.py", f"{name}.yaml"]
+    if subject.checkpoint is not None:
+        files.append(f"{name}_backbone.pth")
+        save_backbone(folder / files[-1], subject.detector)
+    weights = files[2] if len(files) == 3 else None
+    config = mmyolo_config(spec, files[1], weights, str(arguments.model))
+    (folder / files[0]).write_text(config, encoding="utf-8")
+    (folder / files[1]).write_text(dump_spec(spec), encoding="utf-8")
+    return Exported(format="mmyolo", precision="fp32", files=tuple(files))
+
+
+def versions() -> dict[str, str]:
+    """Of what wrote and checked the files."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("torch", "onnx", "onnxruntime", "ncnn")}
+
+
+def show(document: dict[str, Any], folder: Path) -> None:
+    """What was left, for people."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{document['model']}, {document['image_size']} px, {document['weights']}")
+    for heading in ("file", "MB", "holds", "largest value", "max error against torch"):
+        table.add_column(heading)
+    for one in document["exported"]:
+        error = one["error"]
+        for index, (name, size) in enumerate(one["bytes"].items()):
+            figures = ("", "", "")
+            if error is not None and index == 0:
+                figures = (one["holds"], f"{error['largest']:.4g}", f"{error['max_error']:.2g}")
+            table.add_row(name, f"{size / 1e6:.2f}", *figures)
+    Console().print(table)
+    say(f"left in {folder}: report.json says what a program needs to know")
+
+
+def say(message: str) -> None:
+    """Tells the person at the terminal; stdout is for results."""
+    print(message, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    command_line(Arguments, run)

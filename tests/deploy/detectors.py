@@ -1,0 +1,35 @@
+"""Detectors to take out of torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nas.deploy.weights import random_detector
+from nas.detector.builder import Detector
+from nas.space.references import reference_files
+from nas.space.search_space import SPACES, read_space
+from nas.space.spec import read_spec, with_classes
+
+REFERENCES = [path.stem for path in reference_files()]
+SPACE_NAMES = sorted(path.stem for path in SPACES.glob("*.yaml"))
+
+
+def reference_path(name: str) -> Path:
+    return SPACES / "reference" / f"{name}.yaml"
+
+
+def reference(name: str) -> Detector:
+    return random_detector(with_classes(read_spec(reference_path(name)), 3))
+
+
+def candidate(space: str, seed: int) -> Detector:
+    found = read_space(space).random(np.random.default_rng(seed), num_classes=3)
+    return random_detector(found.spec)
+
+
+def small() -> Detector:
+    """The least of the `tiny` space."""
+    space = read_space("tiny")
+    return random_detector(space.build(lambda name, options: min(options, key=str)).spec)

@@ -1,0 +1,208 @@
+"""What is exported computes what torch computes; a file that doesn't is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from nas.deploy.check import (
+    ROUNDING,
+    Comparison,
+    WrongFileError,
+    compare,
+    picture,
+    run_ncnn,
+    run_onnx,
+)
+from nas.deploy.ncnn import to_ncnn
+from nas.deploy.onnx import to_onnx
+from nas.deploy.weights import (
+    DeployError,
+    Precision,
+    as_stored,
+    convolution_weights,
+    random_detector,
+)
+from nas.detector.builder import Detector
+from nas.space.ops import OpKind, model_graph
+from nas.training.images import letterbox
+from tests.deploy.detectors import REFERENCES, SPACE_NAMES, candidate, reference, small
+
+SIZE = 96
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
+
+
+def ncnn_outputs(
+    detector: Detector, precision: Precision, folder: Path
+) -> list[NDArray[np.float32]]:
+    model = to_ncnn(detector, SIZE, precision)
+    (folder / "m.param").write_text(model.param)
+    (folder / "m.bin").write_bytes(model.bin)
+    return run_ncnn(folder / "m.param", folder / "m.bin", picture(SIZE))
+
+
+def compared(detector: Detector, precision: Precision, folder: Path) -> list[Comparison]:
+    """Boxes and maps of ONNX, maps of ncnn, held against torch (WrongFileError if they differ)."""
+    found = []
+    for has_boxes in (True, False):
+        outputs = run_onnx(to_onnx(detector, SIZE, precision, has_boxes=has_boxes), picture(SIZE))
+        found.append(
+            compare(detector, precision, picture(SIZE), outputs, "m.onnx", has_boxes=has_boxes)
+        )
+    outputs = ncnn_outputs(detector, precision, folder)
+    found.append(compare(detector, precision, picture(SIZE), outputs, "m.param", has_boxes=False))
+    return found
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", REFERENCES)
+def test_every_reference_leaves_torch_unchanged(
+    name: str, precision: Precision, tmp_path: Path
+) -> None:
+    for one in compared(reference(name), precision, tmp_path):
+        if precision == "fp32":
+            assert one.max_error <= ROUNDING * max(one.largest, 1)
+        assert one.largest > 0.5
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("space", SPACE_NAMES)
+def test_random_detectors_of_each_space_leave_torch_unchanged(
+    space: str, seed: int, tmp_path: Path
+) -> None:
+    compared(candidate(space, seed), "fp32", tmp_path)
+
+
+def test_fp16_rounds_the_filters_and_nothing_else(tmp_path: Path) -> None:
+    detector = small()
+    graph = model_graph(detector.spec, SIZE)
+    for full, half in zip(
+        convolution_weights(detector, graph),
+        convolution_weights(detector, graph, "fp16"),
+        strict=True,
+    ):
+        assert np.array_equal(full.filters.astype(np.float16), half.filters)
+        assert np.array_equal(full.bias, half.bias)
+    sizes = {p: len(to_ncnn(detector, SIZE, p).bin) for p in PRECISIONS}
+    filters = sum(op.weights for op in graph.ops)
+    # Half of what the filters take, but for odd ones' padding.
+    assert 0 <= sizes["fp16"] - (sizes["fp32"] - 2 * filters) <= 2 * len(graph.ops)
+    rounded = ncnn_outputs(detector, "fp16", tmp_path)
+    exact = ncnn_outputs(detector, "fp32", tmp_path)
+    differences = [np.abs(a - b).max() for a, b in zip(rounded, exact, strict=True)]
+    assert 0 < max(differences) < 0.2
+
+
+def test_weights_beyond_fp16_are_refused() -> None:
+    detector = small()
+    with torch.no_grad():
+        detector.head.m[0].weight[0, 0] = 1e5  # type: ignore[union-attr,index,operator]
+    to_ncnn(detector, SIZE, "fp32")
+    with pytest.raises(DeployError, match=r"65504.*1e\+05"):
+        to_ncnn(detector, SIZE, "fp16")
+
+
+def test_one_wrong_number_in_a_file_is_seen() -> None:
+    detector = small()
+    model = onnx.ModelProto.FromString(to_onnx(detector, SIZE, has_boxes=False))
+    graph = model_graph(detector.spec, SIZE)
+    names = [f"w{op.output}" for op in graph.ops if op.kind is OpKind.CONVOLUTION]
+    for name in (names[0], names[len(names) // 2], names[-1]):
+        wrong = onnx.ModelProto()
+        wrong.CopyFrom(model)
+        (tensor,) = (one for one in wrong.graph.initializer if one.name == name)
+        numbers = np.frombuffer(tensor.raw_data, np.float32).copy()
+        numbers[0] += 1
+        tensor.raw_data = numbers.tobytes()
+        outputs = run_onnx(wrong.SerializeToString(), picture(SIZE))
+        with pytest.raises(WrongFileError, match="the outputs equal torch's"):
+            compare(detector, "fp32", picture(SIZE), outputs, "m.onnx", has_boxes=False)
+
+
+def test_outputs_that_are_no_numbers_or_of_another_shape_are_seen() -> None:
+    detector = small()
+    outputs = run_onnx(to_onnx(detector, SIZE, has_boxes=False), picture(SIZE))
+    broken = [np.full_like(one, np.nan) for one in outputs]
+    for wrong in (broken, outputs[:-1], [one[:, :-1] for one in outputs]):
+        with pytest.raises(WrongFileError):
+            compare(detector, "fp32", picture(SIZE), wrong, "m.onnx", has_boxes=False)
+
+
+def test_a_file_that_ncnn_cannot_load_is_refused(tmp_path: Path) -> None:
+    model = to_ncnn(small(), SIZE)
+    (tmp_path / "m.param").write_text(model.param.replace("Convolution", "Konvolution"))
+    (tmp_path / "m.bin").write_bytes(model.bin)
+    with pytest.raises(WrongFileError, match="ncnn loads the file"):
+        run_ncnn(tmp_path / "m.param", tmp_path / "m.bin", picture(SIZE))
+
+
+def test_an_export_is_the_same_every_time() -> None:
+    first, second = small(), small()
+    assert to_onnx(first, SIZE) == to_onnx(second, SIZE)
+    assert to_ncnn(first, SIZE) == to_ncnn(second, SIZE)
+
+
+def test_random_detectors_have_signals_that_live() -> None:
+    detector = random_detector(reference(REFERENCES[0]).spec)
+    with torch.no_grad():
+        maps = detector.maps(torch.from_numpy(picture(SIZE)))
+        other = detector.maps(torch.from_numpy(picture(SIZE, seed=1)))
+    assert all(float((a - b).std()) > 0.01 for a, b in zip(maps, other, strict=True))
+    momenta = {m.momentum for m in detector.modules() if isinstance(m, nn.BatchNorm2d)}
+    assert momenta == {0.03}
+
+
+def test_stored_weights_leave_the_detector_alone() -> None:
+    detector = small()
+    before = {name: value.clone() for name, value in detector.state_dict().items()}
+    as_stored(detector, "fp16")
+    after = detector.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def kept_boxes(output: NDArray[np.float32], threshold: float) -> NDArray[np.float64]:
+    """Boxes after suppression, (n, 6): centre x, y, width, height, score, class; best first."""
+    scores = output[0, :, 4:5] * output[0, :, 5:]
+    best, classes = scores.max(1), scores.argmax(1)
+    over = best >= threshold
+    boxes = output[0, over, :4].astype(np.float64)
+    corners = boxes.copy()
+    corners[:, :2] -= boxes[:, 2:] / 2
+    kept = np.asarray(
+        cv2.dnn.NMSBoxes(corners.tolist(), best[over].tolist(), threshold, 0.45), np.int64
+    )
+    columns = (boxes, best[over, None], classes[over, None])
+    return np.concatenate(columns, 1)[kept.reshape(-1)]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_opencv_and_onnx_runtime_find_the_boxes_that_torch_finds(
+    precision: Precision, shared: Path, tmp_path: Path
+) -> None:
+    folder = shared / "datasets" / "bccd"
+    file = sorted((folder).rglob("*.jpg"))[0]
+    square, _ = letterbox(np.asarray(cv2.imread(str(file)), np.uint8)[:, :, ::-1], 320)
+    image = np.ascontiguousarray(square.transpose(2, 0, 1)[None], np.float32) / 255
+    detector = reference("yolov5n")
+    path = tmp_path / "m.onnx"
+    path.write_bytes(to_onnx(detector, 320, precision))
+    with torch.no_grad():
+        expected = as_stored(detector, precision)(torch.from_numpy(image)).numpy()
+    net = cv2.dnn.readNetFromONNX(str(path))
+    net.setInput(image)
+    scores = (expected[0, :, 4:5] * expected[0, :, 5:]).max(1)
+    threshold = float(np.sort(scores)[-200:-198].mean())
+    boxes = kept_boxes(expected, threshold)
+    assert 5 < len(boxes) < 200
+    for found in (net.forward(), run_onnx(path, image)[0]):
+        assert np.abs(found[..., 4:] - expected[..., 4:]).max() < 1e-4
+        assert np.allclose(found[..., :4], expected[..., :4], rtol=1e-4, atol=1e-2)
+        assert np.allclose(kept_boxes(found, threshold), boxes, rtol=1e-4, atol=1e-2)
