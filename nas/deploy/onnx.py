@@ -10,20 +10,15 @@ In fp16 each filter is stored in half precision and cast to fp32 when the model 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from nas.deploy.decode import decode_outputs
 from nas.deploy.weights import ConvolutionWeights, Precision, convolution_weights
 from nas.detector.builder import Detector
 from nas.latency.emit_onnx import emit_onnx
 from nas.space.ops import model_graph
-
-Nodes = list[onnx.NodeProto]
-Constants = dict[str, NDArray[np.generic]]
 
 
 def to_onnx(
@@ -48,7 +43,7 @@ def to_onnx(
         node.input[:] = ["images" if name == "in0" else name for name in node.input]
     model.graph.input[0].name = "images"
     if has_boxes:
-        _decode(model.graph, detector)
+        decode_outputs(model.graph, detector.head)
     metadata = {"stride": str(max(detector.head.strides))}
     if names:
         metadata["names"] = str(dict(enumerate(names)))
@@ -73,7 +68,7 @@ def _fill(
     outside = [one for one in graph.initializer if one.data_location == onnx.TensorProto.EXTERNAL]
     inside = [one for one in graph.initializer if one.data_location != onnx.TensorProto.EXTERNAL]
     numbers = [array for one in weights for array in (one.filters, one.bias)]
-    casts: Nodes = []
+    casts: list[onnx.NodeProto] = []
     for tensor, array in zip(outside, numbers, strict=True):
         assert tuple(tensor.dims) == array.shape, f"{tensor.name}: {tensor.dims}, {array.shape}"
         if precision == "fp16" and array.ndim == 4:
@@ -87,60 +82,3 @@ def _fill(
     after = list(graph.node)
     del graph.node[:]
     graph.node.extend([*casts, *after])
-
-
-def _decode(graph: onnx.GraphProto, detector: Detector) -> None:
-    """Replaces the raw maps among the outputs by the boxes of `Detect.decode`."""
-    head = detector.head
-    constants: Constants = {"sizes": np.array([2, 2, 1 + head.num_classes], np.int64)}
-    boxes, count = [], 0
-    for level, value in enumerate(list(graph.output)):
-        _, _, rows, columns = (int(one.dim_value) for one in value.type.tensor_type.shape.dim)
-        graph.node.extend(_decode_level(detector, level, rows, columns, constants))
-        boxes.append(f"boxes{level}")
-        count += head.num_anchors * rows * columns
-    graph.node.append(helper.make_node("Concat", boxes, ["output0"], axis=1))
-    graph.initializer.extend(
-        numpy_helper.from_array(array, name) for name, array in constants.items()
-    )
-    del graph.output[:]
-    shape = [1, count, head.num_outputs]
-    graph.output.append(helper.make_tensor_value_info("output0", onnx.TensorProto.FLOAT, shape))
-
-
-def _decode_level(
-    detector: Detector, level: int, rows: int, columns: int, constants: Constants
-) -> Nodes:
-    """Nodes from `outN` (1, anchors * outputs, rows, columns) to `boxesN` (1, cells, outputs)."""
-    head, stride = detector.head, detector.head.strides[level]
-    anchors, cells = head.num_anchors, rows * columns
-    grid = np.stack(np.meshgrid(np.arange(columns), np.arange(rows), indexing="xy"))
-    offset = (grid.reshape(1, 1, 2, cells) - 0.5) * stride
-    sizes = head.anchors[level].detach().cpu().numpy().reshape(1, anchors, 2, 1)
-    own: Constants = {
-        "split": np.array([1, anchors, head.num_outputs, cells], np.int64),
-        "flat": np.array([1, anchors * cells, head.num_outputs], np.int64),
-        "stride": np.array(2 * stride, np.float32).reshape(1, 1, 1, 1),
-        "offset": offset.astype(np.float32),
-        "anchors": (4 * sizes).astype(np.float32),
-    }
-    constants |= {f"{name}{level}": array for name, array in own.items()}
-
-    def node(kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -> onnx.NodeProto:
-        def name(text: str) -> str:
-            return f"{text}{level}" if text != "sizes" else text
-
-        return helper.make_node(kind, [*map(name, inputs)], [*map(name, outputs)], **attributes)
-
-    return [
-        node("Reshape", ["out", "split"], ["cells"]),
-        node("Sigmoid", ["cells"], ["shares"]),
-        node("Split", ["shares", "sizes"], ["xy_share", "wh_share", "scores"], axis=2),
-        node("Mul", ["xy_share", "stride"], ["xy_scaled"]),
-        node("Add", ["xy_scaled", "offset"], ["xy"]),
-        node("Mul", ["wh_share", "wh_share"], ["wh_squared"]),
-        node("Mul", ["wh_squared", "anchors"], ["wh"]),
-        node("Concat", ["xy", "wh", "scores"], ["columns"], axis=2),
-        node("Transpose", ["columns"], ["rows"], perm=[0, 1, 3, 2]),
-        node("Reshape", ["rows", "flat"], ["boxes"]),
-    ]
