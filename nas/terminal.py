@@ -26,8 +26,13 @@ def command_line(arguments_type: type[Arguments], run: Callable[[Arguments], Non
         prog=f"python -m {spec.name}" if spec else None,
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
     )
+    guarded(lambda: run(arguments))
+
+
+def guarded(action: Callable[[], None]) -> None:
+    """Does it; the user's mistakes and interruptions become one message and the right exit code."""
     try:
-        run(arguments)
+        action()
     except NasError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,0 +1,107 @@
+"""A pickled torch model of another tool, read without running anything of it.
+
+The checkpoints of YOLOv5 and Ultralytics are pickles of whole modules: to load one is to run what
+its author put in. Here only tensors are rebuilt; every other class and function that the pickle
+names becomes an inert `Shell` that keeps what it was given. So neither the tool is needed, nor
+trust in the file.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, Final
+
+import torch
+from torch import Tensor
+
+from nas import NasError
+
+
+class PickleError(NasError):
+    """A file that is no pickled model, or not one that can be read here."""
+
+
+class Shell:
+    """Stands for an object of a class that is not loaded: its state, and nothing that acts."""
+
+    stands_for: ClassVar[str] = ""
+
+    def __init__(self, *arguments: object, **named: object) -> None:
+        self.arguments = arguments
+
+    def __setstate__(self, state: object) -> None:
+        parts = state if isinstance(state, tuple) else (state,)
+        for part in parts:
+            if isinstance(part, dict):
+                self.__dict__.update(part)
+
+    def __setitem__(self, key: object, value: object) -> None:
+        """Entries of a mapping's subclass: not kept."""
+
+    def append(self, value: object) -> None:
+        """Entries of a list's subclass: not kept."""
+
+    def extend(self, values: object) -> None:
+        """The same, many at once."""
+
+
+_REBUILT: Final[dict[tuple[str, str], Any]] = {
+    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch", "Size"): torch.Size,
+    ("builtins", "set"): set,
+    ("__builtin__", "set"): set,
+}
+"""All that is called: what makes a tensor of a storage, and plain containers."""
+
+
+class _Unpickler(pickle.Unpickler):
+    """Finds what rebuilds tensors, and shells for the rest."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = _REBUILT.get((module, name))
+        if known is not None:
+            return known
+        return type(name, (Shell,), {"stands_for": f"{module}.{name}"})
+
+
+def read_pickle(path: Path) -> dict[str, Any]:
+    """The mapping in a `.pt` file of torch 1.6 or newer, on the CPU. PickleError otherwise."""
+    rule = "the file is a model as torch.save writes it (torch 1.6 or newer)"
+    remedy = "Give a best.pt or last.pt"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile) as error:
+        raise PickleError(str(path), rule, str(error), remedy) from None
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise PickleError(str(path), rule, "TorchScript", remedy)
+    reader = ModuleType("reader")
+    reader.Unpickler = _Unpickler  # type: ignore[attr-defined]
+    try:
+        document = torch.load(path, map_location="cpu", pickle_module=reader, weights_only=False)
+    except Exception as error:
+        # A pickle may be wrong in any way: what it then raises is about the file.
+        raise PickleError(str(path), rule, f"{type(error).__name__}: {error}", remedy) from error
+    if not isinstance(document, dict):
+        raise PickleError(str(path), rule, type(document).__name__, remedy)
+    return document
+
+
+def state_of(module: Shell, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """The state dict of a pickled torch module: names and tensors."""
+    state = vars(module)
+    passing = state.get("_non_persistent_buffers_set", ())
+    for kind in ("_parameters", "_buffers"):
+        for name, value in state.get(kind, {}).items():
+            if isinstance(value, Tensor) and name not in passing:
+                yield f"{prefix}{name}", value.detach()
+    for name, child in state.get("_modules", {}).items():
+        if isinstance(child, Shell):
+            yield from state_of(child, f"{prefix}{name}.")

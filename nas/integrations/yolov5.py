@@ -1,0 +1,176 @@
+"""Runs a script of an unmodified YOLOv5 checkout with our modules and our reading of model YAMLs.
+
+    python -m nas.integrations.yolov5 CHECKOUT/train.py --cfg model.yaml --data my.yaml ...
+    python -m nas.integrations.yolov5 CHECKOUT/val.py --weights runs/train/exp/weights/best.pt ...
+    python -m nas.integrations.yolov5 import best.pt ours.pt              YOLOv5's weights -> ours
+    python -m nas.integrations.yolov5 export CHECKOUT ours.pt best.pt     ours -> YOLOv5's
+
+All that follows the script is the script's own. Models with rows that we don't know are left to
+YOLOv5's parser; their Detect is always theirs, and so are training, data and everything else.
+YOLOv5 is AGPL-3.0 and no part of this package. What it trains holds modules of ours: whoever loads
+such a .pt needs this package installed. `import` runs nothing of what stands in the file.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from nas import NasError
+from nas.terminal import guarded
+
+USAGE = "See python -m nas.integrations.yolov5 --help"
+
+
+class CheckoutError(NasError):
+    """A path that is no script of a YOLOv5 checkout, or a checkout that can't be used."""
+
+
+def run(arguments: list[str]) -> None:
+    """Does what the arguments ask for."""
+    match arguments:
+        case [] | ["-h"] | ["--help"]:
+            print(__doc__)
+        case ["import", *rest]:
+            import_weights(*two(rest, "import", "THEIRS.pt OURS.pt"))
+        case ["export", *rest]:
+            if len(rest) != 3:
+                raise wrong("export", "CHECKOUT OURS.pt THEIRS.pt", rest)
+            export_weights(Path(rest[0]), Path(rest[1]), Path(rest[2]))
+        case [script, *rest]:
+            run_script(Path(script), rest)
+
+
+def run_script(script: Path, arguments: list[str]) -> None:
+    """Their script, as `python script ...` would run it, with our parser in place."""
+    if not script.is_file():
+        raise CheckoutError(str(script), "the script exists", "no such file", USAGE)
+    install(enter(checkout_of(script)))
+    sys.argv = [str(script), *arguments]
+    sys.path.insert(0, str(script.resolve().parent))
+    runpy.run_path(str(script), run_name="__main__")
+
+
+def import_weights(source: Path, target: Path) -> None:
+    """Reads YOLOv5's checkpoint and writes ours."""
+    from nas.integrations.yolov5_weights import read_yolov5
+    from nas.training.checkpoint import save_checkpoint
+
+    checkpoint = read_yolov5(source)
+    save_checkpoint(target, checkpoint)
+    classes = ", ".join(checkpoint.names)
+    say(f"{target}: {len(checkpoint.weights)} tensors, {checkpoint.image_size} px, {classes}")
+
+
+def export_weights(checkout: Path, source: Path, target: Path) -> None:
+    """Reads our checkpoint and writes YOLOv5's, made of its own classes and of our modules."""
+    from nas.integrations.yolov5_weights import export_yolov5
+
+    if not (checkout / "models" / "yolo.py").is_file():
+        raise CheckoutError(
+            str(checkout), "the folder is a YOLOv5 checkout", "no models/yolo.py in it", USAGE
+        )
+    theirs = enter(checkout)
+    install(theirs)
+    export_yolov5(theirs, source, target)
+    say(f"{target}: a checkpoint for YOLOv5's --weights")
+
+
+def checkout_of(script: Path) -> Path:
+    """The checkout that a script belongs to: the nearest folder above it with models/yolo.py."""
+    for folder in script.resolve().parents:
+        if (folder / "models" / "yolo.py").is_file():
+            return folder
+    raise CheckoutError(
+        str(script),
+        "the script lies in a YOLOv5 checkout",
+        "no models/yolo.py in the folders above it",
+        "git clone YOLOv5 and name its train.py, val.py, export.py or detect.py",
+    )
+
+
+def enter(checkout: Path) -> Any:
+    """YOLOv5's `models.yolo`, imported from the checkout."""
+    sys.path.insert(0, str(checkout.resolve()))
+    try:
+        requirements = checkout / "requirements.txt"
+        if requirements.is_file() and "ultralytics" in requirements.read_text(encoding="utf-8"):
+            # Where this import fails, YOLOv5 itself runs whatever pip stands first on the PATH.
+            import_module("ultralytics")
+        return import_module("models.yolo")
+    except ModuleNotFoundError as error:
+        raise CheckoutError(
+            str(checkout),
+            "what YOLOv5 itself needs is installed",
+            f"no module {error.name}",
+            f"pip install -r {checkout / 'requirements.txt'}",
+        ) from error
+
+
+def install(theirs: Any) -> None:
+    """Puts our parser in the place of theirs, and lets `fuse` fold our batch norms too."""
+    from nas.detector.convolution import Conv
+
+    parse_theirs, fuse_theirs = theirs.parse_model, theirs.BaseModel.fuse
+
+    def parse_model(document: dict[str, Any], ch: list[int]) -> Any:
+        from nas.integrations.rows import is_ours
+
+        if not is_ours(document):
+            return parse_theirs(document, ch)
+        return build(theirs, document, ch)
+
+    def fuse(self: Any) -> Any:
+        for module in self.modules():
+            if isinstance(module, Conv):
+                module.fold_batch_norm()
+        return fuse_theirs(self)
+
+    theirs.parse_model, theirs.BaseModel.fuse = parse_model, fuse
+
+
+def build(theirs: Any, document: dict[str, Any], ch: list[int]) -> tuple[Any, list[int]]:
+    """What their `parse_model` returns: the rows in sequence, and which of them are read later."""
+    from torch import nn
+
+    from nas.integrations.rows import build_rows, mark_head, read_mapping
+    from nas.space.arguments import SpecError
+
+    if ch != [3]:
+        raise SpecError("model YAML, ch", "an image has 3 channels", str(ch))
+    count = document.get("anchors")
+    if isinstance(count, int):
+        # YOLOv5 takes a number of anchors, and fits them to the data later.
+        levels = len(document["head"][-1][0])
+        sizes = [[float(1 + value) for value in range(2 * count)]] * levels
+        document = {**document, "anchors": sizes}
+    spec = read_mapping(document, "model YAML")
+    rows = build_rows(spec, "model YAML")
+    head = theirs.Detect(spec.num_classes, [list(one) for one in spec.anchors], rows.head_channels)
+    modules = nn.Sequential(*rows.modules, mark_head(head, rows))
+    say(f"model YAML: {len(modules)} rows, read and built by nas, Detect by YOLOv5")
+    return modules, sorted({*rows.saved, *rows.head_inputs})
+
+
+def two(values: list[str], verb: str, form: str) -> tuple[Path, Path]:
+    """Two paths."""
+    if len(values) != 2:
+        raise wrong(verb, form, values)
+    return Path(values[0]), Path(values[1])
+
+
+def wrong(verb: str, form: str, got: list[str]) -> CheckoutError:
+    """The error of a wrong count of arguments."""
+    return CheckoutError(verb, f"the form is {verb} {form}", " ".join(got) or "nothing", USAGE)
+
+
+def say(message: str) -> None:
+    """Tells the person at the terminal; stdout is the script's."""
+    print(message, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    guarded(lambda: run(sys.argv[1:]))
