@@ -13,8 +13,9 @@ from nas import NasError
 from nas.space.blocks import layers
 from nas.space.spec import ModelSpec
 
-BASE: Final = "mmyolo::yolov5/yolov5_s-v61_syncbn_8xb16-300e_coco.py"
-"""The configuration inherited: that of the installed MMYOLO, wherever ours lies."""
+BASE: Final = "./yolov5_s-v61_syncbn_8xb16-300e_coco.py"
+"""The configuration inherited, beside which ours must lie: `mmyolo::yolov5/...`, which would work
+from anywhere, knows only what MMYOLO's metafile lists, and this one is not in it (0.6.0)."""
 LEVEL_STRIDES: Final = (8, 16, 32)
 """Those of P3, P4 and P5, which the inherited neck reads."""
 _SIZE: Final = 256
@@ -62,7 +63,8 @@ def mmyolo_config(spec: ModelSpec, model_file: str, weights_file: str | None, wh
     anchors = [list(zip(level[::2], level[1::2], strict=True)) for level in spec.anchors]
     lines = [
         "# The backbone of a model YAML under MMYOLO's YOLOv5 neck and head.",
-        "# `pip install` pi-detector-nas beside MMYOLO, then: python tools/train.py THIS_FILE",
+        "# Copy it, with the files that it names, into configs/yolov5/ of MMYOLO, where",
+        "# pi-detector-nas is installed too, and: python tools/train.py configs/yolov5/THIS_FILE",
         f"_base_ = {BASE!r}",
         "custom_imports = dict(",
         "    imports=['nas.integrations.mmyolo_plugin'], allow_failed_imports=False)",
