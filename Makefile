@@ -34,4 +34,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed: make PYTHON=python3.12')"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	# Only to read configurations back in tests. Without its dependencies: it asks for an OpenCV
+	# that would overwrite the headless one.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt mmengine
 	touch $@

@@ -41,7 +41,7 @@ class Arguments:
     precision: tuple[Literal["fp32", "fp16"], ...] = ("fp32",)
     """How ONNX and ncnn files store their weights; one of each is written."""
     outputs: Literal["boxes", "maps"] = "boxes"
-    """Of the ONNX file: decoded boxes as YOLOv5's own export has them, or the raw maps."""
+    """Of the ONNX file: decoded boxes as the head's own tool exports them, or the raw maps."""
     image_size: int | None = None
     """Pixels of the square image, a multiple of 32; by default that of the weights, else the
     model's own, else 320."""
@@ -183,8 +183,10 @@ def export_onnx(
     arguments: Arguments, subject: Subject, folder: Path, precision: Literal["fp32", "fp16"]
 ) -> Exported:
     """One ONNX file, run by ONNX Runtime."""
-    from nas.deploy.check import compare, picture, run_onnx
+    from nas.deploy.check import compare, run_onnx
+    from nas.deploy.decode import layout_of
     from nas.deploy.onnx import output_names, to_onnx
+    from nas.deploy.picture import picture
     from nas.deploy.report import Exported
 
     has_boxes = arguments.outputs == "boxes"
@@ -203,7 +205,7 @@ def export_onnx(
         files=(path.name,),
         input="images",
         outputs=output_names(subject.detector, has_boxes=has_boxes),
-        holds=arguments.outputs,
+        holds=f"{layout_of(subject.detector)} boxes" if has_boxes else "maps",
         error=error,
     )
 
@@ -212,9 +214,10 @@ def export_ncnn(
     arguments: Arguments, subject: Subject, folder: Path, precision: Literal["fp32", "fp16"]
 ) -> Exported:
     """An ncnn `.param` and `.bin`, run by ncnn."""
-    from nas.deploy.check import compare, picture, run_ncnn
+    from nas.deploy.check import compare, run_ncnn
     from nas.deploy.ncnn import to_ncnn
     from nas.deploy.onnx import output_names
+    from nas.deploy.picture import picture
     from nas.deploy.report import Exported
 
     model = to_ncnn(subject.detector, subject.image_size, precision)

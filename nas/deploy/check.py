@@ -13,13 +13,12 @@ from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from nas import NasError
+from nas.deploy.decode import in_layout, layout_of
+from nas.deploy.picture import Array
 from nas.deploy.weights import Precision, as_stored
 from nas.detector.builder import Detector
-
-Array = NDArray[np.float32]
 
 ROUNDING: Final = 1e-3
 """The share of the largest value that a right file may be off by: fp32 sums in another order, and
@@ -40,18 +39,6 @@ class Comparison:
     """Of the probabilities alone, where the output holds boxes."""
     largest: float
     """The largest value that torch gives there."""
-
-
-def picture(image_size: int, seed: int = 0) -> Array:
-    """One image (1, 3, S, S) of smooth random colours with noise over them, in 0..1."""
-    generator = torch.Generator().manual_seed(seed)
-    smooth = torch.rand(1, 3, 5, 5, generator=generator)
-    smooth = torch.nn.functional.interpolate(
-        smooth, size=(image_size, image_size), mode="bilinear", align_corners=True
-    )
-    noise = torch.rand(1, 3, image_size, image_size, generator=generator)
-    found: Array = (0.7 * smooth + 0.3 * noise).numpy()
-    return found
 
 
 def run_onnx(content: bytes | Path, image: Array) -> list[Array]:
@@ -113,7 +100,8 @@ def compare(
         )
     shares = None
     if has_boxes:
-        shares = _max_difference([one[..., 4:] for one in outputs], [trained[0][..., 4:]])
+        scores = np.s_[..., 4:] if layout_of(detector) == "yolov5" else np.s_[:, 4:]
+        shares = _max_difference([outputs[0][scores]], [trained[0][scores]])
     return Comparison(
         max_error=_max_difference(outputs, trained), max_share_error=shares, largest=largest
     )
@@ -123,7 +111,8 @@ def _torch_outputs(detector: Detector, image: Array, *, has_boxes: bool) -> list
     detector.eval()
     with torch.no_grad():
         x = torch.from_numpy(image)
-        found = [detector(x)] if has_boxes else detector.maps(x)
+        boxes = in_layout(detector(x), layout_of(detector))
+        found = [boxes] if has_boxes else detector.maps(x)
     return [one.numpy() for one in found]
 
 

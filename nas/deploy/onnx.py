@@ -1,9 +1,8 @@
-"""A detector as one ONNX file, in the form that YOLOv5's own export has.
+"""A detector as one ONNX file, in the form that YOLOv5's and YOLOv8's own exports have.
 
-The input is `images` (1, 3, S, S), RGB in 0..1. With boxes, the output is `output0` (1, N, 5 +
-classes): centre x, y, width, height in pixels of the input, objectness, class probabilities; so
-that what reads YOLOv5's ONNX files (its detect.py, demos for OpenCV) reads this. Without, the
-outputs are `out0`, `out1`, ...: the raw maps, as in the ncnn files.
+The input is `images` (1, 3, S, S), RGB in 0..1. With boxes, the output is `output0`, laid out as
+`nas.deploy.decode` says, so that what reads such files (detect.py, demos for OpenCV) reads this.
+Without, the outputs are `out0`, `out1`, ...: the raw maps, as in the ncnn files.
 
 In fp16 each filter is stored in half precision and cast to fp32 when the model is loaded.
 """
@@ -14,11 +13,13 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from nas.deploy.decode import decode_outputs
+from nas.deploy.decode import append_decoding
 from nas.deploy.weights import ConvolutionWeights, Precision, convolution_weights
 from nas.detector.builder import Detector
 from nas.latency.emit_onnx import emit_onnx
 from nas.space.ops import model_graph
+
+Nodes = list[onnx.NodeProto]
 
 
 def to_onnx(
@@ -32,7 +33,7 @@ def to_onnx(
     """The serialised model for a square image (pixels).
 
     has_boxes  the head's decoding is part of the model
-    names      class names, kept in the model's metadata with the largest stride (as YOLOv5's are)
+    names      class names, kept in the model's metadata, where YOLOv5 and Ultralytics look for them
     """
     graph = model_graph(detector.spec, image_size)
     emitted = emit_onnx(graph)
@@ -43,8 +44,13 @@ def to_onnx(
         node.input[:] = ["images" if name == "in0" else name for name in node.input]
     model.graph.input[0].name = "images"
     if has_boxes:
-        decode_outputs(model.graph, detector.head)
-    metadata = {"stride": str(max(detector.head.strides))}
+        append_decoding(model.graph, detector)
+    metadata = {
+        "stride": str(max(detector.head.strides)),
+        "task": "detect",
+        "batch": "1",
+        "imgsz": str([image_size, image_size]),
+    }
     if names:
         metadata["names"] = str(dict(enumerate(names)))
     helper.set_model_props(model, metadata)
@@ -68,7 +74,7 @@ def _fill(
     outside = [one for one in graph.initializer if one.data_location == onnx.TensorProto.EXTERNAL]
     inside = [one for one in graph.initializer if one.data_location != onnx.TensorProto.EXTERNAL]
     numbers = [array for one in weights for array in (one.filters, one.bias)]
-    casts: list[onnx.NodeProto] = []
+    casts: Nodes = []
     for tensor, array in zip(outside, numbers, strict=True):
         assert tuple(tensor.dims) == array.shape, f"{tensor.name}: {tensor.dims}, {array.shape}"
         if precision == "fp16" and array.ndim == 4:

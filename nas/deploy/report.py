@@ -41,7 +41,7 @@ class Exported:
     outputs: tuple[str, ...] = ()
     """The outputs' names."""
     holds: str = ""
-    """boxes (decoded, one output) or maps (raw, one output a level)."""
+    """maps (raw, one output a level), or the layout of decoded boxes (nas.deploy.decode)."""
     error: Comparison | None = None
     """Against torch, on one image; None where nothing runs alone."""
 
@@ -56,7 +56,7 @@ class Report:
     image_size: int
     classes: tuple[str, ...]
     anchors: tuple[tuple[float, ...], ...]
-    """Pixels of the input, (w, h) pairs for each level."""
+    """Pixels of the input, (w, h) pairs for each level; none where the head has none."""
     strides: tuple[int, ...]
     weights: str
     """The checkpoint's path, or how random ones were drawn."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas import NasError
+from nas.deploy.picture import picture
 from nas.detector.builder import Detector, build_detector, fuse
 from nas.space.ops import Graph, OpKind
 from nas.space.spec import ModelSpec
@@ -92,7 +93,7 @@ def random_detector(spec: ModelSpec, seed: int = SEED) -> Detector:
         for norm in norms:
             norm.momentum = 1.0
         with torch.no_grad():
-            detector.maps(torch.rand(8, 3, 128, 128))
+            detector.maps(torch.cat([torch.from_numpy(picture(128, seed)) for seed in range(8)]))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
     return detector.eval()

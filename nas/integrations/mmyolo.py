@@ -11,7 +11,7 @@ from typing import Final
 
 from nas import NasError
 from nas.space.blocks import layers
-from nas.space.spec import ModelSpec
+from nas.space.spec import DEFAULT_ANCHORS, ModelSpec
 
 BASE: Final = "./yolov5_s-v61_syncbn_8xb16-300e_coco.py"
 """The configuration inherited, beside which ours must lie: `mmyolo::yolov5/...`, which would work
@@ -60,7 +60,9 @@ def mmyolo_config(spec: ModelSpec, model_file: str, weights_file: str | None, wh
     weights_file   the backbone's checkpoint beside it; None: it starts untaught
     """
     levels = backbone_levels(spec, where)
-    anchors = [list(zip(level[::2], level[1::2], strict=True)) for level in spec.anchors]
+    # A model without anchors, or with another count of levels, takes those that theirs has.
+    own = spec.anchors if len(spec.anchors) == len(levels) else DEFAULT_ANCHORS
+    anchors = [list(zip(level[::2], level[1::2], strict=True)) for level in own]
     lines = [
         "# The backbone of a model YAML under MMYOLO's YOLOv5 neck and head.",
         "# Copy it, with the files that it names, into configs/yolov5/ of MMYOLO, where",
@@ -99,7 +101,10 @@ def mmyolo_config(spec: ModelSpec, model_file: str, weights_file: str | None, wh
         "        out_channels=channels),",
         "    bbox_head=dict(",
         "        head_module=dict(",
-        "            num_classes=num_classes, in_channels=channels, widen_factor=widen_factor),",
+        "            num_classes=num_classes,",
+        "            in_channels=channels,",
+        "            widen_factor=widen_factor,",
+        f"            num_base_priors={len(anchors[0])}),",
         "        prior_generator=dict(base_sizes=anchors)))",
     ]
     return "\n".join(lines) + "\n"

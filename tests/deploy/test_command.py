@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import subprocess
@@ -15,7 +16,8 @@ import pytest
 import torch
 
 from nas import NasError, export
-from nas.deploy.check import picture, run_ncnn, run_onnx
+from nas.deploy.check import run_ncnn, run_onnx
+from nas.deploy.picture import picture
 from nas.deploy.report import ExportFolderError, Report, leave_export
 from nas.space.arguments import SpecError
 from nas.space.spec import dump_spec, with_anchors, with_classes
@@ -86,7 +88,9 @@ def test_the_files_hold_the_weights_that_were_given(home: Path) -> None:
     metadata = {
         one.key: one.value for one in onnx.load(home / "out" / "tiny-fp32.onnx").metadata_props
     }
-    assert metadata == {"stride": "32", "names": str(dict(enumerate(NAMES)))}
+    assert metadata["stride"] == "32"
+    assert ast.literal_eval(metadata["names"]) == dict(enumerate(NAMES))
+    assert ast.literal_eval(metadata["imgsz"]) == [96, 96]
 
 
 def test_without_weights_they_are_random_and_it_says_so(

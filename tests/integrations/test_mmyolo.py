@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from nas import export
-from nas.deploy.check import picture
+from nas.deploy.picture import picture
 from nas.detector.builder import Detector
 from nas.integrations.mmyolo import BASE, MmyoloError, backbone_levels, mmyolo_config
 from nas.space.blocks import layers
@@ -159,6 +159,12 @@ def test_the_text_is_python_that_says_only_values() -> None:
     assert ast.literal_eval(values["channels"]) == [64, 128, 256]
     calls = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call)}  # type: ignore[attr-defined]
     assert calls == {"dict"}
+
+
+def test_a_model_without_anchors_takes_those_that_mmyolo_has() -> None:
+    text = mmyolo_config(read_spec(reference_path("yolov8n")), "a.yaml", None, "a.yaml")
+    assert "[(116, 90), (156, 198), (373, 326)]" in text
+    assert "num_base_priors=3" in text
 
 
 def test_a_backbone_without_the_three_strides_is_refused() -> None:
