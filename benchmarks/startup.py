@@ -4,17 +4,18 @@
 
 For each measured table of a device, the median of some runs of the whole command: where the file
 with the condensed table is missing, so that every sample is read (as it was before that file), and
-where it is there; and for a model whose blocks are in the table, and one that needs the cost model.
+where it is there; at an image size whose blocks are in the table, and at one that needs the cost
+model. Seconds are the processor's, which other work on the machine changes least.
 """
 
 from __future__ import annotations
 
+import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,15 +78,21 @@ def main(arguments: Arguments) -> None:
 
 
 def timed(key: TableKey, model: Path, size: int, root: Path, is_fresh: bool) -> float:
-    """Seconds of one command, from its start to its end."""
+    """Seconds of the processor that one command takes, from its start to its end."""
     if is_fresh:
         condensed_path(key, root).unlink(missing_ok=True)
     words = [model, key.device, key.runtime, key.precision, key.threads, size, root]
-    start = time.perf_counter()
+    start = processor_seconds()
     subprocess.run(
         [sys.executable, "-c", COMMAND, *map(str, words)], check=True, stdout=subprocess.DEVNULL
     )
-    return time.perf_counter() - start
+    return processor_seconds() - start
+
+
+def processor_seconds() -> float:
+    """What ended processes of this one have taken."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":
