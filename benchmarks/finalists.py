@@ -25,7 +25,7 @@ import tyro
 import yaml
 
 from nas.latency.device import TableKey
-from nas.latency.predictor import load_predictor
+from nas.latency.estimated import load_table_model
 from nas.space.search_space import Candidate, architecture_digest, read_space
 from nas.space.spec import Anchors, dump_spec, parse_spec, read_spec, with_anchors
 from nas.stats import mape, spearman
@@ -100,7 +100,7 @@ def rivals(run: Path, jobs: list[Job], seed: int) -> Iterator[Job]:
     key = TableKey(
         **{name: document[name] for name in ("device", "runtime", "precision", "threads")}
     )
-    predictor, rng = load_predictor(key, space=space), np.random.default_rng(seed)
+    predictor, rng = load_table_model(key, space=space), np.random.default_rng(seed)
     for job in jobs:
         num_classes = parse_spec(job.model).num_classes
         for _ in range(100_000):

@@ -32,6 +32,7 @@ from nas.latency.estimate import (
     sums_of,
     write_estimate,
 )
+from nas.latency.fit import read_fits
 from nas.latency.public_log import LogError, PublicLog
 from nas.latency.shape import features
 from nas.latency.table import profile_command
@@ -247,6 +248,8 @@ def put_in_place(table: EstimatedTable, root: Path = ROOT) -> list[str]:
             f"it answers for {table.key} instead of the table of {before.date} "
             f"({before.sources[0]}), which is kept as {kept.name}"
         )
+    if read_fits(table.key, root):
+        said.append(f"{table.key} has a measured table, and that goes on answering for it")
     return said
 
 

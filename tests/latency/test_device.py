@@ -24,6 +24,11 @@ def test_the_devices_in_the_box(name: str) -> None:
     # Whatever has no text to be known by is this machine, or none at all.
     assert bool(device.recognise) == (name not in ("host", "fake"))
     assert device.cores is None or max(device.threads, default=1) <= device.cores
+    # What is meant without --threads is offered, and one's own machine or the fake board get one.
+    assert device.default_threads in (device.threads or [1])
+    assert (device.default_threads == 1) == (name in ("host", "fake"))
+    assert device.key("ncnn", "fp32").threads == device.default_threads
+    assert device.key("ncnn", "fp32", 2).threads == 2
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from nas.latency.times_csv import COLUMNS, read_times
 from nas.space.ops import expand
 from nas.space.search_space import read_space
 from nas.space.spec import dump_spec
+from tests.latency.boards import devices, profiled
 
 KEY = TableKey(device="rpi4", threads=4)
 HEAD = ",".join(COLUMNS)
@@ -228,6 +229,19 @@ def test_nothing_of_a_table_in_the_box_is_lost(
     model = tmp_path / "models" / "0.yaml"
     predict.run(predict.Arguments(model=model, device="rpi4", threads=4), root)
     assert "it stands on 9 networks of measurements.csv" in capsys.readouterr().out
+
+
+def test_a_measured_table_goes_on_answering(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = devices(tmp_path / "tables")
+    profiled(root)
+    rows = [row.replace(",fp32,4,", ",fp32,1,") for row in rows_of(tmp_path, KEY, 8)]
+    run(write(tmp_path, *rows), root, device="fake")
+    assert "fake, ncnn fp32, 1 thread has a measured table" in capsys.readouterr().out
+    model = tmp_path / "models" / "0.yaml"
+    predict.run(predict.Arguments(model=model, device="fake"), root)
+    assert "ms (predicted; " in capsys.readouterr().out
 
 
 def test_a_mistake_is_one_message_and_exit_2(tmp_path: Path) -> None:
