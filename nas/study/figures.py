@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import plotly.graph_objects as go
 
-from nas.latency.predictor import HELD_OUT, Latency, LatencyKind
+from nas.latency.predictor import HELD_OUT, Latency
 from nas.study.files import write_atomically
 from nas.study.finalists import plain_front
 from nas.study.hover import baseline_hover, point_hover, trial_hover
@@ -29,6 +29,9 @@ GRID: Final = "#0072b2"
 REFERENCE: Final = "#009e73"
 DIVERGED: Final = "#cc79a7"
 """Okabe and Ito's colours, told apart by the colour-blind too; and every kind has its own mark."""
+
+LINE: Final = 22
+"""Pixels of a line under the figure."""
 
 WIDE: Final = 180
 """Characters in a line under the title."""
@@ -44,14 +47,19 @@ def write_figure(report: Report, path: Path) -> None:
         include_plotlyjs=True,
         full_html=True,
         config={"displaylogo": False, "responsive": True, "toImageButtonOptions": {"scale": 2}},
-        default_height="max(100vh, 640px)",
+        default_height=f"max(100vh - {LINE * len(report.doubts)}px, 560px)",
     )
     title = f"{report.settings.space.name} on {report.settings.data.name}"
     head = (
-        f"<head><title>{escape(title)}</title><style>body{{margin:0}}</style>"
+        f"<head><title>{escape(title)}</title><style>body{{margin:0}}"
+        f"p{{margin:0 14px;font:13px/{LINE}px system-ui,sans-serif;color:#52606f}}</style>"
         '<meta name="viewport" content="width=device-width">'
     )
-    write_atomically(path, page.replace("<head>", head, 1))
+    doubts = "".join(f"<p>latency table: {escape(doubt)}</p>" for doubt in report.doubts)
+    page = page.replace("<head>", head, 1)
+    # The last one: plotly's own code has the word, too.
+    start, end = page.rsplit("</body>", 1)
+    write_atomically(path, f"{start}{doubts}</body>{end}")
 
 
 def pareto_figure(report: Report) -> go.Figure:
@@ -308,8 +316,6 @@ def _title(report: Report) -> str:
             f": {kind.value}, off by {one.latency.heldout_mape:.1%} (MAPE) on {HELD_OUT[kind]};"
             " bars are 90 % intervals"
         )
-        if kind is LatencyKind.ESTIMATED:
-            lines += report.doubts
         assert one.score is not None, "what is graded has a score"
         lines.append(f"score: {one.score.kind}")
     if front.flattery is not None:
