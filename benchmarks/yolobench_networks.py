@@ -2,10 +2,12 @@
 
 yolo3    Darknet-53 and YOLOv3's neck in YOLOv5's YAML form
 yolo5    YOLOv5 v6.0's backbone and neck
-yolo6s   EfficientRep and Rep-PAN (arXiv 2209.02976); yolo6m has CSP blocks of them
+yolo6s   YOLOv6 3.0 (arXiv 2301.05586): EfficientRep, a pyramid pool of the CSP form, and a neck
+         that fuses three levels at a time; yolo6m has CSP blocks and the plain pool
 
-Widths are capped at 1024; all have YOLOv8's decoupled head (reg_max 16) for 80 classes. The graph
-is that of an exported ONNX file: SiLU is a Sigmoid and a product, no kernel is Winograd's.
+Widths are capped at 1024; all have YOLOv8's decoupled head (reg_max 16) for 80 classes, with SiLU
+in yolo3 and yolo5 and ReLU in yolo6. The graph is that of an exported ONNX file as ONNX Runtime
+runs it: ReLU is fused, SiLU is one op, no kernel is Winograd's.
 """
 
 from __future__ import annotations
@@ -48,9 +50,7 @@ def network(name: str, image_size: int) -> tuple[Work, ...]:
         "yolo6s": partial(_yolo6, is_csp=False),
         "yolo6m": partial(_yolo6, is_csp=True),
     }
-    levels = families[family](drawing, (3, image_size, image_size))
-    drawing.activation = "SiLU"
-    drawing.head(levels)
+    drawing.head(families[family](drawing, (3, image_size, image_size)))
     return tuple(drawing.work)
 
 
@@ -128,6 +128,12 @@ class _Drawing:
         self.conv(x, 4 * channels, is_plain=True)
         return self.copy((channels, 2 * x[1], 2 * x[2]))
 
+    def fusion(self, below: Map, level: Map, above: Map, channels: int) -> Map:
+        """Three levels of a pyramid as one, of the size of the middle one."""
+        raised = self.transpose(below, channels)
+        lowered = self.conv(self.conv(above, channels), channels, 3, 2)
+        return self.conv(self.concat(raised, self.conv(level, channels), lowered), channels)
+
     def bottleneck(self, x: Map, channels: int, *, adds: bool, ratio: float = 0.5) -> Map:
         y = self.conv(self.conv(x, int(channels * ratio)), channels, 3)
         return self.product(y) if adds and x[0] == channels else y
@@ -144,6 +150,14 @@ class _Drawing:
             self._row("pool", y, y, cells=25)
         return self.conv(self.concat(y, y, y, y), channels)
 
+    def csp_sppf(self, x: Map, channels: int) -> Map:
+        hidden = channels // 2
+        y = self.conv(self.conv(self.conv(x, hidden), hidden, 3), hidden)
+        for _ in range(3):
+            self._row("pool", y, y, cells=25)
+        y = self.conv(self.conv(self.concat(y, y, y, y), hidden), hidden, 3)
+        return self.conv(self.concat(self.conv(x, hidden), y), channels)
+
     def head(self, levels: list[Map]) -> None:
         """YOLOv8's decoupled head and what it decodes."""
         boxes, classes = max(16, levels[0][0] // 4, BINS), max(levels[0][0], CLASSES)
@@ -159,6 +173,7 @@ class _Drawing:
         self._row("exponential", (BINS, cells, 1), (BINS, cells, 1))
         self._row("exponential", (CLASSES, cells, 1), (CLASSES, cells, 1))
         self.copy((BINS, cells, 1))
+        self.conv((BINS // 4, 4, cells), 1, is_plain=True)
         self.product((4, cells, 1))
         self.concat((CLASSES + 4, cells, 1))
 
@@ -214,14 +229,14 @@ def _yolo6(d: _Drawing, x: Map, *, is_csp: bool) -> list[Map]:
 
     stage = csp if is_csp else plain
     x = d.conv(d.conv(x, d.c(64), 3, 2), d.c(128), 3, 2)
-    x = stage(x, d.c(128), 6)
+    p2 = x = stage(x, d.c(128), 6)
     p3 = x = stage(d.conv(x, d.c(256), 3, 2), d.c(256), 12)
     p4 = x = stage(d.conv(x, d.c(512), 3, 2), d.c(512), 18)
-    x = d.sppf(stage(d.conv(x, d.c(1024), 3, 2), d.c(1024), 6), d.c(1024))
+    x = stage(d.conv(x, d.c(1024), 3, 2), d.c(1024), 6)
+    x = d.sppf(x, d.c(1024)) if is_csp else d.csp_sppf(x, d.c(1024))
     t5 = d.conv(x, d.c(256))
-    x = stage(d.concat(d.transpose(t5, d.c(256)), p4), d.c(256), 12)
-    t4 = d.conv(x, d.c(128))
-    o3 = stage(d.concat(d.transpose(t4, d.c(128)), p3), d.c(128), 12)
+    t4 = d.conv(stage(d.fusion(t5, p4, p3, d.c(256)), d.c(256), 12), d.c(128))
+    o3 = stage(d.fusion(t4, p3, p2, d.c(128)), d.c(128), 12)
     o4 = stage(d.concat(d.conv(o3, d.c(128), 3, 2), t4), d.c(256), 12)
     o5 = stage(d.concat(d.conv(o4, d.c(256), 3, 2), t5), d.c(512), 12)
     return [o3, o4, o5]
