@@ -1,144 +1,153 @@
-"""YOLOBench's Raspberry Pi latencies against the board model: variants, families, another board.
+"""YOLOBench's Raspberry Pi latencies: variants, families and another board held out.
 
-    python benchmarks/yolobench.py --figures ../shared/yolobench/pi4.csv
+    python benchmarks/yolobench.py --figures ../shared/yolobench/pi4.csv            # the errors
+    python benchmarks/yolobench.py --figures ../shared/yolobench/pi4.csv --write    # and the tables
 
 Each variant (a depth and a width, all its image sizes) is held out in turn; then whole families;
 then a Raspberry Pi 5 of which only ten networks are known. The networks are built by
-yolobench_networks.py from what is published of their architecture.
+yolobench_networks.py from what is published of their architecture; a runtime's costs are fitted by
+nas/latency/units.py. What ships is written by yolobench_tables.py.
 """
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import tyro
-from board_fit import Array, Runs, Settings, fit
-from yolobench_networks import family_of, network
+from board_fit import Settings, fit
+from yolobench_figures import (
+    FAMILIES,
+    PI4,
+    PI5,
+    TFLITE,
+    TFLITE_INT8,
+    THREADS,
+    Array,
+    Figures,
+    Networks,
+    networks,
+    read_figures,
+    runs,
+)
+from yolobench_tables import write_tables
 
 from nas import stats
-from nas.latency.work import Work
+from nas.latency.units import fit_units
 
-SETTINGS: Final = Settings(
+SHAPES: Final = Settings(
     mean=0.5, compute=0.15, shape=2.0, directions=0, noise=0.02, huber=2.5, steps=200
 )
-"""One or two boards and hundreds of networks: the shapes are learned, boards hardly differ."""
+"""Of the model with learned shapes, for comparison: one board and hundreds of networks."""
 
-PI4: Final = "pi4_ort_fp32_ms"
-PI5: Final = "pi5_ort_fp32_ms"
-THREADS: Final = 4
-"""Not stated by the source; 11 to 12 GMAC/s on a Raspberry Pi 4 are those of all four cores."""
+KNOWN: Final = 10
+"""Networks known of the other board."""
+
+DRAWS: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Judge the board model on YOLOBench's latencies."""
+    """Judge, and with --write make, what is estimated from YOLOBench's latencies."""
 
     figures: Path
     """The CSV of latencies."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """Rows of the CSV: the model's name, its image size, and ms by column."""
-
-    names: list[str]
-    sizes: list[int]
-    ms: dict[str, list[float]]
+    write: bool = False
+    """Fit on everything and write the tables."""
 
 
 def main(arguments: Arguments) -> None:
     """The lines of the README, one after the other."""
     figures = read_figures(arguments.figures)
-    for column in (PI4, "pi4_tflite_fp32_ms", "pi4_tflite_int8_ms"):
-        print(f"yolo5, each variant held out, {column}: {variants(figures, column)}", flush=True)
-    for known, held in (
+    ort = networks(figures, "onnxruntime-fp32", PI4)
+    tflite = networks(figures, "tflite-fp32", TFLITE)
+    int8 = networks(figures, "tflite-int8", TFLITE_INT8)
+    for title, known in (("ONNX Runtime", ort), ("TFLite fp32", tflite), ("TFLite int8", int8)):
+        print(f"yolo5, each variant held out, {title}: {variants(known)}", flush=True)
+    for column in (TFLITE, TFLITE_INT8):
+        print(f"the same with learned shapes, {column}: {learned(figures, column)}", flush=True)
+    for families, held in (
         (("yolo5", "yolo6m"), "yolo3"),
         (("yolo3", "yolo6m"), "yolo5"),
         (("yolo3", "yolo5"), "yolo6s"),
         (("yolo3", "yolo5"), "yolo6m"),
     ):
-        print(f"{' and '.join(known)} -> {held}: {family(figures, known, held)}", flush=True)
-    print(f"Pi 4 and 10 networks of the Pi 5 -> Pi 5: {another_board(figures)}", flush=True)
+        print(f"{' and '.join(families)} -> {held}: {family(ort, families, held)}", flush=True)
+    for title, known in (("ONNX Runtime", ort), ("TFLite fp32", tflite), ("TFLite int8", int8)):
+        for held in FAMILIES:
+            others = tuple(one for one in FAMILIES if one != held)
+            print(f"{title}, three others -> {held}: {family(known, others, held)}", flush=True)
+    for threads in (1, 2, 3, 4):
+        known = networks(figures, "onnxruntime-fp32", PI4, threads)
+        print(f"fitted to all as {threads} threads: {errors(fitted(known), known.ms)}", flush=True)
+    for line in another_board(ort, networks(figures, "onnxruntime-fp32", PI5)):
+        print(f"Pi 4 and {KNOWN} networks of the Pi 5 -> Pi 5, {line}", flush=True)
+    if arguments.write:
+        write_tables(figures)
 
 
-def read_figures(path: Path) -> Figures:
-    """The CSV; nan where a latency isn't there."""
-    with path.open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    columns = [name for name in rows[0] if name.endswith("_ms")]
-    return Figures(
-        names=[row["model"] for row in rows],
-        sizes=[int(row["image_size"]) for row in rows],
-        ms={c: [float(row[c]) if row[c] else np.nan for row in rows] for c in columns},
-    )
-
-
-def gather(figures: Figures, rows: list[int], columns: list[str]) -> Runs:
-    """The rows as runs, one for each column."""
-    place: dict[Work, int] = {}
-    groups = [
-        [place.setdefault(op, len(place)) for op in network(figures.names[i], figures.sizes[i])]
-        for i in rows
-    ]
-    counts = np.zeros((len(rows), len(place)))
-    for row, group in enumerate(groups):
-        np.add.at(counts[row], group, 1.0)
-    ms = np.array([[figures.ms[column][i] for i in rows] for column in columns])
-    return Runs(
-        work=tuple(place),
-        counts=counts,
-        ms=np.where(np.isnan(ms), 1.0, ms),
-        is_known=~np.isnan(ms),
-        threads=(THREADS,) * len(columns),
-        is_fp16=False,
-    )
-
-
-def variants(figures: Figures, column: str) -> str:
+def variants(known: Networks) -> str:
     """The errors of yolo5, each variant predicted from the others."""
-    rows = [i for i, name in enumerate(figures.names) if family_of(name) == "yolo5"]
-    runs = gather(figures, rows, [column])
+    own = known.rows(known.families == "yolo5")
+    predicted = np.zeros(len(own.ms))
+    for variant in sorted(set(own.names)):
+        held = own.names == variant
+        predicted[held] = own.rows(held).predicted(own.rows(~held).fitted())
+    return errors(predicted, own.ms)
+
+
+def learned(figures: Figures, column: str) -> str:
+    """The same by the model whose shapes are learned (board_fit.py)."""
+    rows = [i for i, one in enumerate(figures.families) if one == "yolo5"]
+    every = runs(figures, rows, column)
     predicted = np.zeros(len(rows))
     for variant in sorted({figures.names[i] for i in rows}):
         held = [at for at, i in enumerate(rows) if figures.names[i] == variant]
-        predicted[held] = fit(runs.without(held), SETTINGS)[1][0, held]
-    return errors(predicted, runs.ms[0])
+        predicted[held] = fit(every.without(held), SHAPES)[1][0, held]
+    return errors(predicted, every.ms[0])
 
 
-def family(figures: Figures, known: tuple[str, ...], held: str) -> str:
+def family(known: Networks, families: tuple[str, ...], held: str) -> str:
     """The errors of a whole family, from others."""
-    rows = [i for i, n in enumerate(figures.names) if family_of(n) in (*known, held)]
-    runs = gather(figures, rows, [PI4])
-    out = [at for at, i in enumerate(rows) if family_of(figures.names[i]) == held]
-    predicted = fit(runs.without(out), SETTINGS)[1][0, out]
-    return errors(predicted, runs.ms[0, out])
+    found = known.rows(np.isin(known.families, families)).fitted()
+    out = known.rows(known.families == held)
+    return errors(out.predicted(found), out.ms)
 
 
-def another_board(figures: Figures, known: int = 10, draws: int = 5) -> str:
-    """The errors on the Pi 5, from all of the Pi 4 and so many networks of the Pi 5 (drawn)."""
-    rows = [i for i, ms in enumerate(figures.ms[PI5]) if not np.isnan(ms)]
-    runs = gather(figures, rows, [PI4, PI5])
-    predicted, true = [], []
-    for seed in range(draws):
-        given = np.random.default_rng(seed).choice(len(rows), known, replace=False)
-        mask = runs.is_known.copy()
-        mask[1] = False
-        mask[1, given] = True
-        found = fit(replace(runs, is_known=mask), SETTINGS)[1][1]
-        others = np.setdiff1d(np.arange(len(rows)), given)
-        predicted.append(found[others])
-        true.append(runs.ms[1, others])
-    return errors(np.concatenate(predicted), np.concatenate(true))
+def fitted(known: Networks) -> Array:
+    """What a fit to all says of all."""
+    return known.predicted(known.fitted())
+
+
+def another_board(here: Networks, there: Networks) -> list[str]:
+    """The errors on another board, from all of one and a few networks of the other (drawn).
+
+    One scalar beside it: the networks' own times on the first board, times the mean ratio.
+    """
+    first = here.fitted()
+    by_scalar, by_units, true = [], [], []
+    base = here.ms[np.isin(here.keys, there.keys)]
+    for seed in range(DRAWS):
+        given = np.random.default_rng(seed).choice(len(there.ms), KNOWN, replace=False)
+        is_given = np.isin(np.arange(len(there.ms)), given)
+        ratio = np.exp(np.mean(np.log(there.ms[is_given] / base[is_given])))
+        by_scalar.append(ratio * base[~is_given])
+        by_units.append(there.rows(~is_given).predicted(there.rows(is_given).fitted_from(first)))
+        true.append(there.ms[~is_given])
+    return [
+        f"{title}: {errors(np.concatenate(found), np.concatenate(true))}"
+        for title, found in (("one scalar", by_scalar), ("units", by_units))
+    ]
 
 
 def errors(predicted: Array, true: Array) -> str:
-    """MAPE, share within 10 % and the worst, as text."""
-    off = np.abs(stats.relative_errors(predicted, true))
-    return f"MAPE {off.mean():.1%}, {np.mean(off <= 0.1):.0%} within 10 %, worst {off.max():.1%}"
+    """MAPE, share within 10 %, bias and the worst, as text."""
+    off = stats.relative_errors(predicted, true)
+    size = np.abs(off)
+    shares = f"{np.mean(size <= 0.1):.0%} within 10 %, worst {size.max():.1%}"
+    return f"MAPE {size.mean():.1%}, {shares}, mean {off.mean():+.1%} ({len(off)})"
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ yolo6s   YOLOv6 3.0 (arXiv 2301.05586): EfficientRep, a pyramid pool of the CSP 
          that fuses three levels at a time; yolo6m has CSP blocks and the plain pool
 
 Widths are capped at 1024; all have YOLOv8's decoupled head (reg_max 16) for 80 classes, with SiLU
-in yolo3 and yolo5 and ReLU in yolo6. The graph is that of an exported ONNX file as ONNX Runtime
-runs it: ReLU is fused, SiLU is one op, no kernel is Winograd's.
+in yolo3 and yolo5 and ReLU in yolo6. The graph is that of an exported ONNX file: ReLU is fused, no
+kernel is Winograd's, SiLU is one op in ONNX Runtime and two in TensorFlow Lite.
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ def family_of(name: str) -> str:
     return found[0]
 
 
-@lru_cache(maxsize=1024)
-def network(name: str, image_size: int) -> tuple[Work, ...]:
-    """The work of a network by YOLOBench's name (yolo5d33w25, yolo6s-d1w5, yolo3l)."""
+@lru_cache(maxsize=2048)
+def network(name: str, image_size: int, runtime: str = "onnxruntime") -> tuple[Work, ...]:
+    """The work of a network by YOLOBench's name (yolo5d33w25, yolo6s-d1w5, yolo3l) in a runtime."""
     family = family_of(name)
     rest = name.removeprefix(family).lstrip("-")
     parts = re.match(r"d(\d+)w(\d+)", rest)
     depth, width = (PARTS[parts[1]], PARTS[parts[2]]) if parts else MULTIPLES[rest]
-    drawing = _Drawing(depth, width, "ReLU" if family.startswith("yolo6") else "SiLU")
+    activation = "ReLU" if family.startswith("yolo6") else "SiLU"
+    drawing = _Drawing(depth, width, activation, has_one_silu=runtime == "onnxruntime")
     families: dict[str, Callable[[_Drawing, Map], list[Map]]] = {
         "yolo3": _yolo3,
         "yolo5": _yolo5,
@@ -57,8 +58,9 @@ def network(name: str, image_size: int) -> tuple[Work, ...]:
 class _Drawing:
     """Work while it is drawn, with the multiples of a variant."""
 
-    def __init__(self, depth: float, width: float, activation: str) -> None:
+    def __init__(self, depth: float, width: float, activation: str, *, has_one_silu: bool) -> None:
         self.depth, self.width, self.activation = depth, width, activation
+        self.has_one_silu = has_one_silu
         self.work: list[Work] = []
 
     def c(self, channels: int) -> int:
@@ -106,7 +108,8 @@ class _Drawing:
         self._row(kind, x, y, cells=cells, stride=stride, weights=weights)
         if not is_plain and self.activation == "SiLU":
             self._row("exponential", y, y)
-            self.product(y)
+            if not self.has_one_silu:
+                self.product(y)
         return y
 
     def product(self, x: Map) -> Map:

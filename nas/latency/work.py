@@ -109,8 +109,8 @@ def _op_work(op: Op, runtime: str, *, is_int8: bool) -> list[Work]:
         weights=op.weights,
         is_int8=is_int8 and op.kind is OpKind.CONVOLUTION,
     )
-    if op.activation == "SiLU" and runtime != "ncnn":
-        # Outside ncnn it is a Sigmoid and a product of two maps.
+    if op.activation == "SiLU" and runtime == "tflite":
+        # There it is a Sigmoid and a product of two maps; ONNX Runtime makes one op of the two.
         return [work, _product(work)]
     return [work]
 

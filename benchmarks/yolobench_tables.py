@@ -1,0 +1,4 @@
+"""x"""
+from yolobench_figures import Figures
+def write_tables(figures: Figures) -> None:
+    """y"""
