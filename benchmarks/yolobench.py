@@ -11,7 +11,7 @@ nas/latency/units.py. What ships is written by yolobench_tables.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,6 @@ from yolobench_figures import (
     PI5,
     TFLITE,
     TFLITE_INT8,
-    THREADS,
     Array,
     Figures,
     Networks,
@@ -35,7 +34,6 @@ from yolobench_figures import (
 from yolobench_tables import write_tables
 
 from nas import stats
-from nas.latency.units import fit_units
 
 SHAPES: Final = Settings(
     mean=0.5, compute=0.15, shape=2.0, directions=0, noise=0.02, huber=2.5, steps=200

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from nas.latency.device import ROOT, Device, TableKey
 from nas.latency.public_log import LogError, PublicLog
 from nas.latency.shape import features
 from nas.latency.table import TableError
+from nas.latency.units import UNIT_MODELS, UnitTimes, fit_units, own_reach
 from nas.latency.work import Work, graph_work
 from nas.space.blocks import Block
 from nas.space.ops import expand
@@ -79,8 +80,9 @@ class HeldOutErrors(_Frozen):
 class EstimatedTable(_Frozen):
     """An estimated table.
 
+    model              a shared model (board_model.py), or a runtime's units (units.UNIT_MODELS)
     arithmetic         what the board computes fp32 networks in: fp32, or fp16 where it can
-    parameters         of board_model.PARAMETERS, by name
+    parameters         of board_model.PARAMETERS or of the runtime's units, by name
     never_seen         what no network behind it has
     seen               kind of work -> lowest and highest channels in and out, and cells of the map
     corrected_by       how many measured blocks corrected it
@@ -212,10 +214,10 @@ def fit_table(
             name: FittedNetwork(measured_ms=ms[name], fitted_ms=round(float(value), 3))
             for name, value in zip(networks, fitted, strict=True)
         },
-        parameters=_named(model, parameters),
+        parameters=named_parameters(model.parameters, parameters),
         heldout=heldout_errors(model, key),
         never_seen=model.never_seen,
-        seen=_seen(work),
+        seen=shapes_seen(work),
         doubts=[],
     )
 
@@ -241,9 +243,10 @@ def _too_few(where: str, needed: str, networks: Mapping[str, object]) -> None:
     )
 
 
-def _named(model: BoardModel, parameters: Array) -> dict[str, float]:
+def named_parameters(names: Sequence[str], parameters: Array) -> dict[str, float]:
+    """The parameters by name, as a table keeps them."""
     values = [round(float(value), 5) for value in parameters]
-    return dict(zip(model.parameters, values, strict=True))
+    return dict(zip(names, values, strict=True))
 
 
 def heldout_errors(model: BoardModel, key: TableKey) -> HeldOutErrors:
@@ -265,7 +268,8 @@ def heldout_errors(model: BoardModel, key: TableKey) -> HeldOutErrors:
     )
 
 
-def _seen(work: Sequence[Work]) -> dict[str, list[int]]:
+def shapes_seen(work: Sequence[Work]) -> dict[str, list[int]]:
+    """Kind of work -> lowest and highest channels in and out, and cells of the map."""
     found: dict[str, list[int]] = {}
     for op in work:
         sizes = (op.channels_in, op.channels_out, op.height * op.width)
@@ -292,18 +296,17 @@ def block_work(table: EstimatedTable, blocks: Sequence[Block]) -> list[tuple[Wor
 
 def block_ms(table: EstimatedTable, blocks: Sequence[Block]) -> Array:
     """The estimated ms of each block, shape (n,)."""
-    efficiency, counts = _of_blocks(table, blocks)
-    return np.asarray(counts @ efficiency.op_ms(table.vector()), dtype=np.float64)
+    times, counts = _of_blocks(table, blocks)
+    return np.asarray(counts @ times.op_ms(table.vector()), dtype=np.float64)
 
 
 def work_ms(table: EstimatedTable, blocks: Sequence[Block]) -> list[dict[str, float]]:
     """The estimated ms of each block by kind of work."""
     named = {str(i): ops for i, ops in enumerate(block_work(table, blocks))}
     work, counts = sums_of(named)
-    efficiency, _ = _of_blocks(table, blocks)
-    times = counts * efficiency.op_ms(table.vector())
+    times, _ = _of_blocks(table, blocks)
     found: list[dict[str, float]] = []
-    for row in times:
+    for row in counts * times.op_ms(table.vector()):
         own: dict[str, float] = {}
         for place in np.flatnonzero(row).tolist():
             kind = work[place].kind
@@ -312,11 +315,26 @@ def work_ms(table: EstimatedTable, blocks: Sequence[Block]) -> list[dict[str, fl
     return found
 
 
-def _of_blocks(table: EstimatedTable, blocks: Sequence[Block]) -> tuple[Efficiency, Array]:
+class OpTimes(Protocol):
+    """Some ops, as a model of boards or of a runtime sees them."""
+
+    def op_ms(self, parameters: Array) -> Array:
+        """ms of each op on a board with these parameters (P,), shape (n,)."""
+        ...
+
+
+def op_times(table: EstimatedTable, work: Sequence[Work]) -> OpTimes:
+    """The ops as the table's model sees them."""
+    if table.model in UNIT_MODELS:
+        return UnitTimes(UNIT_MODELS[table.model], work, table.threads)
+    found = features(work, table.threads, is_fp16=table.arithmetic == "fp16")
+    return Efficiency(read_board_model(table.model), found)
+
+
+def _of_blocks(table: EstimatedTable, blocks: Sequence[Block]) -> tuple[OpTimes, Array]:
     named = {str(i): ops for i, ops in enumerate(block_work(table, blocks))}
     work, counts = sums_of(named)
-    found = features(work, table.threads, is_fp16=table.arithmetic == "fp16")
-    return Efficiency(read_board_model(table.model), found), counts
+    return op_times(table, work), counts
 
 
 def corrected(table: EstimatedTable, measured_ms: Mapping[Block, float]) -> EstimatedTable:
@@ -327,12 +345,20 @@ def corrected(table: EstimatedTable, measured_ms: Mapping[Block, float]) -> Esti
     blocks = [block for block in measured_ms if expand(block).ops]
     if not blocks:
         return table
-    efficiency, counts = _of_blocks(table, blocks)
+    times, counts = _of_blocks(table, blocks)
     sums = Sums(counts=counts, ms=np.array([measured_ms[block] for block in blocks]))
-    model = read_board_model(table.model)
-    parameters = fit_board(model, efficiency, sums, table.vector(), freedom=0.5)
+    if isinstance(times, UnitTimes):
+        reach = own_reach(UNIT_MODELS[table.model], freedom=0.5)
+        parameters = fit_units(times, sums.counts, sums.ms, table.vector(), reach)
+    else:
+        assert isinstance(times, Efficiency)
+        model = read_board_model(table.model)
+        parameters = fit_board(model, times, sums, table.vector(), freedom=0.5)
     return table.model_copy(
-        update={"parameters": _named(model, parameters), "corrected_by": len(blocks)}
+        update={
+            "parameters": named_parameters(tuple(table.parameters), parameters),
+            "corrected_by": len(blocks),
+        }
     )
 
 

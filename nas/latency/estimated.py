@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 
 from nas.latency.corrected import Correction, read_correction
-from nas.latency.device import ROOT, TableKey, read_device
+from nas.latency.device import ROOT, Runtime, TableKey, read_device
 from nas.latency.estimate import (
     EstimatedTable,
     block_ms,
     block_work,
+    estimate_path,
     is_extrapolated,
     read_estimate,
     work_ms,
@@ -28,7 +30,7 @@ from nas.latency.predictor import (
     part_of,
     stage_of,
 )
-from nas.latency.table import profile_command
+from nas.latency.table import TableError, profile_command
 from nas.space.blocks import Block, blocks, layers
 from nas.space.search_space import SearchSpace
 from nas.space.spec import ModelSpec
@@ -50,6 +52,16 @@ KINDS: Final[dict[str, str]] = {
     "global pool": "squeeze-and-excite",
 }
 """Kind of work of an op -> the words for it in an answer."""
+
+UNSEEN: Final[dict[str, str]] = {
+    "vector": "squeeze-and-excite",
+    "scale": "squeeze-and-excite",
+    "activation": "hard or leaky activations",
+}
+"""Kind of work -> the words for it where no network behind a table has it."""
+
+UNSEEN_LIMIT: Final = 0.02
+"""A detector that spends more of its (guessed) time than this in kinds never seen is doubtful."""
 
 EXTRAPOLATED_LIMIT: Final = 0.1
 """A detector that spends more of its time than this in shapes never seen is doubtful."""
@@ -108,12 +120,30 @@ class EstimatedPredictor:
         lost = sum(ms for ms, is_out in zip(times, outside, strict=True) if is_out)
         return lost / max(sum(times), 1e-12)
 
+    def unseen_shares(self, walk: Sequence[Block]) -> dict[str, float]:
+        """Words for kinds of work that no network behind the table has -> share of the time."""
+        total = max(sum(self.block_ms(walk)), 1e-12)
+        found: dict[str, float] = {}
+        for own in work_ms(self.table, walk):
+            for kind, ms in own.items():
+                if kind not in self.table.seen:
+                    words = UNSEEN.get(kind, KINDS.get(kind, kind))
+                    found[words] = found.get(words, 0.0) + ms / total
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
+
     def doubts(self, walk: Sequence[Block]) -> list[str]:
-        """Whether much of its time goes to shapes that no log has."""
+        """Whether it has work of kinds, or much of its time goes to shapes, that no log has."""
+        unseen, found = self.unseen_shares(walk), []
+        if sum(unseen.values()) > UNSEEN_LIMIT:
+            found.append(
+                f"no network behind this table has {', '.join(unseen)}: the "
+                f"{sum(unseen.values()):.0%} of the time that go there are a guess, and the error "
+                "stated does not hold"
+            )
         share = self.extrapolated_share(walk)
-        if share <= EXTRAPOLATED_LIMIT:
-            return []
-        return [f"{share:.0%} of its time goes to shapes outside of those in the logs"]
+        if not found and share > EXTRAPOLATED_LIMIT:
+            found.append(f"{share:.0%} of its time goes to shapes outside of those in the logs")
+        return found
 
     def parts(self, spec: ModelSpec, image_size: int) -> tuple[Part, ...]:
         """Each layer's part in the detector's time, in order; they add up to it."""
@@ -136,12 +166,14 @@ def _provenance(
 ) -> dict[str, Any]:
     heldout = table.heldout
     measure = profile_command(table.key) + (f" --host {host}" if host else "")
+    can_be_timed = table.runtime in get_args(Runtime)
+    remedy = f"a measured table replaces it, and twenty of its blocks correct it: {measure}"
     doubts = [
         f"estimated from {table.sources[0]}; of held-out networks of public logs nine of ten were "
         f"within a factor of {np.exp(heldout.interval_quantile):.2f} (MAPE {heldout.mape:.1%})",
         f"public logs have never seen: {'; '.join(table.never_seen)}",
         *table.doubts,
-        f"a measured table replaces it, and twenty of its blocks correct it: {measure}",
+        remedy if can_be_timed else f"{table.runtime} can't be timed by nas.profile",
     ]
     if correction is not None:
         doubts[0] += ", without the correction"
@@ -192,7 +224,22 @@ def load_table_model(
     """
     table = None if read_fits(key, root) else read_estimate(key, root)
     if table is None:
+        others = [] if key.path(root).exists() else estimated_threads(key, root)
+        if others:
+            raise TableError(
+                "--threads",
+                f"there is a table of {key}, measured or estimated",
+                "none",
+                f"The estimated ones are of {' and '.join(map(str, others))} threads",
+            )
         return load_predictor(key, root, space, num_classes)
     correction = read_correction(table, key, root) if key.path(root).exists() else None
     device = read_device(key.device, root)
     return EstimatedPredictor(table, device.title, device.default_host or "", correction)
+
+
+def estimated_threads(key: TableKey, root: Path = ROOT) -> list[int]:
+    """Thread counts of the same device, runtime and precision that have an estimated table."""
+    device = read_device(key.device, root)
+    counts = device.threads or range(1, (device.cores or 1) + 1)
+    return [t for t in counts if estimate_path(replace(key, threads=t), root).exists()]

@@ -1,7 +1,8 @@
 """What ONNX Runtime does for an op on an ARM core, as amounts of a dozen units.
 
-Its CPU kernels (MLAS, in microsoft/onnxruntime, MIT; read as of version 1.16) have no Winograd form
-and no packed maps on ARM: every convolution is a product of matrices, filters by cells of the map.
+Its CPU kernels (MLAS, in microsoft/onnxruntime, MIT; read in sources of 2019 to 2025) have no
+Winograd form and, unless built with it, no packed maps on ARM: every convolution is a product of
+matrices, filters by cells of the map.
 
 - A thread gets a stretch of columns (cells), a multiple of 16, or of rows where there are more
   filters than cells. A product of fewer than 65,536 multiplications per thread gets fewer threads.
@@ -9,9 +10,9 @@ and no packed maps on ARM: every convolution is a product of matrices, filters b
   share.
 - What is not a 1x1 of stride 1 first copies its patches: each thread its own, or a single one all
   of them where there are more filters than cells. Panels of the columns are then packed.
-- A grouped convolution is one product after the other; its groups are not dealt to the threads
-  (later versions do that).
-- ReLU is part of the convolution. SiLU is one op (QuickGelu), made at loading.
+- A grouped convolution is one product after the other; its groups are not dealt to the threads.
+  (Since 2025 they are, pull request 25255, and a depthwise 3x3 has a kernel of its own, 26688.)
+- ReLU is part of the convolution. SiLU is one op, made at loading (QuickGelu, 12417).
 """
 
 from __future__ import annotations
