@@ -31,7 +31,7 @@ from yolobench_figures import (
     read_figures,
     runs,
 )
-from yolobench_tables import write_tables
+from yolobench_tables import coverage, predicted_unseen, write_tables
 
 from nas import stats
 
@@ -77,11 +77,16 @@ def main(arguments: Arguments) -> None:
         for held in FAMILIES:
             others = tuple(one for one in FAMILIES if one != held)
             print(f"{title}, three others -> {held}: {family(known, others, held)}", flush=True)
+        print(f"{title}, the 90 % interval holds {coverage(known, None):.1%}", flush=True)
     for threads in (1, 2, 3, 4):
         known = networks(figures, "onnxruntime-fp32", PI4, threads)
         print(f"fitted to all as {threads} threads: {errors(fitted(known), known.ms)}", flush=True)
-    for line in another_board(ort, networks(figures, "onnxruntime-fp32", PI5)):
+    other = networks(figures, "onnxruntime-fp32", PI5)
+    for line in another_board(ort, other):
         print(f"Pi 4 and {KNOWN} networks of the Pi 5 -> Pi 5, {line}", flush=True)
+    unseen = errors(predicted_unseen(other, ort), other.ms)
+    print(f"both boards, each family held out of both -> Pi 5: {unseen}", flush=True)
+    print(f"ONNX Runtime on the Pi 5, the 90 % interval holds {coverage(other, ort):.1%}")
     if arguments.write:
         write_tables(figures)
 

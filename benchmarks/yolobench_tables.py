@@ -48,8 +48,8 @@ TABLES: Final = (
 
 NEVER_SEEN: Final = {
     "onnxruntime": [
-        "depthwise and grouped convolutions (taken as ONNX Runtime of 2024 runs them, one group after "
-        "the other; later versions deal them to the threads and are faster)",
+        "depthwise and grouped convolutions (taken as ONNX Runtime of 2024 runs them, one group "
+        "after the other; later versions deal them to the threads and are faster)",
         "squeeze-and-excite",
         "activations other than SiLU, ReLU and Sigmoid",
     ],
@@ -61,10 +61,13 @@ NEVER_SEEN: Final = {
 }
 """By runtime."""
 
-UNSTATED: Final = (
-    "its source states neither threads (4 by what it reaches), clock, nor the version of the "
-    "runtime (of January 2024 or before)"
-)
+UNSTATED: Final = {
+    "onnxruntime": "its source states neither threads (4 by what it reaches), clock, nor version "
+    "of ONNX Runtime: January 2024 or before; builds of 2025 and later may have other kernels",
+    "tflite": "its source states neither threads (4 as for ONNX Runtime), clock, nor version of "
+    "TFLite",
+}
+"""By runtime."""
 
 
 def write_tables(figures: Figures) -> None:
@@ -106,7 +109,7 @@ def make_table(key: TableKey, known: Networks, base: Networks | None) -> Estimat
         heldout=heldout_errors(known, base),
         never_seen=NEVER_SEEN[key.runtime],
         seen=shapes_seen(known.work),
-        doubts=[UNSTATED],
+        doubts=[UNSTATED[key.runtime]],
     )
 
 
@@ -117,11 +120,7 @@ def fitted(known: Networks, base: Networks | None) -> Array:
 
 def heldout_errors(known: Networks, base: Networks | None) -> HeldOutErrors:
     """The errors of each family, predicted from the others (on the base board too)."""
-    predicted = np.zeros(len(known.ms))
-    for held in FAMILIES:
-        out = known.families == held
-        rest = base.rows(base.families != held) if base is not None else None
-        predicted[out] = known.rows(out).predicted(fitted(known.rows(~out), rest))
+    predicted = predicted_unseen(known, base)
     off = np.log(predicted / known.ms)
     return HeldOutErrors(
         count=len(known.ms),
@@ -129,3 +128,23 @@ def heldout_errors(known: Networks, base: Networks | None) -> HeldOutErrors:
         mape=round(stats.mape(predicted, known.ms), 4),
         interval_quantile=round(stats.conformal_quantile(off, COVERAGE), 4),
     )
+
+
+def predicted_unseen(known: Networks, base: Networks | None) -> Array:
+    """ms of each network, its family held out of the fit."""
+    predicted = np.zeros(len(known.ms))
+    for held in FAMILIES:
+        out = known.families == held
+        rest = base.rows(base.families != held) if base is not None else None
+        predicted[out] = known.rows(out).predicted(fitted(known.rows(~out), rest))
+    return predicted
+
+
+def coverage(known: Networks, base: Networks | None) -> float:
+    """The share of a family's networks that the 90 % interval of the others' errors holds."""
+    off = np.log(predicted_unseen(known, base) / known.ms)
+    inside = np.zeros(len(off), dtype=np.bool_)
+    for held in FAMILIES:
+        out = known.families == held
+        inside[out] = np.abs(off[out]) <= stats.conformal_quantile(off[~out], COVERAGE)
+    return float(inside.mean())
