@@ -33,7 +33,7 @@ class Arguments:
     image_size: int | None = None
     """Pixels of the square image, a multiple of 32; by default the model's own, else 320."""
     runtime: str = "ncnn"
-    """What runs the model: ncnn or onnxruntime."""
+    """What runs the model: ncnn or onnxruntime; tflite where it is estimated."""
     precision: str = "fp32"
     """Number format."""
     threads: int | None = None

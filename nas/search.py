@@ -45,8 +45,8 @@ class Arguments:
     device: str = "rpi4"
     """The board whose latency counts: a folder of latency_tables/ with a table, measured by
     nas.profile or estimated; `host` is this machine."""
-    runtime: Literal["ncnn", "onnxruntime"] = "ncnn"
-    """The runtime of the latency table."""
+    runtime: Literal["ncnn", "onnxruntime", "tflite"] = "ncnn"
+    """The runtime of the latency table; tflite is estimated, never measured."""
     precision: str = "fp32"
     """Its number format."""
     threads: int | None = None

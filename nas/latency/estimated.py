@@ -166,14 +166,15 @@ def _provenance(
 ) -> dict[str, Any]:
     heldout = table.heldout
     measure = profile_command(table.key) + (f" --host {host}" if host else "")
-    can_be_timed = table.runtime in get_args(Runtime)
-    remedy = f"a measured table replaces it, and twenty of its blocks correct it: {measure}"
+    remedy = f"nas.profile can't time {table.runtime}"
+    if _can_be_timed(table.key):
+        remedy = f"a measured table replaces it, and twenty of its blocks correct it: {measure}"
     doubts = [
         f"estimated from {table.sources[0]}; of held-out networks of public logs nine of ten were "
         f"within a factor of {np.exp(heldout.interval_quantile):.2f} (MAPE {heldout.mape:.1%})",
         f"public logs have never seen: {'; '.join(table.never_seen)}",
         *table.doubts,
-        remedy if can_be_timed else f"{table.runtime} can't be timed by nas.profile",
+        remedy,
     ]
     if correction is not None:
         doubts[0] += ", without the correction"
@@ -224,22 +225,35 @@ def load_table_model(
     """
     table = None if read_fits(key, root) else read_estimate(key, root)
     if table is None:
-        others = [] if key.path(root).exists() else estimated_threads(key, root)
-        if others:
-            raise TableError(
-                "--threads",
-                f"there is a table of {key}, measured or estimated",
-                "none",
-                f"The estimated ones are of {' and '.join(map(str, others))} threads",
-            )
+        if not key.path(root).exists():
+            _check_threads(key, root)
         return load_predictor(key, root, space, num_classes)
     correction = read_correction(table, key, root) if key.path(root).exists() else None
     device = read_device(key.device, root)
     return EstimatedPredictor(table, device.title, device.default_host or "", correction)
 
 
-def estimated_threads(key: TableKey, root: Path = ROOT) -> list[int]:
-    """Thread counts of the same device, runtime and precision that have an estimated table."""
+def _check_threads(key: TableKey, root: Path) -> None:
+    """TableError where estimated tables answer for other thread counts, or nothing can be timed."""
     device = read_device(key.device, root)
     counts = device.threads or range(1, (device.cores or 1) + 1)
-    return [t for t in counts if estimate_path(replace(key, threads=t), root).exists()]
+    there = [t for t in counts if estimate_path(replace(key, threads=t), root).exists()]
+    if there:
+        raise TableError(
+            "--threads",
+            f"there is a table of {key}, measured or estimated",
+            "none",
+            f"The estimated ones are of {' and '.join(map(str, there))} threads"
+            + (f". To measure: {profile_command(key)}" if _can_be_timed(key) else ""),
+        )
+    if not _can_be_timed(key):
+        raise TableError(
+            "--runtime",
+            f"nas.profile times {' and '.join(get_args(Runtime))}; another runtime needs an "
+            "estimated table",
+            f"none of {key}",
+        )
+
+
+def _can_be_timed(key: TableKey) -> bool:
+    return key.runtime in get_args(Runtime)

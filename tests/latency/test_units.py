@@ -220,7 +220,7 @@ def test_a_shipped_table_answers_and_says_what_it_stands_on(key: TableKey) -> No
     told = " ".join(predictor.provenance["doubts"])
     assert "depthwise" in told
     assert "threads" in told
-    assert ("nas.profile" in told) == (key.runtime == "onnxruntime")
+    assert ("python -m nas.profile" in told) == (key.runtime == "onnxruntime")
     found = predictor.predict(read_spec(REFERENCE), 320)
     assert found.low_ms < found.ms < found.high_ms
 
@@ -272,10 +272,18 @@ def test_twenty_measured_blocks_correct_a_table_of_units() -> None:
 
 
 def test_other_thread_counts_are_told() -> None:
-    with pytest.raises(TableError, match=r"got none\. The estimated ones are of 4 threads"):
-        load_table_model(TableKey(device="rpi4", runtime="onnxruntime"))
-    with pytest.raises(TableError, match=r"nas\.profile"):
-        load_table_model(TableKey(device="rpi4", runtime="onnxruntime", precision="int8"))
+    ort = TableKey(device="rpi4", runtime="onnxruntime")
+    with pytest.raises(
+        TableError, match=r"got none\. The estimated ones are of 4 threads\. To mea"
+    ):
+        load_table_model(ort)
+    with pytest.raises(TableError, match=r"nas\.profile --device rpi4 .*--precision int8"):
+        load_table_model(replace(ort, precision="int8"))
+    tflite_one = replace(ort, runtime="tflite")
+    with pytest.raises(TableError, match=r"of 4 threads\.?$"):
+        load_table_model(tflite_one)
+    with pytest.raises(TableError, match="another runtime needs an estimated table"):
+        load_table_model(replace(tflite_one, device="rpi5"))
 
 
 @pytest.mark.parametrize("key", KEYS, ids=str)
