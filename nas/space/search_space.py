@@ -15,31 +15,52 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
-from nas import NasError
 from nas.space.arguments import ACTIVATIONS
 from nas.space.blocks import Block, blocks
-from nas.space.spec import DEFAULT_ANCHORS, Anchors, ModelSpec, Row
+from nas.space.choices import (
+    Choose,
+    Depth,
+    Kernel,
+    Option,
+    Options,
+    Size,
+    SpaceError,
+    Strict,
+    Width,
+)
+from nas.space.scaled import ScaledDefinition, ScaledModel
+from nas.space.spec import (
+    DEFAULT_ANCHORS,
+    Anchors,
+    ModelSpec,
+    Row,
+    with_anchors,
+    with_classes,
+)
+
+__all__ = [
+    "SPACES",
+    "Candidate",
+    "Choose",
+    "SearchSpace",
+    "SpaceDefinition",
+    "SpaceError",
+    "architecture_digest",
+    "parse_space",
+    "read_space",
+]
 
 SPACES: Final = Path(__file__).resolve().parents[2] / "search_spaces"
 """Where a space is looked for when it is given by name."""
 
-Option = TypeVar("Option", int, float, str)
-
-
-class SpaceError(NasError):
-    """A search space that cannot be read or built."""
-
-
-class Choose(Protocol):
-    """Picks one of the options. Called once for each name, in the same order every time."""
-
-    def __call__(self, name: str, options: tuple[Option, ...], /) -> Option: ...
+USUAL_CLASSES: Final = 80
+"""Classes of a candidate where nothing is said of them (COCO's)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,54 +77,17 @@ class Candidate:
     digest: str
 
 
-def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if len(set(values)) != len(values):
-        raise ValueError("no option stands twice")
-    if all(isinstance(v, int | float) for v in values) and list(values) != sorted(values):
-        raise ValueError("options that are numbers stand in ascending order")
-    return values
-
-
-def _width(value: int) -> int:
-    if value % 8:
-        raise ValueError("a width is a multiple of 8")
-    return value
-
-
-def _odd(value: int) -> int:
-    if value % 2 == 0:
-        raise ValueError("a kernel is odd")
-    return value
-
-
-def _image_size(value: int) -> int:
-    if value % 32:
-        raise ValueError("an image size is a multiple of 32, the largest stride")
-    return value
-
-
-Width = Annotated[int, Field(ge=8, le=2048, strict=True), AfterValidator(_width)]
-Depth = Annotated[int, Field(ge=1, le=32, strict=True)]
-Kernel = Annotated[int, Field(ge=1, le=11, strict=True), AfterValidator(_odd)]
-Size = Annotated[int, Field(ge=64, le=2048, strict=True), AfterValidator(_image_size)]
 Operator = Literal["FusedMBConv", "MBConv"]
 
-_T = TypeVar("_T")
-Options = Annotated[tuple[_T, ...], Field(min_length=1), AfterValidator(_distinct)]
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Stem(_Strict):
+class Stem(Strict):
     """The first convolution, stride 2."""
 
     width: Options[Width]
     kernel: Options[Kernel] = (3,)
 
 
-class Stage(_Strict):
+class Stage(Strict):
     """One stage of the backbone: a first block with the stage's stride, then equal ones."""
 
     stride: Literal[1, 2]
@@ -115,7 +99,7 @@ class Stage(_Strict):
     width: Options[Width]
 
 
-class Neck(_Strict):
+class Neck(Strict):
     """The PAN: `width` of its inner maps, `depth` of its C3s, `pool` of the SPPF before it."""
 
     width: Options[Width]
@@ -123,7 +107,7 @@ class Neck(_Strict):
     pool: Options[Kernel] = (5,)
 
 
-class Head(_Strict):
+class Head(Strict):
     """What Detect reads: the width of the neck's three outputs, and the head's kind.
 
     plain      Detect reads the neck's outputs, as in YOLOv5
@@ -134,7 +118,7 @@ class Head(_Strict):
     kind: Options[Literal["plain", "separable"]]
 
 
-class SpaceDefinition(_Strict):
+class SpaceDefinition(Strict):
     """The YAML of a space, whole."""
 
     format: Literal[1]
@@ -152,15 +136,24 @@ assert set(ACTIVATIONS) == {"SiLU", "ReLU", "Hardswish", "LeakyReLU"}
 class SearchSpace:
     """A validated space: it builds candidates, counts them and lists every block they can have."""
 
-    def __init__(self, name: str, definition: SpaceDefinition, where: str) -> None:
+    def __init__(
+        self, name: str, definition: SpaceDefinition | ScaledDefinition, where: str
+    ) -> None:
         self.name = name
         self.definition = definition
-        self._levels = _levels(definition, where)
+        self._scaled: ScaledModel | None = None
+        if isinstance(definition, ScaledDefinition):
+            self._scaled = ScaledModel(definition, where)
+        else:
+            self._levels = _levels(definition, where)
 
     @cached_property
     def digest(self) -> str:
         """16 hex digits of the space's content, blind to the layout of its file."""
-        return _digest(self.definition.model_dump(mode="json"))
+        content = self.definition.model_dump(mode="json")
+        if self._scaled is not None:
+            content["model"] = self._scaled.content()
+        return _digest(content)
 
     def options(self) -> dict[str, tuple[Any, ...]]:
         """Every choice's name with its options, in the order in which `build` asks."""
@@ -189,14 +182,8 @@ class SearchSpace:
             asked.append((name, value))
             return value
 
-        backbone, head, activation, image_size = self._build(ask)
-        spec = ModelSpec(
-            num_classes=num_classes,
-            backbone=backbone,
-            head=head,
-            anchors=anchors,
-            activation=activation,
-        )
+        spec, image_size = self._build(ask)
+        spec = with_anchors(with_classes(spec, num_classes), anchors)
         return Candidate(
             spec=spec,
             image_size=image_size,
@@ -245,8 +232,12 @@ class SearchSpace:
             found.update(dict.fromkeys(blocks(candidate.spec, candidate.image_size)))
         return tuple(found)
 
-    def _build(self, ask: Choose) -> tuple[tuple[Row, ...], tuple[Row, ...], str, int]:
+    def _build(self, ask: Choose) -> tuple[ModelSpec, int]:
+        """The model that is chosen, of the usual classes and anchors, and its image size."""
+        if self._scaled is not None:
+            return self._scaled.build(ask)
         definition = self.definition
+        assert isinstance(definition, SpaceDefinition)
         image_size = ask("image_size", definition.image_size)
         activation = ask("activation", definition.activation)
         stem = definition.stem
@@ -261,7 +252,10 @@ class SearchSpace:
         rows.append(_row(-1, 1, "SPPF", width, ask("neck.pool", definition.neck.pool)))
         taps = [ends[level] for level in self._levels[:2]]
         head = _neck_rows(ask, definition.neck, definition.head, taps, len(rows))
-        return tuple(rows), head, activation, image_size
+        spec = ModelSpec(
+            num_classes=USUAL_CLASSES, backbone=tuple(rows), head=head, activation=activation
+        )
+        return spec, image_size
 
     def _covering(self) -> Iterator[dict[str, Any]]:
         """Choices that together show every block.
@@ -270,9 +264,14 @@ class SearchSpace:
         kernel and width. With the widths of odd and even stages run through all pairs, and all
         stages run through their own variants at once, every such combination comes up. The
         neck's and head's blocks depend on their own choices and on one backbone width each.
-        Everything repeats at every image size and activation.
+        Everything repeats at every image size and activation. A scaled model has few choices, of
+        which all combinations are taken.
         """
         options = self.options()
+        if not isinstance(self.definition, SpaceDefinition):
+            for picked in itertools.product(*options.values()):
+                yield dict(zip(options, picked, strict=True))
+            return
         first = {name: values[0] for name, values in options.items()}
         deepest = {n: v[-1] for n, v in options.items() if n.endswith(".depth")}
         stages = range(1, len(self.definition.stages) + 1)
@@ -353,13 +352,14 @@ def parse_space(text: str, name: str, where: str) -> SearchSpace:
     if not isinstance(document, dict):
         raise SpaceError(where, "a space is a mapping", type(document).__name__)
     try:
-        definition = SpaceDefinition.model_validate(document)
+        kind = ScaledDefinition if "model" in document else SpaceDefinition
+        definition = kind.model_validate(document)
     except ValidationError as error:
-        raise _space_error(error, where) from None
+        raise _space_error(error, where, kind) from None
     return SearchSpace(name, definition, where)
 
 
-def _space_error(error: ValidationError, where: str) -> SpaceError:
+def _space_error(error: ValidationError, where: str, kind: type[BaseModel]) -> SpaceError:
     """The first finding of pydantic's as one of ours: file, stage and field, rule, what was got."""
     first = error.errors()[0]
     place = ""
@@ -373,7 +373,7 @@ def _space_error(error: ValidationError, where: str) -> SpaceError:
     more = len(error.errors()) - 1
     remedy = f"{more} more like it follow" if more else ""
     if first["type"] == "extra_forbidden":
-        known = _known_keys(first["loc"][:-1])
+        known = _known_keys(first["loc"][:-1], kind)
         return SpaceError(
             f"{where}, {place}", f"the keys here are {known}", "an unknown key", remedy
         )
@@ -382,9 +382,9 @@ def _space_error(error: ValidationError, where: str) -> SpaceError:
     return SpaceError(f"{where}, {place}", message[0].lower() + message[1:], got, remedy)
 
 
-def _known_keys(place: tuple[int | str, ...]) -> str:
+def _known_keys(place: tuple[int | str, ...], whole: type[BaseModel]) -> str:
     parts: dict[str, type[BaseModel]] = {"stem": Stem, "stages": Stage, "neck": Neck, "head": Head}
-    model = parts[str(place[0])] if place else SpaceDefinition
+    model = parts[str(place[0])] if place else whole
     return ", ".join(model.model_fields)
 
 

@@ -130,19 +130,29 @@ def read_spec(path: str | Path) -> ModelSpec:
 
     yolov8m.yaml, where there is no such file, is scale m of yolov8.yaml.
     """
+    return parse_spec(model_text(Path(path)), str(path), Path(path).stem)
+
+
+def model_text(path: Path) -> str:
+    """The text of a model YAML; SpecError where it can't be read."""
     try:
-        text = family_file(Path(path)).read_text(encoding="utf-8")
+        return family_file(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise SpecError(str(path), "the model YAML exists", "no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(str(path), "the model YAML can be read", str(error)) from None
-    return parse_spec(text, str(path), Path(path).stem)
 
 
-def parse_spec(text: str, where: str = "model YAML", name: str = "") -> ModelSpec:
+def parse_spec(
+    text: str,
+    where: str = "model YAML",
+    name: str = "",
+    multiples: tuple[float, float] | None = None,
+) -> ModelSpec:
     """The detector described by YAML text; `where` names it in errors (SpecError).
 
-    name  of the file, without its ending: it may say which of the `scales` is meant
+    name       of the file, without its ending: it may say which of the `scales` is meant
+    multiples  of depth and width, in place of the file's own
     """
     try:
         document = yaml.safe_load(text)
@@ -168,6 +178,8 @@ def parse_spec(text: str, where: str = "model YAML", name: str = "") -> ModelSpe
     if image_size is not None:
         check_image_size(image_size, f"{where}, image_size")
     scale = read_scale(document, where, name)
+    if multiples is not None:
+        scale = replace(scale, depth=multiples[0], width=multiples[1])
     head = _read_rows(document["head"], f"{where}, head", scale)
     return ModelSpec(
         num_classes=num_classes,

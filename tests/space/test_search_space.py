@@ -12,7 +12,7 @@ from nas.space.blocks import Block, blocks
 from nas.space.ops import macs, model_graph
 from nas.space.search_space import SPACES, SpaceError, parse_space, read_space
 
-NAMES = ["fused_mbconv", "tiny"]
+NAMES = ["fused_mbconv", "tiny", "grid"]
 
 
 @pytest.mark.parametrize("name", NAMES)

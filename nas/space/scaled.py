@@ -1,0 +1,71 @@
+"""A space of one model's depth and width multiples and image sizes: YOLOv5's own way to scale.
+
+format: 1
+model: reference/yolov5n.yaml     # beside this file; its own multiples do not count
+image_size: [192, 256, 320]
+depth: [0.33, 0.67, 1.0]
+width: [0.25, 0.5, 0.75]
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from nas.space.argument import SpecError
+from nas.space.choices import Choose, Options, Size, SpaceError, Strict
+from nas.space.spec import ModelSpec, model_text, parse_spec
+
+Multiple = Annotated[float, Field(gt=0, le=4)]
+
+LEVELS = 3
+"""Levels of anchors that every candidate of a search gets."""
+
+
+class ScaledDefinition(Strict):
+    """The YAML of such a space, whole."""
+
+    format: Literal[1]
+    model: str
+    image_size: Options[Size]
+    depth: Options[Multiple]
+    width: Options[Multiple]
+
+
+class ScaledModel:
+    """The model that such a space scales."""
+
+    def __init__(self, definition: ScaledDefinition, where: str) -> None:
+        self.definition = definition
+        path = Path(where).parent / definition.model
+        try:
+            self._text, self._path = model_text(path), path
+            self.spec = self._at(1.0, 1.0)
+        except SpecError as error:
+            raise SpaceError(f"{where}, model", "the model can be read", str(error)) from None
+        if len(self.spec.anchors) not in (0, LEVELS):
+            raise SpaceError(
+                f"{where}, model",
+                f"the model's head has {LEVELS} levels of anchors, or none",
+                f"{len(self.spec.anchors)} levels in {path.name}",
+            )
+
+    def build(self, ask: Choose) -> tuple[ModelSpec, int]:
+        """The model at the multiples that are chosen, and the image size (pixels)."""
+        definition = self.definition
+        image_size = ask("image_size", definition.image_size)
+        depth = ask("model.depth", definition.depth)
+        width = ask("model.width", definition.width)
+        return self._at(depth, width), image_size
+
+    def _at(self, depth: float, width: float) -> ModelSpec:
+        spec = parse_spec(self._text, str(self._path), self._path.stem, (depth, width))
+        return replace(spec, image_size=None)
+
+    def content(self) -> Any:
+        """What the space's digest is made of, beside its definition: the model's rows."""
+        rows = [[list(r.source), r.number, r.module, list(r.args)] for r in self.spec.rows]
+        return [rows, self.spec.activation]
