@@ -46,11 +46,13 @@ def blocks(spec: ModelSpec, image_size: int) -> tuple[Block, ...]:
     return tuple(block for layer in layers(spec, image_size) for block in layer.blocks)
 
 
-def layers(spec: ModelSpec, image_size: int, where: str = "model") -> tuple[Layer, ...]:
+def layers(spec: ModelSpec, image_size: int, where: str | None = None) -> tuple[Layer, ...]:
     """The rows with inputs, blocks, output channels and output map resolved: the one walk.
 
-    SpecError where the rows do not fit together, naming the part, the row and the rule.
+    SpecError where the rows do not fit together, naming `where` (None: the model's file), the
+    part, the row and the rule.
     """
+    where = spec.where if where is None else where
     walked: list[Layer] = []
     for index, row in enumerate(spec.rows):
         place = f"{where}, {_row_name(spec, index)}"
@@ -106,7 +108,9 @@ def _check_detect(spec: ModelSpec, walked: list[Layer], where: str) -> None:
     places = [layer.index for layer in walked if layer.row.module == "Detect"]
     if places != [len(walked) - 1]:
         raise SpecError(
-            where, "the last row, and no other, is Detect", f"Detect in rows {places or 'none'}"
+            spec.where,
+            "the last row, and no other, is Detect",
+            f"Detect in rows {places or 'none'}",
         )
     areas = [block.height * block.width for block in walked[-1].blocks]
     if sorted(set(areas), reverse=True) != areas:

@@ -113,6 +113,6 @@ def family_file(path: Path) -> Path:
 
 
 def _positive(value: Any, where: str) -> float:
-    if not is_number(value) or not value > 0:
+    if not is_number(value) or not 0 < value < math.inf:
         raise SpecError(where, "the value is a number above 0", repr(value))
     return float(value)

@@ -18,7 +18,7 @@ Read with a safe YAML loader and no `eval`: the only names that may stand in `ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,6 +77,7 @@ class ModelSpec:
 
     anchors     none (an empty tuple) where the head is anchor-free
     image_size  pixels of the square image that it was made for; None: not said
+    where       its file, for messages
     """
 
     num_classes: int
@@ -85,6 +86,7 @@ class ModelSpec:
     anchors: Anchors = DEFAULT_ANCHORS
     activation: str = "SiLU"
     image_size: int | None = None
+    where: str = field(default="model", compare=False, repr=False)
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -188,6 +190,7 @@ def parse_spec(
         anchors=_anchors_of(document, head, where),
         activation=_read_activation(document.get("activation", "SiLU"), where),
         image_size=image_size,
+        where=where,
     )
 
 

@@ -176,7 +176,7 @@ def test_a_mistake_gets_one_message_with_its_place(old: str, new: str, expected:
     text = SMALL.replace(old, new, 1)
     assert text != SMALL
     with pytest.raises(SpecError) as caught:
-        layers(parse_spec(text, "m.yaml"), 320, "m.yaml")
+        layers(parse_spec(text, "m.yaml"), 320)
     assert expected in str(caught.value)
     assert str(caught.value).startswith("m.yaml")
 
