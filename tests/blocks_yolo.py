@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from nas.detector.light import RepVGGBlock
 from nas.detector.modules import build_block
 from nas.detector.yolo import Focus
 from nas.space.blocks import Block
@@ -36,8 +37,8 @@ YOLO_BLOCKS = (
 
 def build_for_board(block: Block) -> nn.Module:
     """The block's module in eval mode, in the form that is converted: a Focus with its weights in
-    the order of `pixel_unshuffle`."""
+    the order of `pixel_unshuffle`, a RepVGGBlock as one convolution."""
     module = build_block(block).eval()
-    if isinstance(module, Focus):
+    if isinstance(module, Focus | RepVGGBlock):
         module.fold_batch_norm()
     return module

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nas.detector.anchor_free import AnchorFreeDetect
 from nas.detector.convolution import Conv
 from nas.detector.head import Detect
+from nas.detector.light import RepVGGBlock
 from nas.detector.modules import build_block, is_droppable
 from nas.detector.yolo import Focus
 from nas.space.blocks import Layer, layers, strides
@@ -86,10 +87,10 @@ def build_detector(
 
 
 def fuse(detector: Detector) -> Detector:
-    """A copy in eval mode with every batch norm folded into its convolution, as on the board."""
+    """A copy in eval mode as on the board: batch norms folded, a RepVGG block one convolution."""
     fused = copy.deepcopy(detector).eval()
     for module in list(fused.modules()):
-        if isinstance(module, Conv | Focus):
+        if isinstance(module, Conv | Focus | RepVGGBlock):
             module.fold_batch_norm()
     return fused.requires_grad_(False)
 

@@ -16,9 +16,11 @@ ACTIVATION_MODULES: Final[dict[str, Callable[[], nn.Module]]] = {
     "ReLU": lambda: nn.ReLU(inplace=True),
     "Hardswish": lambda: nn.Hardswish(inplace=True),
     "LeakyReLU": lambda: nn.LeakyReLU(0.1, inplace=True),
+    "Sigmoid": nn.Sigmoid,
+    "Hardsigmoid": nn.Hardsigmoid,
     "": nn.Identity,
 }
-"""Name in a model YAML -> module; LeakyReLU with Darknet's slope 0.1."""
+"""Name in a model YAML, or of a gate -> module; LeakyReLU with Darknet's slope 0.1."""
 
 
 class Conv(nn.Module):
@@ -53,15 +55,15 @@ class Conv(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gate (arXiv 1709.01507): x * sigmoid(W2 act(W1 mean(x))), shape kept."""
+    """Channel gate (arXiv 1709.01507): x * gate(W2 act(W1 mean(x))), shape kept."""
 
-    def __init__(self, channels: int, squeeze: int, activation: str) -> None:
+    def __init__(self, channels: int, squeeze: int, activation: str, gate: str = "Sigmoid") -> None:
         super().__init__()
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.reduce = nn.Conv2d(channels, squeeze, 1)
         self.act = ACTIVATION_MODULES[activation]()
         self.expand = nn.Conv2d(squeeze, channels, 1)
-        self.gate = nn.Sigmoid()
+        self.gate = ACTIVATION_MODULES[gate]()
 
     def forward(self, x: Tensor) -> Tensor:
         scale = self.gate(self.expand(self.act(self.reduce(self.pool(x)))))

@@ -9,27 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from torch import Tensor, nn
+from torch import nn
 
 from nas.detector.convolution import Conv
 from nas.detector.efficientnet import FusedMBConv, MBConv
+from nas.detector.light import (
+    Add,
+    ConvMaxPool,
+    Dense,
+    DWConvBlock,
+    InvertedResidual,
+    LCBlock,
+    RepVGGBlock,
+    ShuffleBlock,
+)
 from nas.detector.yolo import C3, SPP, SPPF, C2f, Concat, Focus, RouteGroup, bottleneck
 from nas.space.blocks import Block
 from nas.space.ops import has_residual
-
-
-class DWConvBlock(nn.Module):
-    """Depthwise k x k and 1x1, each with batch norm and activation."""
-
-    def __init__(self, block: Block) -> None:
-        super().__init__()
-        (c_in,), act = block.channels_in, block.activation
-        self.depthwise = Conv(c_in, c_in, block.kernel, block.stride, groups=c_in, activation=act)
-        self.pointwise = Conv(c_in, block.channels_out, activation=act)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.pointwise(self.depthwise(x))
-        return out
 
 
 def _conv(block: Block) -> Conv:
@@ -47,6 +43,13 @@ def _conv(block: Block) -> Conv:
 _PLAIN: Final[dict[str, Callable[[Block], nn.Module]]] = {
     "Conv": _conv,
     "DWConvBlock": DWConvBlock,
+    "ShuffleBlock": ShuffleBlock,
+    "LCBlock": LCBlock,
+    "InvertedResidual": InvertedResidual,
+    "RepVGGBlock": RepVGGBlock,
+    "ConvMaxPool": ConvMaxPool,
+    "Dense": Dense,
+    "Add": lambda block: Add(),
     "C3": C3,
     "SPPF": SPPF,
     "nn.Upsample": lambda block: nn.Upsample(scale_factor=2, mode="nearest"),

@@ -60,7 +60,7 @@ def op_terms(op: Op) -> Array:
     """An op's part in the terms of its graph, shape (len(TERMS),)."""
     found = np.zeros(len(TERMS))
     read = sum(shape.elements for shape in op.shapes_in) / 1e6
-    written = op.shape_out.elements / 1e6
+    written = op.elements_out / 1e6
     if op.kind is not OpKind.CONVOLUTION:
         found[_AT["other ops"]] += 1
         name, amount = {
@@ -74,6 +74,8 @@ def op_terms(op: Op) -> Array:
             OpKind.SLICE: ("concats", written),
             OpKind.PAD: ("concats", written),
             OpKind.SPACE_TO_DEPTH: ("concats", written),
+            OpKind.SPLIT: ("concats", written),
+            OpKind.SHUFFLE: ("concats", written),
         }[op.kind]
         found[_AT[name]] += amount
         return found
@@ -113,6 +115,8 @@ MODULES: Final = (
     "Concat",
     "Detect",
     *("Focus", "Bottleneck", "C2f", "SPP", "nn.MaxPool2d", "nn.ZeroPad2d", "RouteGroup"),
+    *("Conv", "DWConvBlock", "FusedMBConv", "MBConv", "C3", "SPPF", "Concat", "Detect"),
+    *("ShuffleBlock", "LCBlock", "InvertedResidual", "RepVGGBlock", "ConvMaxPool", "Dense", "Add"),
 )
 
 

@@ -106,9 +106,11 @@ class _Writer:
                 self.fused.add(output)
         if self.is_int8:
             parameters += INT8_SCALES.get(kind, "")
-        name = self._name(output)
-        self._layer(kind, [self.names[i].pop(0) for i in op.inputs], [name], parameters)
-        self._define(output, name)
+        outputs = (output, *op.more_outputs)
+        names = [self._name(tensor) for tensor in outputs]
+        self._layer(kind, [self.names[i].pop(0) for i in op.inputs], names, parameters)
+        for tensor, name in zip(outputs, names, strict=True):
+            self._define(tensor, name)
 
     def _name(self, tensor: int) -> str:
         """The blob a tensor is written to: outN where only the caller reads it, else a number."""
@@ -166,6 +168,12 @@ def _pad(op: Op) -> tuple[str, str]:
     return "Padding", f" 0=0 1={op.padding} 2=0 3={op.padding} 4=0 5=0.0"
 
 
+def _split(op: Op) -> tuple[str, str]:
+    """-233 stands for an equal share of the channels."""
+    count = len(op.outputs)
+    return "Slice", f" -23300={count}{',-233' * count} 1=0"
+
+
 def _activation(op: Op) -> tuple[str, str]:
     return LAYER_ACTIVATIONS[op.activation]
 
@@ -182,4 +190,6 @@ _LAYERS: Final[dict[OpKind, Callable[[Op], tuple[str, str]]]] = {
     OpKind.SLICE: _slice,
     OpKind.PAD: _pad,
     OpKind.SPACE_TO_DEPTH: lambda op: ("Reorg", " 0=2 1=0"),
+    OpKind.SPLIT: _split,
+    OpKind.SHUFFLE: lambda op: ("ShuffleChannel", f" 0={op.groups} 1=0"),
 }

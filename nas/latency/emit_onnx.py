@@ -90,13 +90,17 @@ def _pieces(graph: Graph) -> tuple[Pieces, dict[int, Shape]]:
     shapes = dict(zip(graph.inputs, graph.input_shapes, strict=True))
     pieces = Pieces(constants=[*_scales(graph), *(c for op in graph.ops for c in _constants(op))])
     for op in graph.ops:
-        output = ends.get(op.output, f"t{op.output}")
+        outputs = [ends.get(tensor, f"t{tensor}") for tensor in op.outputs]
         inputs = [names[tensor] for tensor in op.inputs]
         own = _weights(op)
-        pieces.nodes += _NODES[op.kind](op, [*inputs, *(weight.name for weight in own)], output)
+        inputs += [weight.name for weight in own]
+        if op.kind is OpKind.SPLIT:
+            pieces.nodes.append(_node("Split", inputs, outputs, axis=1))
+        else:
+            pieces.nodes += _NODES[op.kind](op, inputs, outputs[0])
         pieces.weights += own
-        names[op.output] = output
-        shapes[op.output] = op.shape_out
+        names.update(zip(op.outputs, outputs, strict=True))
+        shapes.update(dict.fromkeys(op.outputs, op.shape_out))
     # An output that is an input, or a second name for another one, passes through an Identity.
     for i, tensor in enumerate(graph.outputs):
         if names[tensor] != f"out{i}":
@@ -169,6 +173,10 @@ def _constants(op: Op) -> list[onnx.TensorProto]:
             "cells": [1, channels, height // 2, 2, width // 2, 2],
             "shape": [1, *op.shape_out],
         }
+    elif op.kind is OpKind.SHUFFLE:
+        channels, *size = op.shape_out
+        apart = [1, op.groups, channels // op.groups, *size]
+        values = {"apart": apart, "whole": [1, channels, *size]}
     return [
         helper.make_tensor(f"{name}{op.output}", onnx.TensorProto.INT64, [len(value)], value)
         for name, value in values.items()
@@ -254,6 +262,15 @@ def _space_to_depth(op: Op, inputs: list[str], output: str) -> list[onnx.NodePro
     ]
 
 
+def _shuffle(op: Op, inputs: list[str], output: str) -> list[onnx.NodeProto]:
+    apart, turned = f"{output}_apart", f"{output}_turned"
+    return [
+        _node("Reshape", [*inputs, f"apart{op.output}"], [apart]),
+        _node("Transpose", [apart], [turned], perm=(0, 2, 1, 3, 4)),
+        _node("Reshape", [turned, f"whole{op.output}"], [output]),
+    ]
+
+
 def _plain(kind: str, **attributes: int) -> Callable[[Op, list[str], str], list[onnx.NodeProto]]:
     def node(op: Op, inputs: list[str], output: str) -> list[onnx.NodeProto]:
         return [_node(kind, inputs, [output], **attributes)]
@@ -273,4 +290,5 @@ _NODES: Final[dict[OpKind, Callable[[Op, list[str], str], list[onnx.NodeProto]]]
     OpKind.SLICE: _slice,
     OpKind.PAD: _pad,
     OpKind.SPACE_TO_DEPTH: _space_to_depth,
+    OpKind.SHUFFLE: _shuffle,
 }

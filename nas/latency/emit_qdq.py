@@ -29,7 +29,7 @@ from nas.latency.board import MAP_LIMIT, weight_limit
 
 CHANNELS_FIRST, CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 
-HANDS_ON_ITS_SCALE: Final = ("MaxPool", "Resize", "Slice", "Pad", "Reshape", "Transpose")
+HANDS_ON_ITS_SCALE: Final = ("MaxPool", "Resize", "Slice", "Pad", "Reshape", "Transpose", "Split")
 
 MIDDLE, LOWEST = "middle", "lowest"
 """Names of the zero points: 128, and that of maps without negative numbers, 0."""
@@ -134,7 +134,7 @@ class _Writer:
         if node.op_type == "Relu" and node.input[0] in self.relus:
             # Its convolution has written its output already.
             return
-        name = self.relus.get(node.output[0], node.output[0])
+        names = [self.relus.get(one, one) for one in node.output]
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
         copy.ClearField("input")
@@ -147,13 +147,19 @@ class _Writer:
             else one
             for one in node.input
         )
-        copy.output[0] = f"{name}_raw"
+        copy.ClearField("output")
+        copy.output.extend(f"{name}_raw" for name in names)
         self.found.nodes.append(copy)
-        if node.op_type in HANDS_ON_ITS_SCALE:
-            self.map_scales[name] = self.map_scales[node.input[0]]
-            self.values[name] = self.values[node.input[0]]
-        else:
-            self._give_scale(name, LOWEST if name != node.output[0] else MIDDLE)
+        for name in names:
+            if node.op_type in HANDS_ON_ITS_SCALE:
+                self.map_scales[name] = self.map_scales[node.input[0]]
+                self.values[name] = self.values[node.input[0]]
+            else:
+                self._give_scale(name, LOWEST if name not in node.output else MIDDLE)
+            self._quantise(name)
+
+    def _quantise(self, name: str) -> None:
+        """Makes what a node wrote as NAME_raw a quantised map, readable and, at an end, left."""
         self._node("QuantizeLinear", [f"{name}_raw", *self.map_scales[name]], f"{name}_q")
         stays = name in self.ends and not self.has_plain_outputs
         if stays:

@@ -105,7 +105,7 @@ def _op_work(op: Op, runtime: str, *, is_int8: bool) -> list[Work]:
         stride=op.stride,
         groups=op.groups,
         numbers_in=sum(shape.elements for shape in op.shapes_in),
-        numbers_out=op.shape_out.elements,
+        numbers_out=op.elements_out,
         weights=op.weights,
         is_int8=is_int8 and op.kind is OpKind.CONVOLUTION,
     )
@@ -153,4 +153,6 @@ _MOVES: Final[dict[OpKind, str]] = {
     OpKind.SLICE: "move",
     OpKind.PAD: "move",
     OpKind.SPACE_TO_DEPTH: "move",
+    OpKind.SPLIT: "move",
+    OpKind.SHUFFLE: "move",
 }

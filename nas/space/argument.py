@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from nas import NasError
 
@@ -57,6 +57,17 @@ STRIDE = Argument(
     rule="the stride is 1 or 2",
     check=lambda v: is_int(v) and v in (1, 2),
     default=1,
+)
+
+
+ACTIVATIONS: Final = ("SiLU", "ReLU", "Hardswish", "LeakyReLU")
+"""What a model YAML's `activation`, or a row's, may name (YOLOv5 writes the model's `nn.ReLU()`,
+which is read too)."""
+
+ACTIVATION = Argument(
+    name="activation",
+    rule=f"the activation is null (the model's) or one of {', '.join(ACTIVATIONS)}",
+    check=lambda v: v is None or v in ACTIVATIONS,
 )
 
 

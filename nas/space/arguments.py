@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from nas.space.argument import (
+    ACTIVATION,
+    ACTIVATIONS,
     CHANNELS,
     STRIDE,
     Argument,
@@ -19,6 +21,7 @@ from nas.space.argument import (
     se_ratio,
     shortcut,
 )
+from nas.space.arguments_light import LIGHT
 from nas.space.arguments_yolo import YOLO
 
 __all__ = [
@@ -53,12 +56,14 @@ ARGUMENTS: Final[dict[str, tuple[Argument, ...]]] = {
             check=lambda v: is_int(v) and v >= 1,
             default=1,
         ),
+        ACTIVATION,
     ),
-    "DWConvBlock": (CHANNELS, kernel(3), STRIDE),
-    "FusedMBConv": (CHANNELS, kernel(3), STRIDE, expand_ratio(4), se_ratio(0)),
-    "MBConv": (CHANNELS, kernel(3), STRIDE, expand_ratio(4), se_ratio(0.25)),
-    "C3": (CHANNELS, shortcut(True)),
-    "SPPF": (CHANNELS, kernel(5)),
+    "DWConvBlock": (CHANNELS, kernel(3), STRIDE, ACTIVATION),
+    "FusedMBConv": (CHANNELS, kernel(3), STRIDE, expand_ratio(4), se_ratio(0), ACTIVATION),
+    "MBConv": (CHANNELS, kernel(3), STRIDE, expand_ratio(4), se_ratio(0.25), ACTIVATION),
+    **LIGHT,
+    "C3": (CHANNELS, shortcut(True), ACTIVATION),
+    "SPPF": (CHANNELS, kernel(5), ACTIVATION),
     **YOLO,
     "nn.Upsample": (
         Argument(
@@ -103,9 +108,6 @@ ARGUMENTS: Final[dict[str, tuple[Argument, ...]]] = {
     ),
 }
 """Module name -> its positional arguments. The list of modules that the house can build."""
-
-ACTIVATIONS: Final = ("SiLU", "ReLU", "Hardswish", "LeakyReLU")
-"""What a model YAML's `activation` may name (YOLOv5 writes them `nn.ReLU()`, which is read too)."""
 
 DEPTH_INSIDE: Final = frozenset({"C3", "C2f"})
 """Modules that repeat something inside: their `number` is a depth, not copies of the module."""
@@ -154,6 +156,10 @@ def read_arguments(module: str, args: tuple[Any, ...], where: str) -> dict[str, 
         values[argument.name] = value
     if module == "Conv":
         _check_conv(values, where)
+    if module == "ShuffleBlock" and values["channels"] % 2:
+        raise SpecError(
+            where, "the channels of a ShuffleBlock are even", f"{values['channels']} channels"
+        )
     return values
 
 

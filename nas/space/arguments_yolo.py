@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from nas.space.argument import (
+    ACTIVATION,
     CHANNELS,
     Argument,
     is_int,
@@ -18,9 +19,9 @@ from nas.space.argument import (
 )
 
 YOLO: Final[dict[str, tuple[Argument, ...]]] = {
-    "Focus": (CHANNELS, kernel(1)),
-    "Bottleneck": (CHANNELS, shortcut(True)),
-    "C2f": (CHANNELS, shortcut(False)),
+    "Focus": (CHANNELS, kernel(1), ACTIVATION),
+    "Bottleneck": (CHANNELS, shortcut(True), ACTIVATION),
+    "C2f": (CHANNELS, shortcut(False), ACTIVATION),
     "SPP": (
         CHANNELS,
         Argument(
@@ -29,6 +30,7 @@ YOLO: Final[dict[str, tuple[Argument, ...]]] = {
             check=lambda v: is_list(v, 3) and v[0] in (3, 5, 7) and is_pyramid(v),
             default=(5, 9, 13),
         ),
+        ACTIVATION,
     ),
     "nn.MaxPool2d": (
         Argument(

@@ -19,9 +19,11 @@ class Block:
 
     channels_in   channels of each input (several for Concat)
     height, width of the input map(s), in cells
-    expand_ratio  of MBConv and FusedMBConv; se_ratio of the *input* channels (0: no SE)
+    expand_ratio  of MBConv, FusedMBConv and InvertedResidual
+    se_ratio      of the *input* channels, of InvertedResidual's hidden ones (0: no SE)
     depth         bottlenecks inside a C3 or C2f
     padding       None: half the kernel
+    dropout       share of what a Dense drops in training
     index         of a RouteGroup: which of its groups
     branches      hidden widths of an anchor-free Detect: of its boxes, of its classes
     """
@@ -42,6 +44,7 @@ class Block:
     activation: str = "SiLU"
     index: int = 0
     branches: tuple[int, ...] = ()
+    dropout: float = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The block as JSON-able fields; those at their default are left out."""
@@ -70,7 +73,7 @@ class Block:
     def __str__(self) -> str:
         text = f"{self.module} {'+'.join(map(str, self.channels_in))}->{self.channels_out}"
         text += f" k{self.kernel} s{self.stride}"
-        if self.module in ("MBConv", "FusedMBConv"):
+        if self.module in ("MBConv", "FusedMBConv", "InvertedResidual"):
             text += f" e{self.expand_ratio:g} se{self.se_ratio:g}"
         if self.module in DEPTH_INSIDE:
             text += f" n{self.depth}"
@@ -83,8 +86,29 @@ def output_size(block: Block) -> tuple[int, int]:
         return 2 * block.height, 2 * block.width
     if block.module == "Focus":
         return block.height // 2, block.width // 2
+    if block.module == "ConvMaxPool":
+        halved = [-(-side // block.stride) for side in (block.height, block.width)]
+        return -(-halved[0] // 2), -(-halved[1] // 2)
     padding = block.kernel // 2 if block.padding is None else block.padding
     if block.module == "nn.ZeroPad2d":
         return block.height + padding, block.width + padding
     reach = 2 * padding - block.kernel
     return (block.height + reach) // block.stride + 1, (block.width + reach) // block.stride + 1
+
+
+def hidden_channels(block: Block) -> int:
+    """Channels between expansion and projection of an inverted residual."""
+    return round(block.channels_in[0] * block.expand_ratio)
+
+
+def squeeze_channels(block: Block) -> int:
+    """Channels inside an SE that goes by the block's input channels; 0 where it has none.
+
+    EfficientNet, EfficientNetV2 (arXiv 2104.00298) and PP-LCNet take the ratio of the *input*.
+    """
+    return max(1, int(block.channels_in[0] * block.se_ratio)) if block.se_ratio else 0
+
+
+def has_residual(block: Block) -> bool:
+    """Whether a block adds its input: stride 1 and equal widths."""
+    return block.stride == 1 and block.channels_in[0] == block.channels_out

@@ -38,6 +38,8 @@ class OpKind(str, Enum):
     SLICE = "slice"
     PAD = "pad"
     SPACE_TO_DEPTH = "space_to_depth"
+    SPLIT = "split"
+    SHUFFLE = "shuffle"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +47,8 @@ class Op:
     """One primitive op between numbered tensors.
 
     inputs, output   tensor numbers within its `Graph`
+    more_outputs     a SPLIT's second output and on, each of the output's shape
+    groups           of a CONVOLUTION, or of the channels that a SHUFFLE interleaves
     has_batch_norm   a convolution trained with a batch norm (folded into its bias here)
     activation       of an ACTIVATION: SiLU, ReLU, Hardswish, LeakyReLU, Sigmoid or Hardsigmoid
     padding          of a PAD: cells of zeros on the right and below
@@ -63,6 +67,17 @@ class Op:
     activation: str = ""
     has_batch_norm: bool = False
     start: int = 0
+    more_outputs: tuple[int, ...] = ()
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Every tensor that the op writes."""
+        return (self.output, *self.more_outputs)
+
+    @property
+    def elements_out(self) -> int:
+        """How many numbers the op writes."""
+        return self.shape_out.elements * len(self.outputs)
 
     @property
     def weights(self) -> int:
@@ -92,7 +107,7 @@ class Op:
     @property
     def bytes_out(self) -> int:
         """Bytes written, fp32."""
-        return 4 * self.shape_out.elements
+        return 4 * self.elements_out
 
     @property
     def bytes_weight(self) -> int:
@@ -144,8 +159,9 @@ class Drawing:
         activation: str = "",
         has_batch_norm: bool = False,
         start: int = 0,
+        count: int = 1,
     ) -> int:
-        output = self.input(shape)
+        output, *more = (self.input(shape) for _ in range(count))
         self.ops.append(
             Op(
                 kind=kind,
@@ -160,6 +176,7 @@ class Drawing:
                 activation=activation,
                 has_batch_norm=has_batch_norm,
                 start=start,
+                more_outputs=tuple(more),
             )
         )
         return output
@@ -214,6 +231,17 @@ class Drawing:
         reach = 2 * padding - kernel
         shape = Shape(channels, (height + reach) // stride + 1, (width + reach) // stride + 1)
         return self._op(OpKind.MAX_POOL, (x,), shape, kernel=kernel, stride=stride, padding=padding)
+
+    def split(self, x: int, parts: int) -> tuple[int, ...]:
+        """The map in so many parts of equal channels, in order."""
+        channels, height, width = self.shapes[x]
+        assert channels % parts == 0, (channels, parts)
+        first = self._op(OpKind.SPLIT, (x,), Shape(channels // parts, height, width), count=parts)
+        return tuple(range(first, first + parts))
+
+    def shuffle(self, x: int, groups: int) -> int:
+        """The channels dealt from so many groups in turn (ShuffleNet's channel shuffle)."""
+        return self._op(OpKind.SHUFFLE, (x,), self.shapes[x], groups=groups)
 
     def global_pool(self, x: int) -> int:
         return self._op(OpKind.GLOBAL_POOL, (x,), Shape(self.shapes[x].channels, 1, 1))

@@ -10,12 +10,34 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
+from nas.space.block import has_residual, hidden_channels, squeeze_channels
 from nas.space.blocks import Block, layers
 from nas.space.graph import Drawing, Graph, Op, OpKind, Shape, macs, params
+from nas.space.ops_light import (
+    add,
+    conv_max_pool,
+    dense,
+    inverted_residual,
+    lc_block,
+    rep_vgg_block,
+    shuffle_block,
+)
 from nas.space.ops_yolo import anchor_free_detect, bottleneck, c2f, c3, focus, spp, sppf
 from nas.space.spec import ModelSpec
 
-__all__ = ["Graph", "Op", "OpKind", "Shape", "expand", "macs", "model_graph", "params"]
+__all__ = [
+    "Graph",
+    "Op",
+    "OpKind",
+    "Shape",
+    "expand",
+    "has_residual",
+    "hidden_channels",
+    "macs",
+    "model_graph",
+    "params",
+    "squeeze_channels",
+]
 
 
 @lru_cache(maxsize=65536)
@@ -73,24 +95,6 @@ def _depthwise_conv_block(drawing: Drawing, block: Block, inputs: tuple[int, ...
     return drawing.convolution(x, block.channels_out, activation=block.activation)
 
 
-def hidden_channels(block: Block) -> int:
-    """Channels between expansion and projection of an (Fused-)MBConv."""
-    return round(block.channels_in[0] * block.expand_ratio)
-
-
-def squeeze_channels(block: Block) -> int:
-    """Channels inside the SE of an (Fused-)MBConv, of its input channels; 0 where it has none.
-
-    EfficientNet and EfficientNetV2 (arXiv 2104.00298) take the ratio of the block's *input*.
-    """
-    return max(1, int(block.channels_in[0] * block.se_ratio)) if block.se_ratio else 0
-
-
-def has_residual(block: Block) -> bool:
-    """Whether an (Fused-)MBConv adds its input: stride 1 and equal widths."""
-    return block.stride == 1 and block.channels_in[0] == block.channels_out
-
-
 def _squeeze_excite(drawing: Drawing, block: Block, x: int) -> int:
     if not block.se_ratio:
         return x
@@ -144,6 +148,13 @@ _EXPAND: Final[dict[str, Callable[[Drawing, Block, tuple[int, ...]], int]]] = {
     "DWConvBlock": _depthwise_conv_block,
     "FusedMBConv": _fused_mbconv,
     "MBConv": _mbconv,
+    "ShuffleBlock": shuffle_block,
+    "LCBlock": lc_block,
+    "InvertedResidual": inverted_residual,
+    "RepVGGBlock": rep_vgg_block,
+    "ConvMaxPool": conv_max_pool,
+    "Dense": dense,
+    "Add": add,
     "C3": c3,
     "SPPF": sppf,
     "nn.Upsample": lambda drawing, block, inputs: drawing.upsample(inputs[0]),

@@ -52,6 +52,7 @@ def _plain_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
     values = read_arguments(row.module, row.args, inputs.where)
     channels_in, height, width = _single(inputs)
     channels_out = values.pop("channels")
+    activation = values.pop("activation", None) or inputs.spec.activation
     if values.get("groups", 1) > 1 and channels_in % values["groups"]:
         raise SpecError(
             inputs.where,
@@ -64,7 +65,7 @@ def _plain_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
         channels_out=channels_out,
         height=height,
         width=width,
-        activation=inputs.spec.activation,
+        activation=activation,
         depth=row.number if row.module in DEPTH_INSIDE else 1,
         **values,
     )
@@ -94,6 +95,28 @@ def _concat_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
             module="Concat",
             channels_in=inputs.channels,
             channels_out=sum(inputs.channels),
+            height=height,
+            width=width,
+        ),
+    )
+
+
+def _add_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
+    _once(row, inputs)
+    read_arguments(row.module, row.args, inputs.where)
+    height, width = _same_size(inputs)
+    if len(inputs.channels) < 2 or len(set(inputs.channels)) != 1:
+        raise SpecError(
+            inputs.where,
+            "the maps that are added are two or more of equal channels",
+            " + ".join(map(str, inputs.channels)),
+            "Concat joins maps of different channels",
+        )
+    return (
+        Block(
+            module="Add",
+            channels_in=inputs.channels,
+            channels_out=inputs.channels[0],
             height=height,
             width=width,
         ),
@@ -138,7 +161,7 @@ def _spp_row(row: Row, inputs: RowInput) -> tuple[Block, ...]:
         inputs,
         channels_out=values["channels"],
         kernel=values["kernels"][0],
-        activation=inputs.spec.activation,
+        activation=values["activation"] or inputs.spec.activation,
     )
 
 
@@ -220,6 +243,13 @@ def _anchor_free(inputs: RowInput) -> tuple[Block, ...]:
 ROW_BLOCKS: Final[dict[str, Callable[[Row, RowInput], tuple[Block, ...]]]] = {
     "Conv": _plain_row,
     "DWConvBlock": _plain_row,
+    "ShuffleBlock": _plain_row,
+    "LCBlock": _plain_row,
+    "InvertedResidual": _plain_row,
+    "RepVGGBlock": _plain_row,
+    "ConvMaxPool": _plain_row,
+    "Dense": _plain_row,
+    "Add": _add_row,
     "FusedMBConv": _plain_row,
     "MBConv": _plain_row,
     "C3": _plain_row,

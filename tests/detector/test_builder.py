@@ -12,11 +12,13 @@ from torch import nn
 
 from nas.detector.builder import Detector, build_detector, fuse
 from nas.detector.convolution import DropPath
+from nas.detector.light import RepVGGBlock
 from nas.detector.modules import build_block
 from nas.space.blocks import Block, layers, output_size
 from nas.space.ops import Graph, OpKind, expand, macs, model_graph, params
 from nas.space.search_space import Candidate, read_space
 from nas.space.spec import parse_spec
+from tests.blocks_light import LIGHT_BLOCKS
 from tests.blocks_yolo import YOLO_BLOCKS
 from tests.space.test_spec import SMALL
 
@@ -98,11 +100,14 @@ def varied_blocks() -> Iterator[Block]:
     yield Block(module="nn.Upsample", channels_out=16, **shape)  # type: ignore[arg-type]
     yield Block(module="Conv", channels_out=8, kernel=2, padding=1, **shape)  # type: ignore[arg-type]
     yield from YOLO_BLOCKS
+    yield from LIGHT_BLOCKS
 
 
 @pytest.mark.parametrize("block", list(varied_blocks()), ids=str)
 def test_each_block_equals_its_primitive_ops(block: Block) -> None:
     module, graph = build_block(block).eval(), expand(block)
+    if isinstance(module, RepVGGBlock):
+        module.fold_batch_norm()
     x = torch.rand(1, *graph.input_shapes[0])
     with torch.no_grad():
         y = module(x)

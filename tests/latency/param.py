@@ -43,7 +43,7 @@ def signature(text: str) -> Counter[str]:
         own = outputs[0] if kind == "Input" else ""
         values = sorted((key, value) for key, value in parameters.items())
         layer = f"{kind}{own} {values} {[found_id(r) for r in read]}"
-        seen[outputs[0]] = layer
+        seen.update({name: f"{layer}{i or ''}" for i, name in enumerate(outputs)})
         if kind != "Input":
             found.append(layer)
     return Counter(found)

@@ -18,6 +18,7 @@ from nas.space.ops import Graph, Op, OpKind, Shape, expand, model_graph
 from nas.space.references import REFERENCES
 from nas.space.search_space import read_space
 from nas.space.spec import read_spec
+from tests.blocks_light import LIGHT_BLOCKS
 from tests.blocks_yolo import YOLO_BLOCKS, build_for_board
 from tests.latency.param import pnnx_param, read_layers, signature, split_counts
 
@@ -48,6 +49,7 @@ BLOCKS = (
     block("SPPF", 32, 32, kernel=5),
     block("nn.Upsample", 16, 16),
     *YOLO_BLOCKS,
+    *LIGHT_BLOCKS,
 )
 
 
@@ -86,16 +88,23 @@ def side_by_side(graphs: list[Graph]) -> Graph:
     for i, graph in enumerate(graphs):
         place = {0: i}
         for op in graph.ops:
-            place[op.output] = offset
-            offset += 1
+            for tensor in op.outputs:
+                place[tensor] = offset
+                offset += 1
             ops.append(
-                replace(op, inputs=tuple(place[t] for t in op.inputs), output=place[op.output])
+                replace(
+                    op,
+                    inputs=tuple(place[t] for t in op.inputs),
+                    output=place[op.output],
+                    more_outputs=tuple(place[t] for t in op.more_outputs),
+                )
             )
+        (end,) = graph.outputs
         shape = graph.ops[-1].shape_out
         ops.append(
             Op(
                 kind=OpKind.MAX_POOL,
-                inputs=(offset - 1,),
+                inputs=(place[end],),
                 output=offset,
                 shapes_in=(shape,),
                 shape_out=shape,
