@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from nas.space.blocks import layers, strides
 from nas.space.search_space import SPACES, Candidate, SearchSpace, architecture_digest
 from nas.space.spec import ModelSpec, read_spec, with_classes
 
 REFERENCES: Final = SPACES / "reference"
 """Where the hand-designed detectors lie."""
+
+_STRIDED_SIZE: Final = 256
+"""Pixels; any multiple of a detector's largest stride gives the same strides."""
 
 
 def reference_size(space: SearchSpace) -> int:
@@ -29,12 +33,20 @@ def as_candidate(spec: ModelSpec, image_size: int) -> Candidate:
     return Candidate(spec=spec, image_size=image_size, choices=(), digest=digest)
 
 
+def fits(spec: ModelSpec, image_size: int) -> bool:
+    """Whether the largest stride of a detector divides an image size (pixels)."""
+    return image_size % max(strides(layers(spec, _STRIDED_SIZE), _STRIDED_SIZE)) == 0
+
+
 def read_references(
     space: SearchSpace, num_classes: int, folder: Path = REFERENCES
 ) -> dict[str, Candidate]:
-    """Name -> detector, at the space's middle image size; SpecError where a file breaks a rule."""
+    """Name -> detector, at the space's middle image size, of those that this size fits.
+
+    SpecError where a file breaks a rule.
+    """
     size = reference_size(space)
-    return {
-        path.stem: as_candidate(with_classes(read_spec(path), num_classes), size)
-        for path in reference_files(folder)
+    specs = {
+        path.stem: with_classes(read_spec(path), num_classes) for path in reference_files(folder)
     }
+    return {name: as_candidate(spec, size) for name, spec in specs.items() if fits(spec, size)}

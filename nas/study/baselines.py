@@ -18,7 +18,13 @@ import numpy as np
 from nas import NasError
 from nas.accuracy import Score
 from nas.latency.predictor import Latency, LatencyModel
-from nas.space.references import REFERENCES, as_candidate, reference_files, reference_size
+from nas.space.references import (
+    REFERENCES,
+    as_candidate,
+    fits,
+    reference_files,
+    reference_size,
+)
 from nas.space.search_space import Candidate
 from nas.space.spec import read_spec, with_anchors, with_classes
 from nas.study.candidates import Candidates, anchors_at
@@ -68,7 +74,8 @@ def references(
 ) -> list[Baseline]:
     """The hand-designed detectors, for the data at hand, at the space's middle image size.
 
-    One that can't be read or predicted is named in a warning and left out.
+    One whose strides this size does not fit is left out; one that can't be read or predicted is
+    named in a warning and left out.
     """
     size = reference_size(candidates.space)
     found = []
@@ -77,6 +84,8 @@ def references(
             spec = with_classes(read_spec(path), candidates.num_classes)
             if len(spec.anchors) == len(candidates.anchors):
                 spec = with_anchors(spec, anchors_at(candidates.anchors, size))
+            if not fits(spec, size):
+                continue
             latency = model.predict(spec, size)
         except NasError as error:
             logger.warning("baseline %s is left out: %s", path.stem, error)
