@@ -170,7 +170,7 @@ def _constants(op: Op) -> list[onnx.TensorProto]:
     elif op.kind is OpKind.SPACE_TO_DEPTH:
         channels, height, width = op.shapes_in[0]
         values = {
-            "cells": [1, channels, height // 2, 2, width // 2, 2],
+            "by_twos": [1, channels, height // 2, 2, width // 2, 2],
             "shape": [1, *op.shape_out],
         }
     elif op.kind is OpKind.SHUFFLE:
@@ -256,7 +256,7 @@ def _pad(op: Op, inputs: list[str], output: str) -> list[onnx.NodeProto]:
 def _space_to_depth(op: Op, inputs: list[str], output: str) -> list[onnx.NodeProto]:
     cells, turned = f"{output}_cells", f"{output}_turned"
     return [
-        _node("Reshape", [*inputs, f"cells{op.output}"], [cells]),
+        _node("Reshape", [*inputs, f"by_twos{op.output}"], [cells]),
         _node("Transpose", [cells], [turned], perm=[0, 1, 3, 5, 2, 4]),
         _node("Reshape", [turned, f"shape{op.output}"], [output]),
     ]
