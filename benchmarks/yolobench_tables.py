@@ -32,10 +32,8 @@ from nas.latency.estimate import (
 )
 
 DATE: Final = "2026-11-22"
-SOURCE: Final = (
-    "YOLOBench (Deeplite/deeplite-torch-zoo, Apache-2.0, commit e4c8ea6): {count} latencies of "
-    "{variants} YOLO variants at up to 11 image sizes; those at {size} px are listed"
-)
+SOURCE: Final = "YOLOBench (Deeplite/deeplite-torch-zoo, Apache-2.0, commit e4c8ea6)"
+FITTED: Final = "{count} latencies of {variants} YOLO variants; those at {size} px are listed"
 LISTED_SIZE: Final = 320
 
 TABLES: Final = (
@@ -86,7 +84,7 @@ def make_table(key: TableKey, known: Networks, base: Networks | None) -> Estimat
     found = fitted(known, base)
     own_ms = known.predicted(found)
     listed = np.flatnonzero(known.sizes == LISTED_SIZE).tolist()
-    source = SOURCE.format(
+    latencies = FITTED.format(
         count=len(known.ms), variants=len(set(known.names.tolist())), size=LISTED_SIZE
     )
     return EstimatedTable(
@@ -98,7 +96,7 @@ def make_table(key: TableKey, known: Networks, base: Networks | None) -> Estimat
         threads=key.threads,
         arithmetic="fp32",
         date=DATE,
-        sources=[source],
+        sources=[SOURCE, latencies],
         networks={
             str(known.keys[i]): FittedNetwork(
                 measured_ms=round(float(known.ms[i]), 3), fitted_ms=round(float(own_ms[i]), 3)

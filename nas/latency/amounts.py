@@ -23,6 +23,17 @@ class Amount:
 CALL: Final = 1e6
 """One call: costs are those of a million of a unit, calls excepted."""
 
+PLAIN_MS: Final[dict[str, float]] = {
+    "exponentials": 1.5,
+    "elements": 0.7,
+    "moved": 0.7,
+    "pooled": 0.2,
+    "upsampled": 0.7,
+    "convolutions": 0.02,
+    "other ops": 0.01,
+}
+"""What a million of these units (or one call) may take in ms, roughly, in any runtime in fp32."""
+
 _UNITS: Final[dict[str, str]] = {
     "exponential": "exponentials",
     "move": "moved",

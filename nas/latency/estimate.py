@@ -324,9 +324,14 @@ class OpTimes(Protocol):
 
 
 def op_times(table: EstimatedTable, work: Sequence[Work]) -> OpTimes:
-    """The ops as the table's model sees them."""
+    """The ops as the table's model sees them; TableError where its parameters are others."""
     if table.model in UNIT_MODELS:
-        return UnitTimes(UNIT_MODELS[table.model], work, table.threads)
+        model = UNIT_MODELS[table.model]
+        if tuple(table.parameters) != model.parameters:
+            raise TableError(
+                str(table.key), f"the parameters are those of {model.name}", "others", "Update it"
+            )
+        return UnitTimes(model, work, table.threads)
     found = features(work, table.threads, is_fp16=table.arithmetic == "fp16")
     return Efficiency(read_board_model(table.model), found)
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from nas.latency.amounts import CALL, Amount, memory_amount, plain_amounts
+from nas.latency.amounts import CALL, PLAIN_MS, Amount, memory_amount, plain_amounts
 from nas.latency.work import Work
 
 START_MS: Final[dict[str, float]] = {
@@ -30,14 +30,8 @@ START_MS: Final[dict[str, float]] = {
     "patch rows": 2.0,
     "partial sums": 0.3,
     "weights": 0.5,
-    "exponentials": 1.5,
-    "elements": 0.7,
-    "moved": 0.7,
-    "pooled": 0.2,
-    "upsampled": 0.7,
     "memory": 2.0,
-    "convolutions": 0.02,
-    "other ops": 0.01,
+    **PLAIN_MS,
 }
 """What a million of each unit (or one call) may take in ms, roughly: where a fit starts from.
 Four products a cycle of 1.5 GHz, a word of memory at 2 GB/s, and some cycles for the rest."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from nas.latency.amounts import CALL, Amount, memory_amount, plain_amounts
+from nas.latency.amounts import CALL, PLAIN_MS, Amount, memory_amount, plain_amounts
 from nas.latency.work import Work
 
 START_MS: Final[dict[str, float]] = {
@@ -18,14 +18,8 @@ START_MS: Final[dict[str, float]] = {
     "products missed": 0.06,
     "patches": 0.05,
     "weights": 0.5,
-    "exponentials": 1.5,
-    "elements": 0.7,
-    "moved": 0.7,
-    "pooled": 0.2,
-    "upsampled": 0.7,
     "memory": 1.3,
-    "convolutions": 0.02,
-    "other ops": 0.01,
+    **PLAIN_MS,
 }
 """What a million of each unit (or one call) may take in ms on four cores, roughly: where a fit
 starts from."""

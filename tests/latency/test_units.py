@@ -247,6 +247,14 @@ def test_what_no_network_has_is_doubted_in_words(key: TableKey) -> None:
     assert {"depthwise 3x3", "global pool"} <= kinds
 
 
+def test_a_table_of_other_units_is_refused() -> None:
+    table = shipped(KEYS[0])
+    others = dict(reversed(table.parameters.items()))
+    block = Block(module="Conv", channels_in=(8,), channels_out=8, height=8, width=8)
+    with pytest.raises(TableError, match="the parameters are those of onnxruntime-fp32"):
+        block_ms(table.model_copy(update={"parameters": others}), [block])
+
+
 def test_a_pi_5_is_faster_than_a_pi_4() -> None:
     space = read_space("tiny").blocks(4)
     some = [block for block in space if expand(block).ops]
