@@ -336,6 +336,12 @@ def op_times(table: EstimatedTable, work: Sequence[Work]) -> OpTimes:
     return Efficiency(read_board_model(table.model), found)
 
 
+def network_ms(table: EstimatedTable, networks: Mapping[str, Sequence[Work]]) -> Array:
+    """The estimated ms of whole networks by their work, shape (n,)."""
+    work, counts = sums_of(networks)
+    return np.asarray(counts @ op_times(table, work).op_ms(table.vector()), dtype=np.float64)
+
+
 def _of_blocks(table: EstimatedTable, blocks: Sequence[Block]) -> tuple[OpTimes, Array]:
     named = {str(i): ops for i, ops in enumerate(block_work(table, blocks))}
     work, counts = sums_of(named)

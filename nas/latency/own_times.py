@@ -16,7 +16,7 @@ from typing import Final, Literal
 import numpy as np
 
 from nas import NasError, stats
-from nas.latency.board_model import MODELS, Efficiency, Sums, fit_board, read_board_model
+from nas.latency.board_model import MODELS
 from nas.latency.device import ROOT, Device, TableKey, check_key
 from nas.latency.estimate import (
     COVERAGE,
@@ -28,13 +28,12 @@ from nas.latency.estimate import (
     estimate_path,
     fit_table,
     known_networks,
+    network_ms,
     read_estimate,
-    sums_of,
     write_estimate,
 )
 from nas.latency.fit import read_fits
 from nas.latency.public_log import LogError, PublicLog
-from nas.latency.shape import features
 from nas.latency.table import profile_command
 from nas.latency.times_csv import TimedModel, TimesFile
 from nas.latency.work import Work
@@ -199,20 +198,15 @@ def errors_in_turn(table: EstimatedTable, found: Evidence) -> HeldOutErrors | No
     groups = list(dict.fromkeys(found.group[name] for name in found.own))
     if len(groups) < 2:
         return None
-    model = read_board_model(table.model)
-    work, counts = sums_of(found.networks)
-    efficiency = Efficiency(
-        model, features(work, table.threads, is_fp16=table.arithmetic == "fp16")
-    )
     names = list(found.networks)
-    ms = np.array([found.ms[name] for name in names])
     place = np.array([groups.index(found.group[n]) if n in found.own else -1 for n in names])
     off = np.full(len(names), np.nan)
     for turn in range(min(TURNS, len(groups))):
-        is_out = (place >= 0) & (place % TURNS == turn)
-        sums = Sums(counts=counts[~is_out], ms=ms[~is_out])
-        parameters = fit_board(model, efficiency, sums, model.prior(table.threads))
-        off[is_out] = counts[is_out] @ efficiency.op_ms(parameters) / ms[is_out]
+        out = [i for i in range(len(names)) if place[i] >= 0 and place[i] % TURNS == turn]
+        kept = {name: found.networks[name] for i, name in enumerate(names) if i not in out}
+        without = fit_table(table.key, table.arithmetic, kept, found.ms, [], table.date)
+        left_out = {names[i]: found.networks[names[i]] for i in out}
+        off[out] = network_ms(without, left_out) / [found.ms[names[i]] for i in out]
     own = place >= 0
     return HeldOutErrors(
         count=int(own.sum()),

@@ -13,7 +13,8 @@ import pytest
 from nas import NasError, predict, profile
 from nas.latency.device import ROOT, TableKey
 from nas.latency.estimate import block_ms, estimate_path, read_estimate, write_estimate
-from nas.latency.estimated import EstimatedPredictor
+from nas.latency.estimated import EstimatedPredictor, load_table_model
+from nas.latency.predictor import LatencyKind
 from nas.latency.public_log import LogError
 from nas.latency.times_csv import COLUMNS, read_times
 from nas.space.ops import expand
@@ -137,6 +138,24 @@ def test_rows_come_on_top_of_a_log(tmp_path: Path, capsys: pytest.CaptureFixture
     assert len(told.networks) == len(shipped.networks) + 4
     assert told.sources[0] == "log.txt and measurements.csv"
     assert "each of the 4 networks" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*/*.estimated.json")), ids=lambda p: p.name)
+def test_every_table_in_the_box_answers_and_says_what_it_stands_on(path: Path) -> None:
+    runtime, precision, threads = path.name.split(".")[0].split("-")
+    count = int(threads.rstrip("t"))
+    key = TableKey(device=path.parent.name, runtime=runtime, precision=precision, threads=count)
+    table = read_estimate(key)
+    assert table is not None
+    assert table.sources
+    assert table.networks
+    assert table.never_seen
+    one = read_space("tiny").random(np.random.default_rng(0))
+    model = load_table_model(key)
+    found = model.predict(one.spec, one.image_size)
+    assert found.kind is LatencyKind.ESTIMATED
+    assert 0 < found.low_ms < found.ms < found.high_ms
+    assert any("nas.profile --device" in doubt for doubt in model.provenance["doubts"])
 
 
 BAD = {
