@@ -22,35 +22,24 @@ from nas.latency.estimate import (
     COVERAGE,
     FEWEST_NETWORKS,
     EstimatedTable,
-    FittedNetwork,
     HeldOutErrors,
     arithmetic_of,
     estimate_from_log,
     estimate_path,
-    fit_table,
     known_networks,
-    named_parameters,
     network_ms,
     read_estimate,
-    shapes_seen,
-    sums_of,
     write_estimate,
 )
 from nas.latency.fit import read_fits
+from nas.latency.own_fit import ORT_MODELS, fit_any
 from nas.latency.public_log import LogError, PublicLog
 from nas.latency.table import profile_command
 from nas.latency.times_csv import TimedModel, TimesFile
-from nas.latency.units import UNIT_MODELS, UnitTimes, board_reach, fit_units
 from nas.latency.work import Work
 
 FEWEST_INT8: Final = 3
 """Of them in int8, for a table of int8."""
-
-ORT_MODELS: Final = ("onnxruntime-fp32",)
-"""Of units.UNIT_MODELS those whose times a person may have: a runtime that a device offers."""
-
-BASE: Final = TableKey(device="rpi4", threads=4)
-"""Whose costs another board's start from in ONNX Runtime."""
 
 TURNS: Final = 12
 """Into so many parts a person's networks are divided, each of which is left out in turn."""
@@ -204,56 +193,6 @@ def _table(
     is_wider = own.interval_quantile > table.heldout.interval_quantile
     heldout = own if is_wider else table.heldout
     return table.model_copy(update={"heldout": heldout, "doubts": [*table.doubts, doubt]})
-
-
-def fit_any(
-    key: TableKey,
-    arithmetic: Literal["fp32", "fp16"],
-    networks: Mapping[str, Sequence[Work]],
-    ms: Mapping[str, float],
-    sources: Sequence[str],
-    date: str,
-) -> EstimatedTable:
-    """The table of a board on which these networks took so many ms.
-
-    In ncnn by what public logs of many boards share; in ONNX Runtime by what the Pi 4's costs are
-    (units.py), moved towards these networks as far as another board's may be.
-    """
-    name = f"{key.runtime}-{arithmetic}"
-    if name not in ORT_MODELS:
-        return fit_table(key, arithmetic, networks, ms, sources, date)
-    model = UNIT_MODELS[name]
-    base = read_estimate(replace(key, device=BASE.device, threads=BASE.threads))
-    assert base is not None, "the Pi 4's table comes with the program"
-    work, counts = sums_of(networks)
-    times = UnitTimes(model, work, key.threads)
-    taken = np.array([ms[name] for name in networks])
-    parameters = fit_units(times, counts, taken, base.vector(), board_reach(model))
-    fitted = counts @ times.op_ms(parameters)
-    return base.model_copy(
-        update={
-            "device": key.device,
-            "threads": key.threads,
-            "date": date,
-            "sources": [*sources, *base.sources],
-            "networks": {
-                name: FittedNetwork(measured_ms=ms[name], fitted_ms=round(float(value), 3))
-                for name, value in zip(networks, fitted, strict=True)
-            },
-            "parameters": named_parameters(model.parameters, parameters),
-            "seen": _together(base.seen, shapes_seen(work)),
-            "doubts": [f"costs that start from those of {BASE.device} in {key.runtime}"],
-        }
-    )
-
-
-def _together(*seen: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
-    """Kind of work -> lowest and highest sizes in any of them."""
-    found: dict[str, list[int]] = {}
-    for kind, sizes in ((kind, sizes) for one in seen for kind, sizes in one.items()):
-        both = list(zip(found.get(kind, sizes), sizes, strict=True))
-        found[kind] = [min(pair) if i % 2 == 0 else max(pair) for i, pair in enumerate(both)]
-    return found
 
 
 def errors_in_turn(table: EstimatedTable, found: Evidence) -> HeldOutErrors | None:
