@@ -29,11 +29,12 @@ BASE: Final = TableKey(device="rpi4", threads=4)
 
 
 def fit_any(
-    key: TableKey,
-    arithmetic: Literal["fp32", "fp16"],
     networks: Mapping[str, Sequence[Work]],
     ms: Mapping[str, float],
-    sources: Sequence[str],
+    key: TableKey,
+    *,
+    arithmetic: Literal["fp32", "fp16"],
+    source: str,
     date: str,
 ) -> EstimatedTable:
     """The table of a board on which these networks took so many ms.
@@ -43,7 +44,7 @@ def fit_any(
     """
     name = f"{key.runtime}-{arithmetic}"
     if name not in ORT_MODELS:
-        return fit_table(key, arithmetic, networks, ms, sources, date)
+        return fit_table(key, arithmetic, networks, ms, [source], date)
     model = UNIT_MODELS[name]
     base = read_estimate(replace(key, device=BASE.device, threads=BASE.threads))
     assert base is not None, "the Pi 4's table comes with the program"
@@ -57,7 +58,7 @@ def fit_any(
             "device": key.device,
             "threads": key.threads,
             "date": date,
-            "sources": [*sources, *base.sources],
+            "sources": [source, *base.sources],
             "networks": {
                 name: FittedNetwork(measured_ms=ms[name], fitted_ms=round(float(value), 3))
                 for name, value in zip(networks, fitted, strict=True)

@@ -182,7 +182,7 @@ def _table(
     key: TableKey, arithmetic: Literal["fp32", "fp16"], found: Evidence, where: str, date: str
 ) -> EstimatedTable:
     """The table, its error being the larger one of two: that of public logs, and of one's own."""
-    table = fit_any(key, arithmetic, found.networks, found.ms, [where], date)
+    table = fit_any(found.networks, found.ms, key, arithmetic=arithmetic, source=where, date=date)
     own = errors_in_turn(table, found)
     if own is None:
         return table
@@ -206,7 +206,14 @@ def errors_in_turn(table: EstimatedTable, found: Evidence) -> HeldOutErrors | No
     for turn in range(min(TURNS, len(groups))):
         out = [i for i in range(len(names)) if place[i] >= 0 and place[i] % TURNS == turn]
         kept = {name: found.networks[name] for i, name in enumerate(names) if i not in out}
-        without = fit_any(table.key, table.arithmetic, kept, found.ms, [], table.date)
+        without = fit_any(
+            kept,
+            found.ms,
+            table.key,
+            arithmetic=table.arithmetic,
+            source=table.sources[0],
+            date=table.date,
+        )
         left_out = {names[i]: found.networks[names[i]] for i in out}
         off[out] = network_ms(without, left_out) / [found.ms[names[i]] for i in out]
     own = place >= 0
