@@ -201,7 +201,7 @@ def test_a_real_search_ends_in_a_real_map(checkout: Path) -> None:
     [
         (["--max-latency-ms", "0.001"], "the fastest of tiny takes 0."),
         (["--budget", "0"], "--budget: the budget is at least 1; got 0"),
-        (["--threads", "4"], "Make it: python -m nas.profile --device fake --threads 4"),
+        (["--threads", "4"], "python -m nas.profile --device fake --threads 4"),
         (["--threads", "0"], "--threads: there is at least 1 thread; got 0"),
         (["--device", "toaster"], "A new board needs a file of ten lines"),
     ],
