@@ -36,6 +36,42 @@ YOLOV8 = (
     ("x", 68_229_632, 257.8),
 )
 
+# Darknet-53 and YOLOv3's neck in YOLOv5's form.
+YOLOV3 = """
+nc: 80
+backbone:
+  - [-1, 1, Conv, [32, 3, 1]]
+  - [-1, 1, Conv, [64, 3, 2]]
+  - [-1, 1, Bottleneck, [64]]
+  - [-1, 1, Conv, [128, 3, 2]]
+  - [-1, 2, Bottleneck, [128]]
+  - [-1, 1, Conv, [256, 3, 2]]
+  - [-1, 8, Bottleneck, [256]]
+  - [-1, 1, Conv, [512, 3, 2]]
+  - [-1, 8, Bottleneck, [512]]
+  - [-1, 1, Conv, [1024, 3, 2]]
+  - [-1, 4, Bottleneck, [1024]]
+head:
+  - [-1, 1, Bottleneck, [1024, False]]
+  - [-1, 1, Conv, [512, 1, 1]]
+  - [-1, 1, Conv, [1024, 3, 1]]
+  - [-1, 1, Conv, [512, 1, 1]]
+  - [-1, 1, Conv, [1024, 3, 1]]
+  - [-2, 1, Conv, [256, 1, 1]]
+  - [-1, 1, nn.Upsample, [None, 2, nearest]]
+  - [[-1, 8], 1, Concat, [1]]
+  - [-1, 1, Bottleneck, [512, False]]
+  - [-1, 1, Bottleneck, [512, False]]
+  - [-1, 1, Conv, [256, 1, 1]]
+  - [-1, 1, Conv, [512, 3, 1]]
+  - [-2, 1, Conv, [128, 1, 1]]
+  - [-1, 1, nn.Upsample, [None, 2, nearest]]
+  - [[-1, 6], 1, Concat, [1]]
+  - [-1, 1, Bottleneck, [256, False]]
+  - [-1, 2, Bottleneck, [256, False]]
+  - [[27, 22, 15], 1, Detect, [nc, anchors]]
+"""
+
 
 def reference(name: str) -> ModelSpec:
     return read_spec(REFERENCES / f"{name}.yaml")
@@ -58,6 +94,15 @@ def test_every_scale_of_yolov8_from_one_file(scale: str, parameters: int, gflops
     graph = model_graph(spec, 640)
     assert params(graph) == parameters
     assert 2e-9 * macs(graph) == pytest.approx(gflops, rel=0.01)
+
+
+def test_yolov3_and_its_multiples() -> None:
+    graph = model_graph(parse_spec(YOLOV3), 640)
+    assert params(graph) == 61_949_149
+    assert 2e-9 * macs(graph) == pytest.approx(156.3, rel=0.01)
+    scaled = parse_spec("depth_multiple: 0.33\nwidth_multiple: 0.25\n" + YOLOV3)
+    rows = [(row.number, row.args[0]) for row in scaled.rows if row.module == "Bottleneck"]
+    assert rows[:5] == [(1, 16), (1, 32), (3, 64), (3, 128), (1, 256)]
 
 
 @pytest.mark.parametrize("name", [name for name, *_ in PUBLISHED])
