@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from nas.space.spec import ModelSpec, Row
+from pydantic import Field
+
+from nas.space.choices import Choose, Options, Size, Strict
+from nas.space.pan import Pan, pan_rows
+from nas.space.spec import USUAL_CLASSES, ModelSpec, Row, make_row
 from nas.space.widths import nearest_multiple
 
 
@@ -87,19 +91,21 @@ def compound_rows(
     width: float, depth: float, neck_depth: int = 1
 ) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     """Backbone and head of an EfficientNet scaled by these coefficients of width and depth."""
-    rows = [_row(-1, 1, "Conv", nearest_multiple(STEM_WIDTH * width), 3, 2)]
+    rows = [make_row(-1, 1, "Conv", nearest_multiple(STEM_WIDTH * width), 3, 2)]
     ends = []
     for stage in scaled_stages(width, depth):
         for number, stride in ((1, stage.stride), (stage.depth - 1, 1)):
             if number:
                 args = (stage.width, stage.kernel, stride, stage.expand_ratio, SE_RATIO)
-                rows.append(_row(-1, number, "MBConv", *args))
+                rows.append(make_row(-1, number, "MBConv", *args))
         ends.append(len(rows) - 1)
-    taps = (ends[LEVELS[0]], ends[LEVELS[1]])
-    return tuple(rows), _neck(level_widths(width), taps, len(rows), neck_depth)
+    p3, p4, p5 = level_widths(width)
+    pan = Pan(inner=(p4, p3), out=(p3, p4, p5), depth=neck_depth)
+    head, levels = pan_rows(pan, (ends[LEVELS[0]], ends[LEVELS[1]]), len(rows))
+    return tuple(rows), (*head, make_row(levels, 1, "Detect", "nc", "anchors"))
 
 
-def compound_spec(name: str, num_classes: int = 80, neck_depth: int = 1) -> ModelSpec:
+def compound_spec(name: str, num_classes: int = USUAL_CLASSES, neck_depth: int = 1) -> ModelSpec:
     """EfficientNet `name` (b0 to b7) as a detector, at the first size that its strides divide."""
     one = EFFICIENTNETS[name]
     backbone, head = compound_rows(one.width, one.depth, neck_depth)
@@ -111,35 +117,41 @@ def compound_spec(name: str, num_classes: int = 80, neck_depth: int = 1) -> Mode
     )
 
 
-def _row(source: int | tuple[int, ...], number: int, module: str, *args: object) -> Row:
-    sources = source if isinstance(source, tuple) else (source,)
-    return Row(source=sources, number=number, module=module, args=args)
+Coefficient = Annotated[float, Field(gt=0, le=4)]
 
 
-def _neck(
-    widths: tuple[int, int, int], taps: tuple[int, int], start: int, depth: int
-) -> tuple[Row, ...]:
-    """YOLOv5's PAN with these widths of its levels.
+class CompoundDefinition(Strict):
+    """The YAML of a space of compound scaling, whole.
 
-    taps    rows of the backbone that end P3 and P4
-    start   the row number of the first row here
+    format: 1
+    family: efficientnet
+    image_size: [192, 224, 256]   # the coefficient of resolution, in pixels
+    depth: [1.0, 1.1, 1.2]        # of B0's
+    width: [0.5, 1.0, 1.1]
     """
-    w3, w4, w5 = widths
-    p3, p4 = taps
-    return (
-        _row(-1, 1, "Conv", w4, 1, 1),
-        _row(-1, 1, "nn.Upsample", None, 2, "nearest"),
-        _row((-1, p4), 1, "Concat", 1),
-        _row(-1, depth, "C3", w4, False),
-        _row(-1, 1, "Conv", w3, 1, 1),
-        _row(-1, 1, "nn.Upsample", None, 2, "nearest"),
-        _row((-1, p3), 1, "Concat", 1),
-        _row(-1, depth, "C3", w3, False),
-        _row(-1, 1, "Conv", w3, 3, 2),
-        _row((-1, start + 4), 1, "Concat", 1),
-        _row(-1, depth, "C3", w4, False),
-        _row(-1, 1, "Conv", w4, 3, 2),
-        _row((-1, start), 1, "Concat", 1),
-        _row(-1, depth, "C3", w5, False),
-        _row((start + 7, start + 10, start + 13), 1, "Detect", "nc", "anchors"),
-    )
+
+    format: Literal[1]
+    family: Literal["efficientnet"]
+    image_size: Options[Size]
+    depth: Options[Coefficient]
+    width: Options[Coefficient]
+
+
+class CompoundModel:
+    """The networks of such a space."""
+
+    def __init__(self, definition: CompoundDefinition) -> None:
+        self.definition = definition
+
+    def content(self) -> Any:
+        """What the space's digest is made of."""
+        return self.definition.model_dump(mode="json")
+
+    def build(self, ask: Choose) -> tuple[ModelSpec, int]:
+        """The detector of the coefficients that are chosen, and its image size (pixels)."""
+        definition = self.definition
+        image_size = ask("image_size", definition.image_size)
+        depth = ask("model.depth", definition.depth)
+        width = ask("model.width", definition.width)
+        backbone, head = compound_rows(width, depth)
+        return ModelSpec(num_classes=USUAL_CLASSES, backbone=backbone, head=head), image_size

@@ -66,6 +66,7 @@ class ScaledModel:
         return replace(spec, image_size=None)
 
     def content(self) -> Any:
-        """What the space's digest is made of, beside its definition: the model's rows."""
+        """What the space's digest is made of: its definition, and the model's rows."""
         rows = [[list(r.source), r.number, r.module, list(r.args)] for r in self.spec.rows]
-        return [rows, self.spec.activation]
+        content = self.definition.model_dump(mode="json")
+        return {**content, "model": [rows, self.spec.activation]}

@@ -42,6 +42,9 @@ DEFAULT_ANCHORS: Final[Anchors] = (
 )
 """YOLOv5's anchors for COCO at 640 px: (w, h) pairs in pixels for P3, P4, P5."""
 
+USUAL_CLASSES: Final = 80
+"""Classes of a detector where nothing is said of them (COCO's)."""
+
 USUAL_IMAGE_SIZE: Final = 320
 """Pixels of the image where neither a flag nor a model says it."""
 
@@ -69,6 +72,12 @@ class Row:
     number: int
     module: str
     args: tuple[Any, ...]
+
+
+def make_row(source: int | tuple[int, ...], number: int, module: str, *args: Any) -> Row:
+    """A row of a model that is built rather than read."""
+    sources = source if isinstance(source, tuple) else (source,)
+    return Row(source=sources, number=number, module=module, args=args)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ from nas.space.blocks import Block, blocks
 from nas.space.ops import macs, model_graph
 from nas.space.search_space import SPACES, SpaceError, parse_space, read_space
 
-NAMES = ["fused_mbconv", "tiny", "grid"]
+NAMES = ["fused_mbconv", "tiny", "grid", "shuffle", "compound", "mixed"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -125,7 +125,7 @@ def _edit(**changes: Any) -> str:
         ),
         (
             {"stages__0__operator": ["Conv9"]},
-            "s.yaml, stage 1.operator[0]: input should be 'FusedMBConv' or 'MBConv'",
+            "s.yaml, stage 1.operator[0]: input should be 'FusedMBConv', 'MBConv'",
         ),
         ({"stages__0__kernel": [4]}, "s.yaml, stage 1.kernel[0]: a kernel is odd; got 4"),
         ({"stages__0__stride": 1}, "multiply to 32"),
