@@ -186,7 +186,7 @@ def _add_baselines(figure: go.Figure, report: Report) -> None:
                     mode="markers" if origin == "grid" else "markers+text",
                     name=f"baseline: {_origin(origin)} ({len(graded)})",
                     text=[b.name.split(",")[0] for b in graded],
-                    textposition="bottom right",
+                    textposition=[_side(b.latency.ms, report) for b in graded],
                     textfont={"size": 11, "color": colour},
                     marker={
                         "symbol": symbol,
@@ -283,6 +283,15 @@ def _times(report: Report) -> list[float]:
     times = [t.latency.ms for t in report.ending.graded]
     times += [b.latency.ms for b in report.baselines if b.score is not None]
     return times
+
+
+def _side(ms: float, report: Report) -> str:
+    """Where a name stands at its mark: not beyond the right edge of the figure."""
+    times = _times(report)
+    place = math.log(ms / min(times)) / max(math.log(max(times) / min(times)), 1e-9)
+    if not _is_log(report):
+        place = ms / max(times)
+    return "bottom left" if place > 0.8 else "bottom right"
 
 
 def _is_log(report: Report) -> bool:
