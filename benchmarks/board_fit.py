@@ -1,67 +1,62 @@
-"""Fits what all boards share (nas/latency/board_model.py) on many runs at once, by gradients.
+"""Fits what all boards share (nas/latency/board_model.py) on many runs at once.
 
-Every board's parameters are drawn around a common mean, moved by its number of threads and by a
-few directions in which boards differ together. The misfit of one network is alike on all boards,
-so that what is shared sees few data: its priors weigh as much as a fifth of the runs.
+Logarithms of times are taken as a Gaussian process: the shared numbers, each board's own and the
+misfit of each network have Gaussian priors (board_priors.py), and the model is linearised until it
+stands still (Gauss-Newton; Rasmussen & Williams, chapters 2 and 3). A network's misfit is alike on
+all boards, in all of the same age of ncnn, and in all with several threads: two dozen networks are
+known, and not two dozen times thirty. A time far off all the others (Huber's weights) counts less.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-import torch
+from board_priors import (
+    DIRECTIONS,
+    MEAN,
+    OWN,
+    RECENT_SPREAD,
+    START,
+    START_FP16,
+    THREADS,
+    THREADS_SPREAD,
+)
 from numpy.typing import NDArray
-from torch import Tensor
 
-from nas.latency.board_model import PARAMETERS, SPEED
-from nas.latency.shape import COMPUTING, INT8, MOVING, STARTING, Features, features
+from nas.latency.board_model import CACHE_EDGE, PARAMETERS, SPEED, Efficiency, Parts
+from nas.latency.shape import COMPUTING, MOVING, SHAPES, STARTING, Features, features
 from nas.latency.work import Work
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
-START: Final[dict[str, float]] = {
-    **{f"compute {kind}": 0.15 for kind in COMPUTING},
-    **{f"move {kind}": 0.5 for kind in MOVING},
-    "move exponential": 1.5,
-    "move reduction": 4.0,
-    "move detections": 100.0,
-    "transform": 0.3,
-    "weights of convolutions": 0.5,
-    "weights of vectors": 0.5,
-    "memory": 0.5,
-    **{f"start {kind}": 0.01 for kind in STARTING},
-    "cache": 1.0,
-}
-"""Where the mean of all boards is looked for: ms for a million MACs or numbers, or a call.
-Rough figures by what a kernel does; those far from the rest came from a look at a fit on all."""
+COUNT: Final = len(PARAMETERS)
+UNEVEN: Final = 0.5
+"""How strongly uneven tiles are expected to count."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """How closely things are held.
+    """Spreads in logarithms, and when to stop.
 
-    mean, shift      spreads of the priors of the means (mean_int8: of int8's own), and of what
-                     threads do
-    compute, memory  how far one board's parameters stray (cache: 1)
-    shape            strength of the prior of the shared network
+    shape     of each coefficient of the shape
+    uneven    of how strongly uneven tiles count
+    misfit    of a network on all boards, on those of an age, on those with several threads (each)
+    noise     of one time, however well board and network are known
+    run_share what part of a board's own variance is that of one run
     """
 
-    mean: float = 0.4
-    mean_int8: float = 0.7
-    shift: float = 0.7
-    compute: float = 0.15
-    memory: float = 0.4
-    shape: float = 1.0
-    directions: int = 4
-    hidden: int = 8
-    noise: float = 0.05
+    shape: float = 0.3
+    uneven: float = 0.3
+    misfit: float = 0.015
+    noise: float = 0.045
+    run_share: float = 0.3
+    speed: float = 3.0
     huber: float = 1.6
-    steps: int = 250
-    seed: int = 0
+    steps: int = 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +67,9 @@ class Runs:
     counts: Array
     ms: Array
     is_known: NDArray[np.bool_]
+    boards: tuple[str, ...]
     threads: tuple[int, ...]
+    is_recent: tuple[bool, ...]
     is_fp16: bool
 
     def without(self, networks: Sequence[int]) -> Runs:
@@ -87,145 +84,238 @@ class Runs:
             self,
             ms=self.ms[list(kept)],
             is_known=self.is_known[list(kept)],
+            boards=tuple(self.boards[row] for row in kept),
             threads=tuple(self.threads[row] for row in kept),
+            is_recent=tuple(self.is_recent[row] for row in kept),
         )
 
+    def features(self) -> list[Features]:
+        """The features of the ops on each run."""
+        keys = list(zip(self.threads, self.is_recent, strict=True))
+        each = {
+            key: features(self.work, key[0], is_fp16=self.is_fp16, is_recent=key[1])
+            for key in set(keys)
+        }
+        return [each[key] for key in keys]
 
-class BoardFit(torch.nn.Module):
-    """The model of board_model.Efficiency over all runs at once."""
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """Where a fit stands, as differences from what was expected.
+
+    start   logarithms of the units expected, shape (P,)
+    shared  mean, threads and recent (P each), shape (SHAPES, 2 of them), uneven tiles (3)
+    own     (runs, P); speed: (runs,)
+    """
+
+    start: Array
+    shared: Array
+    own: Array
+    speed: Array
+
+    def towards(self, other: Point, step: float) -> Point:
+        """The point so far of the way to another."""
+        return replace(
+            self,
+            shared=self.shared + step * (other.shared - self.shared),
+            own=self.own + step * (other.own - self.own),
+            speed=self.speed + step * (other.speed - self.speed),
+        )
+
+    @property
+    def mean(self) -> Array:
+        """The mean of all boards, shape (P,)."""
+        return np.asarray(self.start + self.shared[:COUNT], dtype=np.float64)
+
+    @property
+    def threads(self) -> Array:
+        """What threads change on it."""
+        return np.asarray(THREADS + self.shared[COUNT : 2 * COUNT], dtype=np.float64)
+
+    @property
+    def recent(self) -> Array:
+        """What recent kernels change on it."""
+        return np.asarray(self.shared[2 * COUNT : 3 * COUNT], dtype=np.float64)
+
+    @property
+    def linear(self) -> Array:
+        """The coefficients of the shape, (SHAPES, 2)."""
+        both = self.shared[3 * COUNT : 3 * COUNT + 2 * SHAPES].reshape(2, SHAPES)
+        return np.asarray(both.T, dtype=np.float64)
+
+    @property
+    def imbalance(self) -> Array:
+        """How strongly uneven tiles count, (3,)."""
+        return np.asarray(UNEVEN + self.shared[3 * COUNT + 2 * SHAPES :], dtype=np.float64)
+
+
+class BoardFit:
+    """The Gaussian process over the logarithms of the runs' times."""
 
     def __init__(self, runs: Runs, settings: Settings) -> None:
-        super().__init__()
-        random = torch.Generator().manual_seed(settings.seed)
-        count, width = len(runs.threads), len(PARAMETERS)
-        self.start = torch.tensor([START[name] for name in PARAMETERS]).log()
+        self.runs, self.settings = runs, settings
+        self.features = runs.features()
+        self.halves = np.log2(np.array(runs.threads)) / 2
+        self.ages = np.where(np.array(runs.is_recent), 0.5, -0.5)
+        self.logs = np.log(runs.ms)
+        rows, networks = np.nonzero(runs.is_known)
+        self.places = rows, networks
+        shapes = np.full(2 * SHAPES, settings.shape)
+        uneven = np.full(3, settings.uneven)
+        self.spread = np.concatenate([MEAN, THREADS_SPREAD, RECENT_SPREAD, shapes, uneven])
+        self.own = np.diag(OWN**2) + DIRECTIONS.T @ DIRECTIONS
+        same = np.array([[a == b for b in runs.boards] for a in runs.boards], dtype=np.float64)
+        self.alike = (1 - settings.run_share) * same + settings.run_share * np.eye(len(same))
+        self.own_inverse, self.alike_inverse = np.linalg.inv(self.own), np.linalg.inv(self.alike)
 
-        def parameter(*shape: int, scale: float = 0.0) -> torch.nn.Parameter:
-            return torch.nn.Parameter(scale * torch.randn(*shape, generator=random))
-
-        self.mean = torch.nn.Parameter(self.start.clone())
-        self.threads = parameter(width)
-        self.speed = parameter(count)
-        self.own = parameter(count, width)
-        self.places = parameter(count, settings.directions, scale=0.1)
-        self.directions = parameter(settings.directions, width, scale=0.1)
-        self.linear = parameter(18, 2)
-        self.inner = parameter(18, settings.hidden, scale=0.3)
-        self.inner_bias = parameter(settings.hidden)
-        self.outer = parameter(settings.hidden, 2)
-        self.imbalance = parameter(3)
-        spread = [settings.memory if _is_memory(n) else settings.compute for n in PARAMETERS]
-        self.spread = torch.tensor([*spread[:-1], 1.0])
-        self.is_int8 = torch.tensor([name.endswith(INT8) for name in PARAMETERS])
-        self.log_threads = torch.tensor([math.log2(t) / 2 for t in runs.threads])
-
-    def parameters_of(self) -> Tensor:
+    def parameters(self, at: Point) -> Array:
         """Each run's parameters, shape (runs, P)."""
-        shared = self.mean + self.log_threads[:, None] * self.threads
-        own = self.places @ self.directions + self.own
-        return shared + own + self.speed[:, None] * torch.tensor(SPEED, dtype=torch.float32)
+        mean = at.mean + self.halves[:, None] * at.threads + self.ages[:, None] * at.recent
+        return np.asarray(mean + at.own + at.speed[:, None] * SPEED, dtype=np.float64)
 
-    def forward(self, known: _Tensors) -> Tensor:
-        """ms of each op on each run, shape (runs, ops)."""
-        place = self.parameters_of()
-        units = place[:, :-1].clamp(-14, 8).exp()
-        hidden = torch.tanh(known.shape @ self.inner + self.inner_bias)
-        fit = (hidden @ self.outer + known.shape @ self.linear).clamp(-3, 3).exp()
-        uneven = (known.imbalance * torch.sigmoid(self.imbalance)[known.family]).exp()
-        first, rest = len(COMPUTING), len(COMPUTING) + len(MOVING)
-        none = torch.zeros(len(units), 1)
-        compute = torch.cat([units[:, :first], none], 1)[:, known.computing] * fit[:, 0] * uneven
-        weight = units[:, rest + 1 : rest + 3][:, known.is_vector]
-        missed = torch.sigmoid((known.footprint - place[:, -1:]) / 0.7)
-        move = units[:, first:rest][:, known.moving] * fit[:, 1] + units[:, rest + 3, None] * missed
-        moving = move * known.numbers + units[:, rest, None] * known.transformed
-        tiles = known.winograd
-        each = (
-            compute[:, tiles, None] * known.tiles[None, :, :, 0]
-            + units[:, rest, None, None] * known.tiles[None, :, :, 1]
-            + weight[:, tiles, None] * known.tiles[None, :, :, 2]
+    def parts(self, at: Point) -> list[Parts]:
+        """What each op takes on each run."""
+        return [
+            Efficiency(at.linear, at.imbalance, known).parts(place)
+            for known, place in zip(self.features, self.parameters(at), strict=True)
+        ]
+
+    def ms(self, at: Point) -> Array:
+        """ms of every network on every run, shape (runs, networks)."""
+        return np.stack([self.runs.counts @ one.ms for one in self.parts(at)])
+
+    def start(self) -> Point:
+        """What is expected, at the speed of each board."""
+        count = len(self.runs.boards)
+        units = START_FP16 if self.runs.is_fp16 else START
+        at = Point(
+            start=np.log([units[name] for name in PARAMETERS]),
+            shared=np.zeros(len(self.spread)),
+            own=np.zeros((count, COUNT)),
+            speed=np.zeros(count),
         )
-        fastest = torch.exp(-torch.logsumexp(-8 * torch.log(each + 1e-9), -1) / 8)
-        moving = moving.index_add(1, tiles, fastest)
-        ms = torch.sqrt((compute * known.macs) ** 2 + moving**2 + 1e-12)
-        return ms + weight * known.weights + units[:, rest + 4 :][:, known.start] * known.calls
+        off = np.where(self.runs.is_known, self.logs - np.log(self.ms(at)), np.nan)
+        return replace(at, speed=np.nanmedian(off, axis=1))
 
-    def prior(self, settings: Settings) -> Tensor:
-        """Minus the logarithm of the prior density, up to a constant."""
-        weight = len(self.log_threads) / 5
-        spread = torch.where(self.is_int8, settings.mean_int8, settings.mean)
-        shared = (
-            (((self.mean - self.start) / spread) ** 2).sum()
-            + ((self.threads / settings.shift) ** 2).sum()
-            + ((self.directions / 0.3) ** 2).sum()
-            + (self.imbalance**2).sum()
-            + settings.shape * ((self.outer / 0.3) ** 2).sum()
-            + settings.shape * (self.inner**2).sum()
-            + settings.shape * ((self.linear / 0.3) ** 2).sum()
+    def noise(self, weights: Array) -> tuple[Array, Array]:
+        """Covariance of what the model cannot say, and its inverse, shape (times, times)."""
+        rows, networks = self.places
+        covariance = np.diag(self.settings.noise**2 / weights)
+        inverse = np.zeros_like(covariance)
+        for network in set(networks.tolist()):
+            own = np.flatnonzero(networks == network)
+            ages, several = self.ages[rows[own]], self.halves[rows[own]] > 0
+            often = 1.0 + (ages[:, None] == ages[None]) + (several[:, None] == several[None])
+            covariance[np.ix_(own, own)] += self.settings.misfit**2 * often
+            inverse[np.ix_(own, own)] = np.linalg.inv(covariance[np.ix_(own, own)])
+        return covariance, inverse
+
+    def cost(self, at: Point, inverse: Array) -> float:
+        """Minus the logarithm of the posterior density, up to a constant."""
+        off = (self.logs - np.log(self.ms(at)))[self.places]
+        own = np.sum((self.alike_inverse @ at.own @ self.own_inverse) * at.own)
+        shared = np.sum((at.shared / self.spread) ** 2)
+        speed = np.sum((at.speed / self.settings.speed) ** 2)
+        return float(off @ inverse @ off + own + shared + speed) / 2
+
+    def linearised(self, at: Point) -> tuple[Array, Array, Array]:
+        """Logarithms of the known times, and their slopes to a run's parameters (times, P) and to
+        what is shared (times, shared)."""
+        rows, networks = self.places
+        logs, own, rest = [], [], []
+        for known, one in zip(self.features, self.parts(at), strict=True):
+            total = self.runs.counts @ one.ms
+            slopes = _slopes(known, one, self.runs.counts) / total[:, None]
+            logs.append(np.log(total))
+            own.append(slopes[:, :COUNT])
+            rest.append(slopes[:, COUNT:])
+        slopes = np.stack(own)[rows, networks]
+        halves, ages = self.halves[rows, None], self.ages[rows, None]
+        shared = [slopes, halves * slopes, ages * slopes, np.stack(rest)[rows, networks]]
+        return np.stack(logs)[rows, networks], slopes, np.concatenate(shared, axis=1)
+
+    def covariance(self, own: Array, shared: Array) -> Array:
+        """Covariance of the known times by the priors, shape (times, times)."""
+        rows, _ = self.places
+        scaled = shared * self.spread
+        boards = self.alike[rows][:, rows] * (own @ self.own @ own.T)
+        speed = own @ SPEED * self.settings.speed
+        runs = (rows[:, None] == rows[None]) * np.outer(speed, speed)
+        return np.asarray(scaled @ scaled.T + boards + runs, dtype=np.float64)
+
+    def solution(self, at: Point, noise: Array) -> Point:
+        """The most likely point of the model linearised at this one."""
+        rows, _ = self.places
+        logs, own, shared = self.linearised(at)
+        there = shared @ at.shared + np.sum(own * (at.own + at.speed[:, None] * SPEED)[rows], 1)
+        wanted = self.logs[self.places] - logs + there
+        dual = np.linalg.solve(self.covariance(own, shared) + noise, wanted)
+        pull = np.zeros_like(at.own)
+        np.add.at(pull, rows, own * dual[:, None])
+        return replace(
+            at,
+            shared=self.spread**2 * (shared.T @ dual),
+            own=self.alike @ pull @ self.own,
+            speed=self.settings.speed**2 * (pull @ SPEED),
         )
-        own = ((self.own / self.spread) ** 2).sum() + (self.places**2).sum()
-        return 0.5 * (weight * shared + own)
+
+    def better(self, at: Point, goal: Point, inverse: Array) -> tuple[Point, float]:
+        """The most likely of some points on the way to the goal, and its cost."""
+        best, lowest = at, self.cost(at, inverse)
+        for share in (1.0, 0.5, 0.25, 0.1, 0.03):
+            one = at.towards(goal, share)
+            cost = self.cost(one, inverse)
+            if cost < lowest:
+                best, lowest = one, cost
+            elif best is not at:
+                break
+        return best, lowest
+
+    def fitted(self) -> Point:
+        """The most likely point of all."""
+        at, weights, last = self.start(), np.ones(len(self.places[0])), np.inf
+        for step in range(self.settings.steps):
+            noise, inverse = self.noise(weights)
+            at, cost = self.better(at, self.solution(at, noise), inverse)
+            if step >= 6 and abs(last - cost) < 0.3:
+                break
+            last = cost
+            if step >= 3:
+                off = (self.logs - np.log(self.ms(at)))[self.places]
+                alone = self.settings.noise**2 / weights * np.abs(inverse @ off)
+                bend = self.settings.huber * self.settings.noise
+                weights = np.minimum(1, bend / np.maximum(alone, 1e-9))
+        return at
 
 
-def _is_memory(name: str) -> bool:
-    return name in ("transform", "memory") or name.startswith("weights")
+def _slopes(known: Features, parts: Parts, counts: Array) -> Array:
+    """Slopes of networks' ms to the logarithm of each parameter, the cache, the coefficients of
+    the shape (on computing, on moving) and the uneven tiles, shape (networks, P + 2 SHAPES + 3)."""
+    moved = parts.moving + parts.transforming + parts.traffic
+    root = np.sqrt(parts.computing**2 + moved**2 + 1e-12)
+    compute, share = parts.computing**2 / root, moved / root
+    move, traffic = share * parts.moving, share * parts.traffic
+    columns = [
+        *_by_kind(known.computing, compute, len(COMPUTING)),
+        *_by_kind(known.moving, move, len(MOVING)),
+        share * parts.transforming,
+        parts.weights,
+        traffic,
+        *_by_kind(known.start, parts.starting, len(STARTING)),
+        -traffic * (1 - parts.missed) / CACHE_EDGE,
+        *(compute[:, None] * known.shape).T,
+        *(move[:, None] * known.shape).T,
+        *_by_kind(known.family, compute * known.imbalance, 3),
+    ]
+    return np.asarray(counts @ np.stack(columns, axis=1), dtype=np.float64)
 
 
-class _Tensors:
-    """Features as tensors; what depends on the threads has a row for each run."""
-
-    def __init__(self, runs: Runs) -> None:
-        each = {t: features(runs.work, t, is_fp16=runs.is_fp16) for t in set(runs.threads)}
-        one: Features = next(iter(each.values()))
-
-        def real(values: Array) -> Tensor:
-            return torch.tensor(values, dtype=torch.float32)
-
-        self.computing, self.moving = torch.tensor(one.computing), torch.tensor(one.moving)
-        self.start, self.family = torch.tensor(one.start), torch.tensor(one.family)
-        self.winograd, self.is_vector = torch.tensor(one.winograd), torch.tensor(one.is_vector) * 1
-        self.macs, self.numbers, self.weights = real(one.macs), real(one.numbers), real(one.weights)
-        self.transformed, self.calls = real(one.transformed), real(one.calls)
-        self.tiles, self.footprint, self.shape = (
-            real(one.tiles),
-            real(one.footprint),
-            real(one.shape),
-        )
-        self.imbalance = real(np.stack([each[t].imbalance for t in runs.threads]))
+def _by_kind(kinds: Indices, values: Array, count: int) -> list[Array]:
+    return [np.where(kinds == kind, values, 0.0) for kind in range(count)]
 
 
-def fit(runs: Runs, settings: Settings) -> tuple[BoardFit, Array]:
-    """The fitted model, and its ms of every network on every run, shape (runs, networks)."""
-    known, counts = _Tensors(runs), torch.tensor(runs.counts, dtype=torch.float32)
-    ms, mask = torch.tensor(runs.ms, dtype=torch.float32), torch.tensor(runs.is_known)
-    fitted = BoardFit(runs, settings)
-    with torch.no_grad():
-        ratio = (ms / (fitted(known) @ counts.T)).log() * mask
-        fitted.speed.add_(ratio.sum(1) / mask.sum(1))
-
-    def loss() -> Tensor:
-        off = ((fitted(known) @ counts.T) / ms).log() / settings.noise
-        size, bend = off.abs(), settings.huber
-        huber = torch.where(size < bend, off**2 / 2, bend * (size - bend / 2))
-        return (huber * mask).sum() + fitted.prior(settings)
-
-    def step(optimizer: torch.optim.Optimizer) -> Tensor:
-        optimizer.zero_grad()
-        found = loss()
-        found.backward()  # type: ignore[no-untyped-call]
-        return found
-
-    adam = torch.optim.Adam(fitted.parameters(), lr=0.03)
-    for _ in range(60):
-        step(adam)
-        adam.step()
-    newton = torch.optim.LBFGS(
-        fitted.parameters(),
-        max_iter=settings.steps,
-        history_size=30,
-        line_search_fn="strong_wolfe",
-        tolerance_change=1e-7,
-    )
-    newton.step(lambda: float(step(newton).detach()))  # type: ignore[no-untyped-call]
-    with torch.no_grad():
-        return fitted, (fitted(known) @ counts.T).numpy().astype(np.float64)
+def fit(runs: Runs, settings: Settings) -> tuple[Point, Array]:
+    """The most likely point, and its ms of every network on every run, shape (runs, networks)."""
+    whole = BoardFit(runs, settings)
+    at = whole.fitted()
+    return at, whole.ms(at)

@@ -17,10 +17,12 @@ KINDS: Final[dict[str, str]] = {
     "Concat": "move",
     "Crop": "move",
     "DetectionOutput": "detections",
+    "YoloDetectionOutput": "detections",
+    "Yolov3DetectionOutput": "detections",
     "HardSigmoid": "activation",
     "HardSwish": "activation",
     "Interp": "upsample",
-    "LRN": "exponential",
+    "LRN": "normalisation",
     "Padding": "move",
     "Permute": "move",
     "ReLU": "activation",
@@ -51,9 +53,8 @@ def _work(layer: dict[str, Any]) -> Work:
     kernel = layer.get("kernel", [4, 4] if op.startswith("Deconv") else [1, 1])
     cells = max(kernel[0], 1) * max(kernel[1], 1)
     kind = _kind(layer, cells)
-    if op == "LRN":  # squares, sums and powers
-        numbers_in, numbers_out = 3 * numbers_in, 3 * numbers_out
-    elif kind == "detections":
+    if kind == "detections":
+        numbers_in += _comparisons(layer)
         numbers_out, height, width = 0, 1, 1
     weights = layer.get("weights", cells * channels_out if op.startswith("Deconv") else 0)
     return Work(
@@ -69,6 +70,19 @@ def _work(layer: dict[str, Any]) -> Work:
         numbers_out=numbers_out,
         weights=weights,
     )
+
+
+def _comparisons(layer: dict[str, Any]) -> int:
+    """Boxes compared in suppressing others, one counting like two scores.
+
+    benchncnn's weights are all alike, so that where one box passes all do, and each is held against
+    the half of those that are kept in the end.
+    """
+    count, kept, *_ = layer["outputs"][0]
+    if layer["op"] != "Yolov3DetectionOutput" or count != 1:
+        return 0
+    boxes = sum(3 * height * width for _, height, width in layer["inputs"])
+    return int(boxes * kept)
 
 
 def _kind(layer: dict[str, Any], cells: int) -> str:
@@ -92,9 +106,10 @@ def _convolution(layer: dict[str, Any], cells: int) -> str:
     if layer["op"].startswith("Deconv"):
         return "depthwise"
     if height * width == 1 and groups == 1:
-        return "vector"
+        return "cell"
     if groups == channels_in == channels_out and groups > 1:
-        return "depthwise 3x3" if cells == 9 else "depthwise"
+        plain = {9: "depthwise 3x3", 25: "depthwise 5x5"}
+        return plain.get(cells, "depthwise") if layer["dilation"] == 1 else "depthwise"
     if cells == 1:
         return "1x1"
     wide = max(channels_in, channels_out) // groups >= 8

@@ -10,14 +10,15 @@ fitted on all: latency_tables/models/, and an estimated table for each board in 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import tyro
-from board_fit import BoardFit, Runs, Settings, fit
+from board_fit import Point, Runs, Settings, fit
+from board_priors import DIRECTIONS, OWN
+from log_runs import HALF, chosen_runs
 from ncnn_networks import read_works
 
 from nas import stats
@@ -25,9 +26,9 @@ from nas.latency.board_model import (
     FORMAT,
     PARAMETERS,
     BoardModel,
-    Efficiency,
     Sums,
     Unseen,
+    efficiency_of,
     fit_board,
     model_path,
 )
@@ -37,11 +38,10 @@ from nas.latency.estimate import (
     FEWEST_NETWORKS,
     INT8,
     estimate_from_log,
-    in_int8,
     write_estimate,
 )
+from nas.latency.estimate import FORMAT as TABLE_FORMAT
 from nas.latency.public_log import PublicLog, Timing
-from nas.latency.shape import features
 from nas.latency.work import Work
 
 DATE: Final = "2026-11-22"
@@ -71,15 +71,6 @@ NEVER_SEEN: Final = [
     "maps of more than 416x416 pixels at the input",
 ]
 
-HALF: Final = re.compile(
-    r"A55|A7[5678]|X[14]\b|A720|Kyro485|Kyro460|Kyro 1\.8GHz x 6|Gen 2|K[uU][nN][pP]|Carmel|Orin"
-    r"|RK3588|RK356|RZG2L|FTC664"
-)
-"""Cores that compute in fp16, where benchncnn does so unasked."""
-
-NARROW: Final = re.compile(r"A7\)|A7 |A9|A17|A5[, ]")
-"""32-bit cores: other kernels, left out."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
@@ -89,6 +80,8 @@ class Arguments:
     """The folder with runs.json and networks.json."""
     write: bool = False
     """Fit on everything and write the models and tables."""
+    arithmetic: tuple[Literal["fp32", "fp16"], ...] = ("fp32", "fp16")
+    """The boards that compute in this."""
 
 
 def main(arguments: Arguments) -> None:
@@ -97,70 +90,19 @@ def main(arguments: Arguments) -> None:
     logs = json.loads((arguments.logs / "runs.json").read_text(encoding="utf-8"))
     if arguments.write:
         write_networks(networks)
-    for arithmetic in ("fp32", "fp16"):
-        chosen = [run for run in logs if is_usable(run, networks, arithmetic)]
-        names = [*networks, *sorted(n for n in every(chosen) if n.removesuffix(INT8) in networks)]
-        names = list(dict.fromkeys(names))
-        runs = gather(chosen, names, networks, is_fp16=arithmetic == "fp16")
-        print(f"{arithmetic}: {len(chosen)} runs, {len(names)} networks", flush=True)
-        unseen = hold_out(runs, names, [run["device"] for run in chosen])
+    for arithmetic in arguments.arithmetic:
+        runs, names = chosen_runs(logs, networks, arithmetic)
+        print(f"{arithmetic}: {len(runs.boards)} runs, {len(names)} networks", flush=True)
+        unseen = hold_out(runs, names)
         report(unseen)
         print(f"  intervals: {coverage(unseen)}", flush=True)
-        print(f"  boards never seen, 8 networks known: {boards_in_turn(runs, names, chosen)}")
         if arguments.write:
             write_model(runs, names, unseen, arithmetic)
-    if arguments.write:
-        write_tables(logs)
+            write_tables(logs, arithmetic)
+        print(f"  boards never seen, 8 networks known: {boards_in_turn(runs, names)}", flush=True)
 
 
-def every(logs: list[dict[str, Any]]) -> set[str]:
-    """Every network that a run names."""
-    return {name for run in logs for name in run["results"]}
-
-
-def is_usable(run: dict[str, Any], networks: dict[str, list[Work]], arithmetic: str) -> bool:
-    """Whether a run is of a 64-bit ARM CPU of that arithmetic, whole enough and steady."""
-    times = run["results"].values()
-    spread = np.median([row["max"] / row["min"] for row in times])
-    known = sum(name in networks for name in run["results"])
-    is_half = bool(HALF.search(run["device"]))
-    is_right = is_half == (arithmetic == "fp16") and not NARROW.search(run["device"])
-    return bool(is_right and known >= 22 and spread < 1.25)
-
-
-def gather(
-    logs: list[dict[str, Any]],
-    names: list[str],
-    networks: dict[str, list[Work]],
-    *,
-    is_fp16: bool,
-) -> Runs:
-    """The runs as arrays; the fastest loop of each network counts."""
-    place: dict[Work, int] = {}
-    counts: list[dict[int, int]] = []
-    for name in names:
-        own: dict[int, int] = {}
-        base = networks[name.removesuffix(INT8)]
-        for op in in_int8(base) if name.endswith(INT8) else base:
-            i = place.setdefault(op, len(place))
-            own[i] = own.get(i, 0) + 1
-        counts.append(own)
-    matrix = np.zeros((len(names), len(place)))
-    for row, own in enumerate(counts):
-        matrix[row, list(own)] = list(own.values())
-    ms = [[run["results"].get(name, {}).get("min", 0.0) for name in names] for run in logs]
-    found = np.array(ms)
-    return Runs(
-        work=tuple(place),
-        counts=matrix,
-        ms=np.where(found > 0, found, 1.0),
-        is_known=found > 0,
-        threads=tuple(run["num_threads"] for run in logs),
-        is_fp16=is_fp16,
-    )
-
-
-def hold_out(runs: Runs, names: list[str], boards: list[str]) -> list[Unseen]:
+def hold_out(runs: Runs, names: list[str]) -> list[Unseen]:
     """Every network in turn, and its int8 form, predicted on all boards from the others."""
     found: list[Unseen] = []
     for name in (n for n in names if not n.endswith(INT8)):
@@ -175,7 +117,7 @@ def hold_out(runs: Runs, names: list[str], boards: list[str]) -> list[Unseen]:
                     measured_ms=float(runs.ms[row, i]),
                     predicted_ms=round(float(predicted[row, i]), 3),
                 )
-                for row, board in enumerate(boards)
+                for row, board in enumerate(runs.boards)
                 if runs.is_known[row, i]
             ]
     return found
@@ -232,22 +174,21 @@ def _off(one: Unseen) -> float:
     return float(np.log(one.predicted_ms / one.measured_ms))
 
 
-def boards_in_turn(runs: Runs, names: list[str], logs: list[dict[str, Any]]) -> str:
+def boards_in_turn(runs: Runs, names: list[str]) -> str:
     """The errors on each board from 8 of its networks (drawn), the shared model without it."""
-    boards = [run["device"] for run in logs]
     random = np.random.default_rng(0)
     judged = [i for i, name in enumerate(names) if not name.endswith(INT8)]
     off: list[float] = []
-    for board in sorted(set(boards)):
-        kept = [row for row, other in enumerate(boards) if other != board]
+    for board in sorted(set(runs.boards)):
+        kept = [row for row, other in enumerate(runs.boards) if other != board]
         model = make_model(runs.rows(kept), names, [], "one board out")
-        for row in (row for row, other in enumerate(boards) if other == board):
+        for row in (row for row, other in enumerate(runs.boards) if other == board):
             there = [i for i in judged if runs.is_known[row, i]]
             given = random.choice(there, FEWEST_NETWORKS, replace=False)
-            known = features(runs.work, runs.threads[row], is_fp16=runs.is_fp16)
-            efficiency = Efficiency(model, known)
+            efficiency = efficiency_of(model, runs.rows([row]).features()[0])
+            prior = model.prior(runs.threads[row], is_recent=runs.is_recent[row])
             sums = Sums(counts=runs.counts[given], ms=runs.ms[row, given])
-            place = fit_board(model, efficiency, sums, model.prior(runs.threads[row]))
+            place = fit_board(model, efficiency, sums, prior)
             found = runs.counts @ efficiency.op_ms(place)
             others = [i for i in there if i not in given and names[i] not in LEFT_OUT]
             off += np.abs(stats.relative_errors(found[others], runs.ms[row, others])).tolist()
@@ -268,7 +209,7 @@ def write_networks(networks: dict[str, list[Work]]) -> None:
     rows = [[getattr(op, name) for name in names] for op in place]
     text = json.dumps(
         {
-            "format": 1,
+            "format": TABLE_FORMAT,
             "source": "kinds and amounts of work of the networks of ncnn's benchmark "
             "(Tencent/ncnn, BSD-3-Clause); order, wiring and weights are not in here",
             "fields": names,
@@ -309,25 +250,21 @@ def make_model(runs: Runs, names: list[str], unseen: list[Unseen], name: str) ->
     )
 
 
-def _numbers(fitted: BoardFit) -> dict[str, Any]:
-    def plain(values: Any) -> Any:
-        return np.round(values.detach().numpy().astype(float), 5).tolist()
-
-    return {
-        "mean": plain(fitted.mean),
-        "threads": plain(fitted.threads),
-        "directions": plain(fitted.directions),
-        "spread": plain(fitted.spread),
-        "linear": plain(fitted.linear),
-        "inner": plain(fitted.inner),
-        "inner_bias": plain(fitted.inner_bias),
-        "outer": plain(fitted.outer),
-        "imbalance": plain(fitted.imbalance.sigmoid()),
+def _numbers(fitted: Point) -> dict[str, Any]:
+    values = {
+        "mean": fitted.mean,
+        "threads": fitted.threads,
+        "recent": fitted.recent,
+        "directions": DIRECTIONS,
+        "spread": OWN,
+        "linear": fitted.linear,
+        "imbalance": fitted.imbalance,
     }
+    return {name: np.round(value, 5).tolist() for name, value in values.items()}
 
 
-def write_tables(logs: list[dict[str, Any]]) -> None:
-    """An estimated table for each of BOARDS, in what it computes in and in int8."""
+def write_tables(logs: list[dict[str, Any]], arithmetic: str) -> None:
+    """An estimated table for each of BOARDS that compute so, in that and in int8."""
     for (device, threads), (board, powersave) in BOARDS.items():
         found = read_device(device)
         (run,) = [
@@ -337,6 +274,8 @@ def write_tables(logs: list[dict[str, Any]]) -> None:
             and run["num_threads"] == threads
             and run["powersave"] == powersave
         ]
+        if bool(HALF.search(run["device"])) != (arithmetic == "fp16"):
+            continue
         log = PublicLog(
             settings={},
             timings=tuple(
@@ -345,7 +284,7 @@ def write_tables(logs: list[dict[str, Any]]) -> None:
             ),
             damaged=(),
         )
-        for precision in ("fp16" if HALF.search(run["device"]) else "fp32", "int8"):
+        for precision in (arithmetic, "int8"):
             key = TableKey(device=device, precision=precision, threads=threads)
             table = estimate_from_log(key, found, log, f"{SOURCE}: {run['device']}", DATE)
             print(f"  {write_estimate(table).name} of {device}: {asdict(key)}")

@@ -35,10 +35,8 @@ from yolobench_tables import coverage, predicted_unseen, write_tables
 
 from nas import stats
 
-SHAPES: Final = Settings(
-    mean=0.5, compute=0.15, shape=2.0, directions=0, noise=0.02, huber=2.5, steps=200
-)
-"""Of the model with learned shapes, for comparison: one board and hundreds of networks."""
+SHAPES: Final = Settings(misfit=0.0, noise=0.02, huber=2.5)
+"""Of ncnn's board model, for comparison: one board and hundreds of networks."""
 
 KNOWN: Final = 10
 """Networks known of the other board."""
@@ -75,7 +73,7 @@ def main(arguments: Arguments) -> None:
     for title, known in (("ONNX Runtime", ort), ("TFLite fp32", tflite), ("TFLite int8", int8)):
         print(f"yolo5, each variant held out, {title}: {variants(known)}", flush=True)
     for column in (TFLITE, TFLITE_INT8):
-        print(f"the same with learned shapes, {column}: {learned(figures, column)}", flush=True)
+        print(f"the same by ncnn's board model, {column}: {learned(figures, column)}", flush=True)
     for families, held in PAIRS:
         print(f"{' and '.join(families)} -> {held}: {family(ort, families, held)}", flush=True)
     for title, known in (("ONNX Runtime", ort), ("TFLite fp32", tflite), ("TFLite int8", int8)):
@@ -109,7 +107,7 @@ def variants(known: Networks) -> str:
 
 
 def learned(figures: Figures, column: str) -> str:
-    """The same by the model whose shapes are learned (board_fit.py)."""
+    """The same by the board model for ncnn (board_fit.py)."""
     rows = [i for i, one in enumerate(figures.families) if one == "yolo5"]
     every = runs(figures, rows, column)
     predicted = np.zeros(len(rows))

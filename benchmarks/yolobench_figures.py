@@ -141,7 +141,9 @@ def runs(figures: Figures, rows: list[int], column: str) -> Runs:
         counts=counts,
         ms=ms,
         is_known=~np.isnan(ms),
+        boards=(column,),
         threads=(THREADS,),
+        is_recent=(True,),
         is_fp16=False,
     )
 

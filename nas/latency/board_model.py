@@ -2,15 +2,16 @@
 
     ms = sqrt(computing^2 + moving^2) + weights + starting
 
-computing   multiply-accumulates by kind of kernel (3x3 of stride 1 in Winograd form, the fastest
-            tile), times how unevenly ncnn's tiles fall on the threads
-moving      numbers read and written, by kind of op, and the share of them that the caches miss
+computing   multiply-accumulates by kind of kernel (3x3 of stride 1 in Winograd form) and numbers
+            of which a function is computed, times how unevenly ncnn's tiles fall on the threads
+moving      numbers read and written, by kind of op; what is packed or transformed; and the traffic
+            of maps that the caches do not hold
 weights     numbers of weights read; starting: each call of a kernel
 
-What a unit costs is the board's own, drawn towards the mean of all boards and what threads change
-on it; how well a kernel fits a shape is shared (a linear form and a small network). The shared
-part is fitted on public logs by benchmarks/public_logs.py and read from a file, which says from
-which networks and how far it was off on those that it had not seen.
+What a unit costs is the board's own, drawn towards the mean of all boards and what threads and
+the age of ncnn change on it; how well a kernel fits a shape is shared by all (a linear form, in
+logarithms). The shared part is fitted on public logs by benchmarks/public_logs.py and read from a
+file, which says from which networks and how far it was off on those that it had not seen.
 """
 
 from __future__ import annotations
@@ -31,26 +32,26 @@ from nas.latency.shape import COMPUTING, MOVING, STARTING, Features
 
 Array = NDArray[np.float64]
 
-FORMAT: Final = 1
-"""Version of the model's file. 1: the first."""
+FORMAT: Final = 2
+"""Version of the model's file. 1: the first; 2: no network of the shape, ncnn's age."""
 
 PARAMETERS: Final = (
     *(f"compute {kind}" for kind in COMPUTING),
     *(f"move {kind}" for kind in MOVING),
     "transform",
-    "weights of convolutions",
-    "weights of vectors",
+    "weights",
     "memory",
     *(f"start {kind}" for kind in STARTING),
     "cache",
 )
 """Names of a board's parameters: logarithms of ms for a million MACs or numbers, or for one call;
-`cache`: the binary logarithm of the MB of maps that the caches hold."""
+`memory`: for a million numbers of traffic that the caches miss; `cache`: the binary logarithm of
+the MB of maps that the caches hold."""
 
 _COMPUTE: Final = slice(0, len(COMPUTING))
 _MOVE: Final = slice(len(COMPUTING), len(COMPUTING) + len(MOVING))
 _REST: Final = len(COMPUTING) + len(MOVING)
-_START: Final = slice(_REST + 4, _REST + 4 + len(STARTING))
+_START: Final = slice(_REST + 3, _REST + 3 + len(STARTING))
 SPEED: Final = np.array([0.0 if name == "cache" else 1.0 for name in PARAMETERS])
 """The direction in which a board is slower as a whole."""
 
@@ -77,15 +78,16 @@ class BoardModel(_Frozen):
     """What all boards share, as fitted.
 
     parameters    PARAMETERS as they were then
-    mean, threads shape (P,): a board's parameters are drawn around mean + threads * log2(T) / 2
+    mean, threads, recent   shape (P,): a board's parameters are drawn around mean + threads *
+                  log2(T) / 2 + recent / 2 (minus where its ncnn is older than the recent kernels)
     directions    shape (r, P): how boards differ together; spread (P,): how each parameter differs
-    linear, inner, inner_bias, outer   efficiency of a shape, on computing and on moving
+    linear        efficiency of a shape, on computing and on moving, shape (SHAPES, 2)
     imbalance     how strongly uneven tiles count, by class of op
     noise         what a network is off by, in logarithms, however well a board is known
     unseen        errors on held-out networks
     """
 
-    format: Literal[1]
+    format: Literal[2]
     name: str
     date: str
     sources: list[str]
@@ -95,51 +97,80 @@ class BoardModel(_Frozen):
     parameters: list[str]
     mean: list[float]
     threads: list[float]
+    recent: list[float]
     directions: list[list[float]]
     spread: list[float]
     linear: list[list[float]]
-    inner: list[list[float]]
-    inner_bias: list[float]
-    outer: list[list[float]]
     imbalance: list[float]
     noise: float
     unseen: list[Unseen]
 
-    def prior(self, threads: int) -> Array:
-        """The mean of boards at so many threads, shape (P,)."""
+    def prior(self, threads: int, *, is_recent: bool) -> Array:
+        """The mean of boards at so many threads with kernels of that age, shape (P,)."""
         shift = np.array(self.threads) * np.log2(threads) / 2
-        return np.asarray(np.array(self.mean) + shift, dtype=np.float64)
+        age = np.array(self.recent) * (0.5 if is_recent else -0.5)
+        return np.asarray(np.array(self.mean) + shift + age, dtype=np.float64)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """What the ms of n ops are made of, each of shape (n,); `missed` is a share."""
+
+    computing: Array
+    moving: Array
+    transforming: Array
+    traffic: Array
+    weights: Array
+    starting: Array
+    missed: Array
+
+    @property
+    def ms(self) -> Array:
+        """The ms of each op."""
+        moving = self.moving + self.transforming + self.traffic
+        root = np.sqrt(self.computing**2 + moving**2 + 1e-12)
+        return np.asarray(root + self.weights + self.starting, dtype=np.float64)
 
 
 class Efficiency:
-    """The shared part of a model for some features: what does not depend on the board."""
+    """The shared part of a model for some features: what does not depend on the board.
 
-    def __init__(self, model: BoardModel, features: Features) -> None:
-        linear, inner = np.array(model.linear), np.array(model.inner)
-        hidden = np.tanh(features.shape @ inner + np.array(model.inner_bias))
-        fit = np.clip(hidden @ np.array(model.outer) + features.shape @ linear, -3, 3)
-        uneven = np.exp(features.imbalance * np.array(model.imbalance)[features.family])
+    linear     shape (SHAPES, 2); imbalance: shape (3,), as in `BoardModel`
+    """
+
+    def __init__(self, linear: Array, imbalance: Array, features: Features) -> None:
+        fit = np.clip(features.shape @ linear, -3, 3)
         self.features = features
-        self.computing = np.exp(fit[:, 0]) * uneven
+        self.computing = np.exp(fit[:, 0] + features.imbalance * imbalance[features.family])
         self.moving = np.exp(fit[:, 1])
+
+    def parts(self, parameters: Array) -> Parts:
+        """What the ms of each op are made of on a board with these parameters (P,)."""
+        known, units = self.features, np.exp(np.clip(parameters, -14, 8))
+        missed = 1 / (1 + np.exp(-(known.footprint - parameters[-1]) / CACHE_EDGE))
+        compute = np.append(units[_COMPUTE], 0.0)[known.computing]
+        return Parts(
+            computing=compute * self.computing * known.macs,
+            moving=units[_MOVE][known.moving] * self.moving * known.numbers,
+            transforming=units[_REST] * known.transformed,
+            traffic=units[_REST + 2] * missed * known.traffic,
+            weights=units[_REST + 1] * known.weights,
+            starting=units[_START][known.start] * known.calls,
+            missed=missed,
+        )
 
     def op_ms(self, parameters: Array) -> Array:
         """ms of each op on a board with these parameters (P,), shape (n,)."""
-        known, units = self.features, np.exp(np.clip(parameters, -14, 8))
-        compute = np.append(units[_COMPUTE], 0.0)[known.computing] * self.computing
-        weight = units[_REST + 1 : _REST + 3][known.is_vector.astype(np.int64)]
-        missed = 1 / (1 + np.exp(-(known.footprint - parameters[-1]) / 0.7))
-        move = units[_MOVE][known.moving] * self.moving + units[_REST + 3] * missed
-        moving = move * known.numbers + units[_REST] * known.transformed
-        tiles = known.winograd
-        each = (
-            compute[tiles, None] * known.tiles[:, :, 0]
-            + units[_REST] * known.tiles[:, :, 1]
-            + weight[tiles, None] * known.tiles[:, :, 2]
-        )
-        moving[tiles] += np.exp(-np.log(np.sum((each + 1e-9) ** -8, axis=1)) / 8)
-        ms = np.sqrt((compute * known.macs) ** 2 + moving**2 + 1e-12)
-        return np.asarray(ms + weight * known.weights + units[_START][known.start] * known.calls)
+        return self.parts(parameters).ms
+
+
+CACHE_EDGE: Final = 0.7
+"""How many doublings of a map's size it takes to fall out of the caches."""
+
+
+def efficiency_of(model: BoardModel, features: Features) -> Efficiency:
+    """The shared part of a model for some features."""
+    return Efficiency(np.array(model.linear), np.array(model.imbalance), features)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

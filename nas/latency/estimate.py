@@ -22,9 +22,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from nas import stats
 from nas.latency.board_model import (
     MODELS,
+    PARAMETERS,
     BoardModel,
     Efficiency,
     Sums,
+    efficiency_of,
     fit_board,
     group_counts,
     read_board_model,
@@ -51,6 +53,9 @@ COVERAGE: Final = 0.9
 """What the interval claims."""
 
 INT8: Final = "_int8"
+
+RECENT: Final = "FastestDet"
+"""A network that benchncnn times since July 2022: a log that has it is of ncnn's recent kernels."""
 
 
 class _Frozen(BaseModel):
@@ -82,6 +87,7 @@ class EstimatedTable(_Frozen):
 
     model              a shared model (board_model.py), or a runtime's units (units.UNIT_MODELS)
     arithmetic         what the board computes fp32 networks in: fp32, or fp16 where it can
+    is_recent          whether its ncnn has the kernels of 2023
     parameters         of board_model.PARAMETERS or of the runtime's units, by name
     never_seen         what no network behind it has
     seen               kind of work -> lowest and highest channels in and out, and cells of the map
@@ -95,6 +101,7 @@ class EstimatedTable(_Frozen):
     precision: str
     threads: int
     arithmetic: Literal["fp32", "fp16"]
+    is_recent: bool = True
     date: str
     sources: list[str]
     networks: dict[str, FittedNetwork]
@@ -181,7 +188,7 @@ def estimate_from_log(
         _too_few(where, "3 known int8 networks", networks)
     if len(networks) < FEWEST_NETWORKS:
         _too_few(where, f"{FEWEST_NETWORKS} known networks", networks)
-    return fit_table(key, arithmetic, networks, ms, [where], date)
+    return fit_table(key, arithmetic, networks, ms, [where], date, is_recent=RECENT in ms)
 
 
 def fit_table(
@@ -191,23 +198,30 @@ def fit_table(
     ms: Mapping[str, float],
     sources: Sequence[str],
     date: str,
+    *,
+    is_recent: bool,
 ) -> EstimatedTable:
-    """The table of the board on which these networks took so many ms, however they were timed."""
+    """The table of the board on which these networks took so many ms, however they were timed.
+
+    `is_recent`: in an ncnn with the kernels of 2023.
+    """
     model = read_board_model(f"{key.runtime}-{arithmetic}")
     work, counts = sums_of(networks)
-    found = features(work, key.threads, is_fp16=arithmetic == "fp16")
-    efficiency = Efficiency(model, found)
+    found = features(work, key.threads, is_fp16=arithmetic == "fp16", is_recent=is_recent)
+    efficiency = efficiency_of(model, found)
     sums = Sums(counts=counts, ms=np.array([ms[name] for name in networks]))
-    parameters = fit_board(model, efficiency, sums, model.prior(key.threads))
+    prior = model.prior(key.threads, is_recent=is_recent)
+    parameters = fit_board(model, efficiency, sums, prior)
     fitted = counts @ efficiency.op_ms(parameters)
     return EstimatedTable(
-        format=1,
+        format=FORMAT,
         model=model.name,
         device=key.device,
         runtime=key.runtime,
         precision=key.precision,
         threads=key.threads,
         arithmetic=arithmetic,
+        is_recent=is_recent,
         date=date,
         sources=[*sources, *model.sources],
         networks={
@@ -332,8 +346,9 @@ def op_times(table: EstimatedTable, work: Sequence[Work]) -> OpTimes:
                 str(table.key), f"the parameters are those of {model.name}", "others", "Update it"
             )
         return UnitTimes(model, work, table.threads)
-    found = features(work, table.threads, is_fp16=table.arithmetic == "fp16")
-    return Efficiency(read_board_model(table.model), found)
+    is_fp16 = table.arithmetic == "fp16"
+    found = features(work, table.threads, is_fp16=is_fp16, is_recent=table.is_recent)
+    return efficiency_of(read_board_model(table.model), found)
 
 
 def network_ms(table: EstimatedTable, networks: Mapping[str, Sequence[Work]]) -> Array:
@@ -394,6 +409,9 @@ def read_estimate(key: TableKey, root: Path = ROOT) -> EstimatedTable | None:
         ) from None
     if table.key != key:
         raise TableError(str(path), f"the table is that of {key}", str(table.key))
+    if table.runtime == "ncnn" and tuple(table.parameters) != PARAMETERS:
+        rule = "its parameters are those of this version's model"
+        raise TableError(str(path), rule, "others", "Make it again from its log")
     return table
 
 

@@ -39,9 +39,11 @@ KINDS: Final[dict[str, str]] = {
     "1x1": "1x1 convolutions",
     "winograd": "dense convolutions",
     "dense": "dense convolutions",
+    "depthwise 5x5": "depthwise convolutions (G2)",
     "depthwise": "depthwise convolutions (G2)",
     "depthwise 3x3": "depthwise convolutions (G2)",
     "activation": "element-wise ops (G4)",
+    "normalisation": "element-wise ops (G4)",
     "exponential": "element-wise ops (G4)",
     "add": "element-wise ops (G4)",
     "scale": "element-wise ops (G4)",
@@ -49,6 +51,7 @@ KINDS: Final[dict[str, str]] = {
     "pool": "concats, pools, upsamples",
     "upsample": "concats, pools, upsamples",
     "vector": "squeeze-and-excite",
+    "cell": "squeeze-and-excite",
     "global pool": "squeeze-and-excite",
 }
 """Kind of work of an op -> the words for it in an answer."""

@@ -34,17 +34,18 @@ def fit_any(
     key: TableKey,
     *,
     arithmetic: Literal["fp32", "fp16"],
+    is_recent: bool,
     source: str,
     date: str,
 ) -> EstimatedTable:
     """The table of a board on which these networks took so many ms.
 
-    In ncnn by what public logs of many boards share; in ONNX Runtime by what the Pi 4's costs are
+    In ncnn by what public logs of many boards share (`is_recent`: with the kernels of 2023); in ONNX Runtime by what the Pi 4's costs are
     (units.py), moved towards these networks as far as another board's may be.
     """
     name = f"{key.runtime}-{arithmetic}"
     if name not in ORT_MODELS:
-        return fit_table(key, arithmetic, networks, ms, [source], date)
+        return fit_table(key, arithmetic, networks, ms, [source], date, is_recent=is_recent)
     model = UNIT_MODELS[name]
     base = read_estimate(replace(key, device=BASE.device, threads=BASE.threads))
     assert base is not None, "the Pi 4's table comes with the program"

@@ -21,6 +21,7 @@ from nas.latency.device import ROOT, Device, TableKey, check_key
 from nas.latency.estimate import (
     COVERAGE,
     FEWEST_NETWORKS,
+    RECENT,
     EstimatedTable,
     HeldOutErrors,
     arithmetic_of,
@@ -182,7 +183,16 @@ def _table(
     key: TableKey, arithmetic: Literal["fp32", "fp16"], found: Evidence, where: str, date: str
 ) -> EstimatedTable:
     """The table, its error being the larger one of two: that of public logs, and of one's own."""
-    table = fit_any(found.networks, found.ms, key, arithmetic=arithmetic, source=where, date=date)
+    table = fit_any(
+        found.networks,
+        found.ms,
+        key,
+        arithmetic=arithmetic,
+        # A log says which ncnn it is of; a person's own models are timed with today's.
+        is_recent=RECENT in found.ms or len(found.own) == len(found.networks),
+        source=where,
+        date=date,
+    )
     own = errors_in_turn(table, found)
     if own is None:
         return table
@@ -211,6 +221,7 @@ def errors_in_turn(table: EstimatedTable, found: Evidence) -> HeldOutErrors | No
             found.ms,
             table.key,
             arithmetic=table.arithmetic,
+            is_recent=table.is_recent,
             source=table.sources[0],
             date=table.date,
         )

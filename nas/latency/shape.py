@@ -1,9 +1,11 @@
 """What the board model reads of work: amounts, and how well a shape fits the kernels.
 
-The numbers follow what ncnn's ARM kernels do: maps are packed by 4 channels (by 8 in fp16), a
-product of matrices is cut into tiles of 8 to 32 output channels that are dealt to the threads,
-and a 3x3 convolution of stride 1 runs as Winograd's F(2,3), F(4,3) or F(6,3) (arXiv 1509.09308),
-whose tiles pad the map and whose transformed weights are 16, 36 or 64 ninths of the weights.
+The numbers follow what the source of ncnn's ARM kernels says (Tencent/ncnn, BSD-3-Clause, layers of
+May 2022 and of June 2023): maps are packed by 4 channels (by 8 in fp16), a product of matrices is
+cut into tiles of 8 to 32 output channels that are dealt to the threads, and a 3x3 convolution of
+stride 1 runs as Winograd's F(2,3), F(4,3) or F(6,3) (arXiv 1509.09308), whose tiles pad the map and
+whose transformed weights are 16, 36 or 64 ninths of the weights. The kernels were rewritten between
+June 2022 and March 2023; work is `is_recent` where it runs on those.
 """
 
 from __future__ import annotations
@@ -23,11 +25,15 @@ Indices = NDArray[np.int64]
 
 INT8: Final = " int8"
 
+FUNCTIONS: Final = ("exponential", "normalisation")
+"""Kinds that compute much for each number, though they have no weights."""
+
 COMPUTING: Final = (
     *KERNELS,
+    *FUNCTIONS,
     *(f"{kind}{INT8}" for kind in ("1x1", "winograd", "dense", "depthwise", "vector")),
 )
-"""Kinds of computing; int8 knows one of depthwise."""
+"""Kinds of computing; int8 knows one of depthwise and one of vectors."""
 
 MOVING: Final = (
     "convolution",
@@ -37,7 +43,6 @@ MOVING: Final = (
     "reduction",
     "add",
     "activation",
-    "exponential",
     "move",
     "upsample",
     "output",
@@ -47,13 +52,13 @@ MOVING: Final = (
 )
 """Kinds of moving numbers; a scale moves like an add."""
 
-STARTING: Final = ("convolution", "depthwise", "vector", "other")
+STARTING: Final = ("convolution", "depthwise", "vector", "cell", "other")
 """Kinds of call."""
 
-_MATRIX: Final = ("1x1", "winograd", "dense", "vector")
-_DEPTHWISE: Final = ("depthwise 3x3", "depthwise")
-TILES: Final = (2, 4, 6)
-"""Cells of the map that a Winograd tile makes along each side."""
+_VECTORS: Final = ("vector", "cell")
+_PRODUCTS: Final = ("1x1", "winograd", "dense")
+_MATRIX: Final = (*_PRODUCTS, *_VECTORS)
+_DEPTHWISE: Final = ("depthwise 3x3", "depthwise 5x5", "depthwise")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,49 +67,44 @@ class Features:
 
     computing     indices of COMPUTING (its length: none), moving of MOVING, start of STARTING
     family        0 products of matrices, 1 depthwise, 2 the rest
-    macs, numbers, transformed, weights    millions; calls a count
-    tiles         of winograd ops, for each of TILES: MACs, transformed numbers, weights (millions)
+    macs, numbers, transformed, weights, traffic    millions; calls a count
     footprint     binary logarithm of the MB of maps in and out
     imbalance     logarithm of how much longer the busiest thread works than the mean one
-    shape         what the efficiency is a function of, (n, 18)
+    shape         what the efficiency is a function of, (n, SHAPES)
     """
 
     computing: Indices
     moving: Indices
     start: Indices
     family: Indices
-    winograd: Indices
-    is_vector: NDArray[np.bool_]
     macs: Array
     numbers: Array
     transformed: Array
     weights: Array
+    traffic: Array
     calls: Array
-    tiles: Array
     footprint: Array
     imbalance: Array
     shape: Array
 
 
-def features(work: Sequence[Work], threads: int, *, is_fp16: bool) -> Features:
-    """The features of ops on so many threads; `is_fp16`: the board computes in fp16."""
+def features(work: Sequence[Work], threads: int, *, is_fp16: bool, is_recent: bool) -> Features:
+    """The features of ops on so many threads; `is_fp16`: the board computes in fp16; `is_recent`:
+    with ncnn's kernels since March 2023."""
     families = [_family(op.kind) for op in work]
-    amounts = np.array([_amounts(op) for op in work]).reshape(-1, 5)
-    winograd = [i for i, op in enumerate(work) if op.kind == "winograd"]
+    amounts = np.array([_amounts(op, threads, is_recent=is_recent) for op in work]).reshape(-1, 6)
     return Features(
         computing=np.array([_computing(op) for op in work], dtype=np.int64),
         moving=np.array([MOVING.index(_moving(op)) for op in work], dtype=np.int64),
         start=np.array([_start(op) for op in work], dtype=np.int64),
         family=np.array(families, dtype=np.int64),
-        winograd=np.array(winograd, dtype=np.int64),
-        is_vector=np.array([op.kind == "vector" for op in work], dtype=np.bool_),
         macs=amounts[:, 0],
         numbers=amounts[:, 1],
         transformed=amounts[:, 2],
         weights=amounts[:, 3],
-        footprint=amounts[:, 4],
+        traffic=amounts[:, 4],
+        footprint=amounts[:, 5],
         calls=np.array([_groups(op) for op in work], dtype=np.float64),
-        tiles=np.array([_tiles(work[i]) for i in winograd]).reshape(-1, len(TILES), 3),
         imbalance=np.log(np.array([_imbalance(op, threads, is_fp16) for op in work])),
         shape=np.array([_shape(op, is_fp16) for op in work], dtype=np.float64),
     )
@@ -115,23 +115,35 @@ def _family(kind: str) -> int:
 
 
 def _computing(op: Work) -> int:
-    if op.kind not in KERNELS:
+    if op.kind not in (*KERNELS, *FUNCTIONS):
         return len(COMPUTING)
     if not op.is_int8:
         return COMPUTING.index(op.kind)
-    return COMPUTING.index(("depthwise" if op.kind in _DEPTHWISE else op.kind) + INT8)
+    kind = "depthwise" if op.kind in _DEPTHWISE else "vector" if op.kind == "cell" else op.kind
+    return COMPUTING.index(kind + INT8)
 
 
 def _moving(op: Work) -> str:
     if op.kind in KERNELS:
         name = "depthwise" if op.kind in _DEPTHWISE else "convolution"
         return name + INT8 if op.is_int8 else name
-    return "add" if op.kind == "scale" else op.kind
+    return _MOVES_LIKE.get(op.kind, op.kind)
+
+
+_MOVES_LIKE: Final = {
+    "scale": "add",
+    "exponential": "activation",
+    "normalisation": "activation",
+}
+
+
+_MAPPED: Final = (*_PRODUCTS, *_DEPTHWISE)
+_IN_PLACE: Final = ("activation", "exponential")
 
 
 def _start(op: Work) -> int:
-    if op.kind == "vector":
-        return STARTING.index("vector")
+    if op.kind in _VECTORS:
+        return STARTING.index(op.kind)
     return min(_family(op.kind), 1) if op.kind in KERNELS else STARTING.index("other")
 
 
@@ -140,40 +152,96 @@ def _groups(op: Work) -> int:
     return op.groups if op.kind in ("1x1", "winograd", "dense") else 1
 
 
-def _amounts(op: Work) -> tuple[float, float, float, float, float]:
-    """Millions of MACs, numbers, transformed numbers and weights, and the footprint."""
+def _amounts(op: Work, threads: int, *, is_recent: bool) -> tuple[float, ...]:
+    """Millions of MACs, numbers, transformed numbers, weights and traffic, and the footprint."""
     numbers = float(op.numbers_in + op.numbers_out)
-    footprint = math.log2(max(4 * numbers, 1)) - 20
+    footprint = math.log2(max(4 * numbers / _groups(op), 1)) - 20
+    if op.kind in _IN_PLACE:
+        footprint -= 1
     macs, transformed, weights = float(op.macs), 0.0, float(op.weights)
     if op.kind == "winograd":
-        macs = weights = 0.0
+        macs, transformed, weights = _winograd(op, is_recent=is_recent)
     elif op.kind == "dense":
         transformed = float(op.height * op.width * op.channels_in * op.cells)
-    elif op.kind == "vector":
+        transformed *= _packing(op, threads, is_recent=is_recent)
+    elif op.kind == "1x1":
+        transformed = float(op.height * op.width * op.channels_in)
+        transformed *= _packing(op, threads, is_recent=is_recent)
+    elif op.kind in _VECTORS:
         macs = weights
+        # Since June 2022 an inner product keeps its weights in fp16.
+        weights *= 0.5 if is_recent and op.kind == "vector" else 1.0
+    elif op.kind in FUNCTIONS:
+        macs = float(op.numbers_out)
     elif op.kind == "pool":
         numbers = op.numbers_out * op.cells * 0.5 + op.numbers_in
     elif op.kind == "move":
         numbers = 2.0 * max(op.numbers_in, op.numbers_out)
+    traffic = _traffic(op, transformed)
     if op.is_int8:
         # A number is a byte; what is read in fp32 and quantised makes up for some of it.
         numbers, transformed, weights = 0.4 * numbers, transformed / 2, weights / 4
-        footprint -= 1.3
-    return macs / 1e6, numbers / 1e6, transformed / 1e6, weights / 1e6, footprint
+        traffic, footprint = 0.4 * traffic, footprint - 1.3
+    return macs / 1e6, numbers / 1e6, transformed / 1e6, weights / 1e6, traffic / 1e6, footprint
 
 
-def _tiles(op: Work) -> list[tuple[float, float, float]]:
+def _traffic(op: Work, transformed: float) -> float:
+    """Numbers that go to memory and back where the caches are too small for the maps.
+
+    A convolution copies the map that it pads, writes and reads what it transforms, and goes over
+    its output once more for the activation.
+    """
+    numbers = float(op.numbers_in + op.numbers_out)
+    if op.kind not in _MAPPED:
+        return numbers
+    padded = 2.0 * op.numbers_in if op.cells > 1 else 0.0
+    return numbers + padded + 2.0 * op.numbers_out + 2.0 * transformed
+
+
+def _packing(op: Work, threads: int, *, is_recent: bool) -> float:
+    """How much longer than evenly dealt the columns of a product of matrices take to be packed.
+
+    Since March 2023 ncnn deals them by tiles that fill the second cache; before, evenly.
+    """
+    if threads == 1 or not is_recent or op.is_int8:
+        return 1.0
+    depth = op.channels_in // _groups(op) * op.cells
+    columns = op.height * op.width
+    tile = max(_CACHE // max(depth, 1) - 16, 4)
+    tiles = math.ceil(columns / tile)
+    return math.ceil(tiles / threads) * threads / tiles
+
+
+_CACHE: Final = 131072
+"""Numbers that a second cache of 512 KB holds."""
+
+
+def _tile(op: Work, *, is_recent: bool) -> int:
+    """Cells of the map that a Winograd tile makes along each side, as ncnn chooses.
+
+    Since March 2023 by channels, before by the side of the padded map; in int8 always 4.
+    """
+    if op.is_int8:
+        return 4
     groups = _groups(op)
-    channels = op.channels_in // groups, op.channels_out // groups
-    share = 0.5 if op.is_int8 else 1.0
-    found = []
-    for side in TILES:
-        cells = (side + 2) ** 2
-        count = math.ceil(op.height / side) * math.ceil(op.width / side) * cells * groups
-        macs, numbers = count * channels[0] * channels[1], count * sum(channels)
-        weights = op.weights * cells / 9
-        found.append((macs / 1e6, share * numbers / 1e6, share * weights / 1e6))
-    return found
+    if is_recent:
+        channels = op.channels_in // groups, op.channels_out // groups
+        return 6 if max(channels) <= 128 else 4 if min(channels) >= 8 else 2
+
+    def is_small(side: int) -> bool:
+        return side <= 10 or 15 <= side <= 18 or side in (21, 22)
+
+    return 4 if is_small(op.height + 2) and is_small(op.width + 2) else 6
+
+
+def _winograd(op: Work, *, is_recent: bool) -> tuple[float, float, float]:
+    """MACs, transformed numbers and weights of a convolution in Winograd's form."""
+    side, groups = _tile(op, is_recent=is_recent), _groups(op)
+    cells = (side + 2) ** 2
+    count = math.ceil(op.height / side) * math.ceil(op.width / side) * cells
+    macs = count * op.channels_in * op.channels_out / groups
+    numbers = count * (op.channels_in + op.channels_out)
+    return macs, (0.5 if op.is_int8 else 1.0) * numbers, op.weights * cells / 9
 
 
 def _imbalance(op: Work, threads: int, is_fp16: bool) -> float:
@@ -199,24 +267,31 @@ def _tile_imbalance(channels: int, threads: int) -> float:
     return max(1.0, math.ceil(count / threads) * tile * threads / channels)
 
 
+SHAPES: Final = 18
+"""How many numbers say where a shape stands."""
+
+
 def _shape(op: Work, is_fp16: bool) -> list[float]:
     """Where a shape stands: logarithms about a usual size, and remainders by the vector width."""
     groups = _groups(op)
     channels_in, channels_out = op.channels_in // groups, op.channels_out // groups
     family = _family(op.kind)
-    matrix, depthwise, rest = (float(family == i) for i in range(3))
+    _, depthwise, rest = (float(family == i) for i in range(3))
+    matrix = float(op.kind in _PRODUCTS)
+    mover = float(op.kind in ("pool", "move", "upsample", "global pool", "reduction"))
     wide_in, wide_out = _log(channels_in), _log(channels_out)
     area = (_log(op.height * op.width) - 8) / 3
+    columns = (_log(op.height * op.width / (16 if op.kind == "winograd" else 1)) - 8) / 3
     strided = float(op.stride == 2)
     has_weights = family < 2
     return [
         matrix * (wide_in - 6.5) / 2,
         matrix * (wide_out - 6.5) / 2,
-        matrix * area,
+        matrix * columns,
         depthwise * (wide_in - 6.5) / 2,
         depthwise * area,
-        rest * (wide_out - 6) / 2,
-        rest * area,
+        mover * (wide_out - 6) / 2,
+        mover * area,
         depthwise * strided,
         matrix * strided,
         matrix * (channels_in % 4 != 0),

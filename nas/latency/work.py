@@ -13,10 +13,19 @@ from typing import Final
 from nas.latency.emit_ncnn import FUSED_ACTIVATIONS
 from nas.space.ops import Graph, Op, OpKind
 
-KERNELS: Final = ("1x1", "winograd", "dense", "depthwise 3x3", "depthwise", "vector")
+KERNELS: Final = (
+    "1x1",
+    "winograd",
+    "dense",
+    "depthwise 3x3",
+    "depthwise 5x5",
+    "depthwise",
+    "vector",
+    "cell",
+)
 """Kinds of work with weights, as ncnn has kernels for them. `winograd`: 3x3 of stride 1; `vector`:
-an inner product, or a convolution of a map of one cell. A grouped convolution that is not
-depthwise runs as so many small ones."""
+an inner product; `cell`: a convolution of a map of one cell that was left as such. A grouped
+convolution that is not depthwise runs as so many small ones."""
 
 MOVES: Final = (
     "pool",
@@ -26,13 +35,15 @@ MOVES: Final = (
     "scale",
     "activation",
     "exponential",
+    "normalisation",
     "move",
     "upsample",
     "output",
     "detections",
 )
 """Kinds of work without weights. `add`: two maps element by element; `scale`: a map by a number for
-each channel; `exponential`: SiLU and Sigmoid; `move`: concat, slice, shuffle, permute, padding;
+each channel; `exponential`: SiLU and Sigmoid;
+`normalisation`: over neighbouring channels (LRN); `move`: concat, slice, shuffle, permute, padding;
 `reduction`: a global pool that the runtime does number by number; `output`: a softmax, or boxes of
 cells; `detections`: what sorts and suppresses boxes, on one thread."""
 
@@ -131,7 +142,7 @@ def _kernel(op: Op, runtime: str) -> str:
     """Which of KERNELS a convolution runs on."""
     channels_in, channels_out = op.shapes_in[0].channels, op.shape_out.channels
     if op.groups == channels_in == channels_out and op.groups > 1:
-        return "depthwise 3x3" if op.kernel == 3 else "depthwise"
+        return {3: "depthwise 3x3", 5: "depthwise 5x5"}.get(op.kernel, "depthwise")
     if op.shapes_in[0].height * op.shapes_in[0].width == 1:
         return "vector"
     if op.kernel == 1:
