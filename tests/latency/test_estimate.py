@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 
 from nas import profile, stats
-from nas.latency.board_model import PARAMETERS, Efficiency, read_board_model
+from nas.latency.board_model import PARAMETERS, efficiency_of, read_board_model
 from nas.latency.device import ROOT, TableKey, read_device
 from nas.latency.estimate import (
+    RECENT,
     EstimatedTable,
     block_ms,
     corrected,
@@ -128,9 +130,71 @@ def test_unknown_networks_are_passed_over() -> None:
 def test_op_times_are_above_zero_for_every_known_network() -> None:
     model = read_board_model("ncnn-fp32")
     work, _ = sums_of(read_networks())
-    for threads in (1, 3, 4, 64):
-        found = features(work, threads, is_fp16=False)
-        assert (Efficiency(model, found).op_ms(model.prior(threads)) > 0).all()
+    for threads, is_recent in itertools.product((1, 3, 4, 64), (False, True)):
+        found = features(work, threads, is_fp16=False, is_recent=is_recent)
+        prior = model.prior(threads, is_recent=is_recent)
+        assert (efficiency_of(model, found).op_ms(prior) > 0).all()
+
+
+def test_a_log_tells_the_age_of_its_ncnn(shipped: EstimatedTable) -> None:
+    """By a network that benchncnn has since July 2022; its kernels are taken for those of then."""
+    log = times_of(shipped)
+    older = replace(log, timings=tuple(t for t in log.timings if t.network != RECENT))
+    table = estimate_from_log(RPI4, read_device("rpi4"), older, "a log", shipped.date)
+    assert (shipped.is_recent, table.is_recent) == (True, False)
+    # SiLU was slow in those; the same times say so of a table of that age.
+    silu, relu = (replace(CONV, kernel=1, activation=name) for name in ("SiLU", "ReLU"))
+    first, second = (block_ms(one, [silu, relu]) for one in (shipped, table))
+    assert (second[0] - second[1]) != pytest.approx(first[0] - first[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("activation", ["SiLU", "ReLU"])
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7])
+@pytest.mark.parametrize("module", ["Conv", "DWConvBlock"])
+def test_wider_and_larger_never_takes_less(
+    shipped: EstimatedTable, module: str, kernel: int, activation: str
+) -> None:
+    """Along widths that fill the vectors and maps whose tiles fit."""
+    base = Block(
+        module=module,
+        channels_in=(32,),
+        channels_out=32,
+        height=12,
+        width=12,
+        kernel=kernel,
+        activation=activation,
+    )
+    widths = [replace(base, channels_in=(c,), channels_out=c) for c in (32, 64, 128, 256, 512)]
+    sides = [replace(base, height=side, width=side) for side in (12, 24, 48, 96, 192)]
+    for row in (widths, sides):
+        assert (np.diff(block_ms(shipped, row)) > 0).all()
+
+
+def test_winograd_tiles_are_those_that_ncnn_chooses() -> None:
+    """F(6,3) up to 128 channels and F(4,3) above; earlier by the side of the padded map."""
+
+    def macs(channels: int, side: int, *, is_recent: bool) -> float:
+        (work,) = graph_work(
+            expand(
+                replace(
+                    CONV,
+                    channels_in=(channels,),
+                    channels_out=channels,
+                    height=side,
+                    width=side,
+                    activation="ReLU",
+                )
+            )
+        )
+        return float(features([work], 1, is_fp16=False, is_recent=is_recent).macs[0])
+
+    def tile(side: int, tiles: int, channels: int) -> float:
+        return tiles**2 * (side + 2) ** 2 * channels**2 / 1e6
+
+    assert macs(64, 24, is_recent=True) == pytest.approx(tile(6, 4, 64))
+    assert macs(256, 24, is_recent=True) == pytest.approx(tile(4, 6, 256))
+    assert macs(64, 8, is_recent=False) == pytest.approx(tile(4, 2, 64))
+    assert macs(256, 24, is_recent=False) == pytest.approx(tile(6, 4, 256))
 
 
 def test_a_table_is_written_and_read_and_a_broken_one_is_named(
@@ -141,6 +205,10 @@ def test_a_table_is_written_and_read_and_a_broken_one_is_named(
     assert read_estimate(replace(RPI4, threads=2), tmp_path) is None
     estimate_path(RPI4, tmp_path).write_text('{"format": 99}')
     with pytest.raises(TableError, match="estimated table of format 1"):
+        read_estimate(RPI4, tmp_path)
+    parameters = {"compute 1x1": 0.0}
+    write_estimate(shipped.model_copy(update={"parameters": parameters}), tmp_path)
+    with pytest.raises(TableError, match="those of this version's model"):
         read_estimate(RPI4, tmp_path)
 
 
