@@ -40,8 +40,9 @@ def fit_any(
 ) -> EstimatedTable:
     """The table of a board on which these networks took so many ms.
 
-    In ncnn by what public logs of many boards share (`is_recent`: with the kernels of 2023); in ONNX Runtime by what the Pi 4's costs are
-    (units.py), moved towards these networks as far as another board's may be.
+    In ncnn by what public logs of many boards share (`is_recent`: with the kernels of 2023); in
+    ONNX Runtime by what the Pi 4's costs are (units.py), moved towards these networks as far as
+    another board's may be.
     """
     name = f"{key.runtime}-{arithmetic}"
     if name not in ORT_MODELS:
