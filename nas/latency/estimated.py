@@ -13,7 +13,6 @@ from nas.latency.corrected import Correction, read_correction
 from nas.latency.device import ROOT, Runtime, TableKey, read_device
 from nas.latency.estimate import (
     EstimatedTable,
-    block_ms,
     block_work,
     estimate_path,
     is_extrapolated,
@@ -66,6 +65,10 @@ UNSEEN: Final[dict[str, str]] = {
 UNSEEN_LIMIT: Final = 0.02
 """A detector that spends more of its (guessed) time than this in kinds never seen is doubtful."""
 
+GUESS: Final = 2.0
+"""Work of kinds never seen may take a half or twice of what is guessed: an assumption, by which
+the interval of a detector that has such work is wider than the errors on networks held out."""
+
 EXTRAPOLATED_LIMIT: Final = 0.1
 """A detector that spends more of its time than this in shapes never seen is doubtful."""
 
@@ -73,7 +76,8 @@ EXTRAPOLATED_LIMIT: Final = 0.1
 class EstimatedPredictor:
     """A `TableModel` made from an estimated table: every block's time is estimated, none measured.
 
-    Its interval is as wide as the errors of networks that were held out whole on every board.
+    Its interval is as wide as the errors of networks that were held out whole on every board, and
+    wider by GUESS for work of kinds that none of them has.
     """
 
     def __init__(
@@ -89,7 +93,7 @@ class EstimatedPredictor:
         self.kind = LatencyKind.ESTIMATED
         self.table = table
         self.provenance = _provenance(table, title, host, correction)
-        self._known: dict[Block, float] = {}
+        self._known: dict[Block, tuple[float, float]] = {}
 
     def predict(self, spec: ModelSpec, image_size: int) -> Latency:
         """How long the detector takes on the board (ms), estimated."""
@@ -97,12 +101,13 @@ class EstimatedPredictor:
 
     def predict_blocks(self, walk: Sequence[Block]) -> Latency:
         """How long a network of these blocks takes (ms), estimated."""
-        ms = float(sum(self.block_ms(walk)))
+        times = self._times(walk)
+        ms, guessed = sum(ms for ms, _ in times), sum(guess for _, guess in times)
         width = float(np.exp(self.table.heldout.interval_quantile))
         return Latency(
             ms=ms,
-            low_ms=ms / width,
-            high_ms=ms * width,
+            low_ms=(ms - guessed + guessed / GUESS) / width,
+            high_ms=(ms - guessed + guessed * GUESS) * width,
             kind=LatencyKind.ESTIMATED,
             measured_share=0.0,
             heldout_mape=self.table.heldout.mape,
@@ -110,9 +115,15 @@ class EstimatedPredictor:
 
     def block_ms(self, walk: Sequence[Block]) -> list[float]:
         """The estimated ms of each block; each distinct block is worked out once."""
+        return [ms for ms, _ in self._times(walk)]
+
+    def _times(self, walk: Sequence[Block]) -> list[tuple[float, float]]:
+        """The estimated ms of each block, and what of it goes to kinds of work never seen."""
         lacking = [block for block in dict.fromkeys(walk) if block not in self._known]
-        if lacking:
-            self._known.update(zip(lacking, block_ms(self.table, lacking).tolist(), strict=True))
+        by_kind = work_ms(self.table, lacking) if lacking else []
+        for block, own in zip(lacking, by_kind, strict=True):
+            guessed = sum(ms for kind, ms in own.items() if kind not in self.table.seen)
+            self._known[block] = sum(own.values()), guessed
         return [self._known[block] for block in walk]
 
     def extrapolated_share(self, walk: Sequence[Block]) -> float:
@@ -140,8 +151,8 @@ class EstimatedPredictor:
         if sum(unseen.values()) > UNSEEN_LIMIT:
             found.append(
                 f"no network behind this table has {', '.join(unseen)}: the "
-                f"{sum(unseen.values()):.0%} of the time that go there are a guess, and the error "
-                "stated does not hold"
+                f"{sum(unseen.values()):.0%} of the time that go there are a guess, for which the "
+                f"interval allows a half to {GUESS:g} times; the error stated does not hold"
             )
         share = self.extrapolated_share(walk)
         if not found and share > EXTRAPOLATED_LIMIT:

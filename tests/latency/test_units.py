@@ -245,6 +245,13 @@ def test_what_no_network_has_is_doubted_in_words(key: TableKey) -> None:
     works = block_work(predictor.table, one)
     kinds = {op.kind for ops in works for op in ops if is_extrapolated(predictor.table, op)}
     assert {"depthwise 3x3", "global pool"} <= kinds
+    # The interval is wider by what is guessed, and by nothing where nothing is.
+    guess = sum(predictor.unseen_shares(one).values())
+    width = math.exp(predictor.table.heldout.interval_quantile)
+    found, plain = predictor.predict_blocks(one), predictor.predict(read_spec(REFERENCE), 320)
+    assert found.high_ms / found.ms == pytest.approx((1 + guess) * width)
+    assert found.ms / found.low_ms == pytest.approx(width / (1 - guess / 2))
+    assert plain.high_ms / plain.ms == pytest.approx(width)
 
 
 def test_a_table_of_other_units_is_refused() -> None:
