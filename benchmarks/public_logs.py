@@ -18,6 +18,7 @@ import numpy as np
 import tyro
 from board_fit import Point, Runs, Settings, fit
 from board_priors import DIRECTIONS, OWN
+from log_baselines import baselines
 from log_runs import HALF, chosen_runs
 from ncnn_networks import read_works
 
@@ -95,6 +96,8 @@ def main(arguments: Arguments) -> None:
         print(f"{arithmetic}: {len(runs.boards)} runs, {len(names)} networks", flush=True)
         unseen = hold_out(runs, names)
         report(unseen)
+        for line in baselines(runs, names, lambda name: name not in LEFT_OUT):
+            print(f"  {line}", flush=True)
         print(f"  intervals: {coverage(unseen)}", flush=True)
         if arguments.write:
             write_model(runs, names, unseen, arithmetic)
