@@ -109,7 +109,7 @@ def short_settings(steps: int = 140) -> TrainSettings:
         ema_share=0.05,
         recalibration_batches=10,
         evaluate_every=0,
-        loss=LossSettings(classes=1.0),
+        loss=LossSettings(classes=1.0, aligned_classes=1.5),
         augment=AugmentSettings(
             mosaic=0.0,
             scale=0.0,

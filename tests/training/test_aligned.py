@@ -226,6 +226,9 @@ def test_a_fresh_head_starts_at_the_prior() -> None:
     with torch.no_grad():
         decoded = small_yolov8().eval()(torch.rand(1, 3, 96, 96))
     assert decoded[..., 5:].mean() < 0.05
+    # Boxes reach two cells to each side, by which they differ from level to level.
+    for cells, stride in ((slice(0, 144), 8), (slice(144, 180), 16), (slice(180, 189), 32)):
+        assert float(decoded[0, cells, 2:4].mean()) == pytest.approx(4 * stride, rel=0.2)
 
 
 def test_state_dict_names_are_yolov8s() -> None:
