@@ -211,6 +211,17 @@ def test_a_whole_int8_model_has_the_operators_of_quantize_static(tmp_path: Path)
     assert found["Conv"] == 0
 
 
+@pytest.mark.parametrize("name", ["yolov5s-v5", "yolov3-tiny", "yolov4-tiny", "yolov8n"])
+def test_the_yolo_references_in_int8_have_the_operators_of_quantize_static(
+    name: str, tmp_path: Path
+) -> None:
+    graph = model_graph(read_spec(REFERENCES / f"{name}.yaml"), 96)
+    found = fused_operators(filled(emit_onnx(graph, "int8")), tmp_path)
+    theirs = quantised_by_onnxruntime(filled(emit_onnx(graph)), graph.input_shapes[0], tmp_path)
+    assert found == fused_operators(theirs, tmp_path)
+    assert found["Conv"] == 0
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_a_part_in_int8_is_near_fp32(block: Block) -> None:
     import onnxruntime
