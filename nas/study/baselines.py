@@ -27,7 +27,7 @@ from nas.space.references import (
 )
 from nas.space.search_space import Candidate
 from nas.space.spec import read_spec, with_anchors, with_classes
-from nas.study.candidates import Candidates, anchors_at
+from nas.study.candidates import Candidates, anchors_at, anchors_like
 from nas.study.further import grade_further
 from nas.study.record import BASELINE, Record
 from nas.study.sampling import is_ordinal
@@ -82,8 +82,8 @@ def references(
     for path in reference_files(folder):
         try:
             spec = with_classes(read_spec(path), candidates.num_classes)
-            if len(spec.anchors) == len(candidates.anchors):
-                spec = with_anchors(spec, anchors_at(candidates.anchors, size))
+            anchors = anchors_like(candidates.anchors, spec.anchors)
+            spec = with_anchors(spec, anchors_at(anchors, size))
             if not fits(spec, size):
                 continue
             latency = model.predict(spec, size)

@@ -71,6 +71,23 @@ def anchors_at(anchors: Anchors, image_size: int) -> Anchors:
     return tuple(tuple(_round(value * factor) for value in level) for level in anchors)
 
 
+def anchors_like(anchors: Anchors, own: Anchors) -> Anchors:
+    """As many of `anchors` as `own` has, level by level, evenly over their areas.
+
+    A detector of two levels gets the smallest, the largest, and those evenly between.
+    """
+    if [len(level) for level in anchors] == [len(level) for level in own] or not own:
+        return anchors
+    pairs = [pair for level in anchors for pair in zip(level[::2], level[1::2], strict=True)]
+    pairs.sort(key=math.prod)
+    count = sum(len(level) // 2 for level in own)
+    places = [round(i * (len(pairs) - 1) / max(1, count - 1)) for i in range(count)]
+    chosen = iter([pairs[place] for place in places])
+    return tuple(
+        tuple(value for _ in range(len(level) // 2) for value in next(chosen)) for level in own
+    )
+
+
 def _round(pixels: float) -> float:
     """To three significant digits: what a model YAML should show, and far below what matters."""
     return float(f"{pixels:.3g}") if math.isfinite(pixels) else pixels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 import subprocess
 from dataclasses import replace
@@ -17,6 +18,7 @@ from nas.latency.predictor import LatencyKind
 from nas.space.search_space import architecture_digest
 from nas.space.spec import read_spec
 from nas.study.baselines import grade_baselines, grid, references, spread
+from nas.study.candidates import anchors_like
 from nas.study.figures import pareto_figure, write_figure
 from nas.study.finalists import Front, plain_front, regrade_front
 from nas.study.hover import readable
@@ -285,6 +287,27 @@ def test_references_are_whatever_lies_there(
     assert all(b.candidate.image_size == 64 for b in found)
     assert all(b.candidate.spec.num_classes == 6 for b in found)
     assert "baseline broken is left out" in caplog.text
+
+
+def test_references_of_fewer_levels_get_the_datas_anchors_too() -> None:
+    found = {b.name.split(",")[0]: b for b in references(candidates_of("tiny"), MacBoard())}
+    two = found["yolov3-tiny"].candidate.spec.anchors
+    three = found["yolov5n"].candidate.spec.anchors
+    assert [len(level) for level in two] == [6, 6]
+    flat = [value for level in three for value in level]
+    sizes = sorted(zip(flat[::2], flat[1::2], strict=True), key=math.prod)
+    assert (two[0][:2], two[1][-2:]) == (sizes[0], sizes[-1])
+    assert found["yolov8n"].candidate.spec.anchors == ()
+
+
+def test_anchors_like_others_keep_their_order() -> None:
+    nine = tuple(tuple(float(6 * level + i) + 1 for i in range(6)) for level in range(3))
+    assert anchors_like(nine, nine) == nine
+    assert anchors_like(nine, ()) == nine
+    (four,) = anchors_like(nine, ((1, 2) * 4,))
+    assert four == (1, 2, 7, 8, 11, 12, 17, 18)
+    more = anchors_like(nine, ((1, 2) * 5, (1, 2) * 5))
+    assert [len(level) for level in more] == [10, 10]
 
 
 def test_baselines_are_spread_and_stay_in_the_plot() -> None:
