@@ -108,6 +108,15 @@ def test_an_exhausted_space_ends_the_search(tmp_path: Path, sampler: SamplerName
     assert len(proxy.asked) == len(distinct)
 
 
+def test_a_space_of_multiples_is_searched_to_its_end(tmp_path: Path) -> None:
+    space = candidates_of("grid").space
+    ending = search(tmp_path, notebook(), budget=1000, space="grid")
+    assert ending.is_exhausted
+    assert len(ending.graded) == space.size() == 42
+    plain = {baseline.candidate.digest for baseline in grid(candidates_of("grid"), MacBoard())}
+    assert plain <= {trial.candidate.digest for trial in ending.graded}
+
+
 def test_over_the_limit_nothing_is_ever_trained(tmp_path: Path) -> None:
     proxy = notebook()
     limit_ms = 6.0
