@@ -9,6 +9,7 @@ from typing import Any
 from nas.latency.predictor import Latency
 from nas.space.ops import macs, model_graph, params
 from nas.space.search_space import Candidate
+from nas.space.staged import USES
 from nas.study.baselines import Baseline
 from nas.study.finalists import Point
 from nas.study.trial import Trial
@@ -66,15 +67,23 @@ def readable(candidate: Candidate) -> list[str]:
         groups.setdefault(place, {})[field] = value
     lines = []
     for place, fields in groups.items():
-        if "operator" in fields:
-            text = (
-                f"{fields['operator']} {fields['width']} x{fields['depth']}"
-                f" k{fields['kernel']} e{fields['expand_ratio']:g}"
-            )
-            text += f" SE {fields['se_ratio']:g}" if fields["se_ratio"] else ""
+        if "operator" in fields and "stage" in place:
+            text = _stage(fields)
         else:
             text = ", ".join(
                 f"{field.replace('_', ' ')} {value}" for field, value in fields.items()
             )
         lines.append(f"{place}: {text}" if place else text)
     return lines
+
+
+def _stage(fields: dict[str, Any]) -> str:
+    """A stage's operator, width, depth, and those of its choices that this operator has."""
+    uses = USES[fields["operator"]]
+    text = f"{fields['operator']} {fields['width']} x{fields['depth']}"
+    for field, letter in (("kernel", " k"), ("expand_ratio", " e")):
+        if field in uses and field in fields:
+            text += f"{letter}{fields[field]:g}"
+    if "se_ratio" in uses and fields.get("se_ratio"):
+        text += f" SE {fields['se_ratio']:g}"
+    return text
