@@ -287,7 +287,7 @@ def _pooling_rows(kind: str, width: int, kernel: int) -> list[Row]:
     if kind == "none":
         return []
     if kind == "SPP":
-        return [make_row(-1, 1, "SPP", width, [kernel, 2 * kernel - 1, 3 * kernel - 2])]
+        return [make_row(-1, 1, "SPP", width, (kernel, 2 * kernel - 1, 3 * kernel - 2))]
     return [make_row(-1, 1, "SPPF", width, kernel)]
 
 

@@ -103,7 +103,7 @@ def test_a_model_may_say_its_image_size() -> None:
         parse_spec("image_size: 100\n" + SMALL)
 
 
-@pytest.mark.parametrize("name", ["fused_mbconv", "tiny"])
+@pytest.mark.parametrize("name", ["fused_mbconv", "tiny", "grid", "shuffle", "compound", "mixed"])
 def test_round_trip_of_random_candidates(name: str) -> None:
     space, rng = read_space(name), np.random.default_rng(0)
     for _ in range(50):

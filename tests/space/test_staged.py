@@ -106,7 +106,7 @@ def test_the_pooling_is_there_or_not(pooling: str, expected: list[str]) -> None:
     found = [row for row in candidate.spec.backbone if row.module.startswith("SPP")]
     assert [row.module for row in found] == expected
     if pooling == "SPP":
-        assert found[0].args == (16, [7, 13, 19])
+        assert found[0].args == (16, (7, 13, 19))
 
 
 @pytest.mark.parametrize("operator", ["C3", "C2f", "DWConvBlock"])
