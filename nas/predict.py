@@ -10,7 +10,7 @@ python -m nas.profile has made it, else from the estimated one that comes with t
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,7 @@ import tyro
 from nas.terminal import command_line
 
 if TYPE_CHECKING:
+    from nas.latency.four_rules import FourRules, RuleCosts
     from nas.latency.predictor import Latency, Part, TableModel
 
 
@@ -46,6 +47,7 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     """Reads the model and the table, and prints the latency and where it goes."""
     from nas.latency.device import ROOT, read_device
     from nas.latency.estimated import load_table_model
+    from nas.latency.four_rules import four_rules, rule_costs
     from nas.space.blocks import blocks
     from nas.space.ops import macs, model_graph, params
     from nas.space.spec import image_size_of, read_spec
@@ -60,11 +62,15 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     latency, parts = predictor.predict(spec, image_size), predictor.parts(spec, image_size)
     doubts = [*predictor.provenance["doubts"], *predictor.doubts(blocks(spec, image_size))]
     counts = {"params": params(graph), "macs": macs(graph)}
+    rules = four_rules(graph, key.precision, key.runtime), rule_costs(graph, parts, predictor)
     if arguments.json:
-        print(json.dumps(document(latency, parts, predictor, doubts, counts, image_size), indent=1))
+        found = document(latency, parts, predictor, doubts, counts, image_size)
+        found["rules"] = {**asdict(rules[0]), **asdict(rules[1])}
+        print(json.dumps(found, indent=1))
     else:
         print(answer(latency, predictor, doubts, counts, image_size))
         print(table(parts, "estimated" if latency.kind.value == "estimated" else "cost model"))
+        print(rules_table(*rules, sum(part.ms for part in parts)))
 
 
 def document(
@@ -172,6 +178,34 @@ def table(parts: tuple[Part, ...], otherwise: str) -> str:
         lines += ["", f"   ms  share  {title}"]
         lines += [f"{ms:5.2f}  {ms / total:4.0%}  {name}" for name, ms in sums.items()]
     return "\n".join(lines)
+
+
+def rules_table(rules: FourRules, costs: RuleCosts, total: float) -> str:
+    """ShuffleNetV2's four rules: what they say of the model, and what they cost by the table."""
+    lines = [
+        (
+            costs.unequal_ms,
+            f"G1 unequal widths: 1x1 convolutions access {rules.pointwise_over_bound:.2f} times "
+            "what as many MACs at equal widths would",
+        ),
+        (
+            costs.grouped_ms,
+            f"G2 grouped convolutions: {rules.grouped_macs:.0%} of the MACs, "
+            f"{rules.grouped_access:.0%} of what convolutions access; over the others' rate",
+        ),
+        (
+            costs.starting_ms,
+            f"G3 fragmentation: {rules.ops} ops, {rules.macs_per_op / 1e6:.2f} M MACs each; "
+            "starting the convolutions",
+        ),
+        (
+            costs.element_wise_ms,
+            f"G4 element-wise ops: {rules.element_wise:.0%} of the numbers moved",
+        ),
+    ]
+    text = ["", "   ms  share  ShuffleNetV2's rules (not disjoint; by the cost model)"]
+    text += [f"{ms:5.2f}  {ms / total:4.0%}  {what}" for ms, what in lines]
+    return "\n".join(text)
 
 
 if __name__ == "__main__":

@@ -119,7 +119,12 @@ def test_predict_answers_for_people_and_programs(
     capsys.readouterr()
     predict.run(asked, root)
     shown = capsys.readouterr().out
-    for expected in ("ms (predicted; 90 % interval", "fake, ncnn fp32, 1 thread", "kind of work"):
+    for expected in (
+        "ms (predicted; 90 % interval",
+        "fake, ncnn fp32, 1 thread",
+        "kind of work",
+        "G3 fragmentation",
+    ):
         assert expected in shown
     predict.run(predict.Arguments(model=model, device="fake", image_size=64, json=True), root)
     told = json.loads(capsys.readouterr().out)
@@ -132,5 +137,7 @@ def test_predict_answers_for_people_and_programs(
     assert stages[0] == "P1/2"
     assert stages[-2:] == ["neck", "head"]
     assert {"measured_share", "heldout_mape", "params", "macs", "provenance"} <= told.keys()
+    assert told["rules"]["pointwise_over_bound"] >= 1
+    assert told["rules"]["element_wise_ms"] == told["kinds_ms"]["element-wise ops (G4)"]
     with pytest.raises(NasError, match="--image-size"):
         predict.run(predict.Arguments(model=model, device="fake", image_size=100), root)
