@@ -89,10 +89,15 @@ def build_detector(
 def fuse(detector: Detector) -> Detector:
     """A copy in eval mode as on the board: batch norms folded, a RepVGG block one convolution."""
     fused = copy.deepcopy(detector).eval()
-    for module in list(fused.modules()):
+    fold_batch_norms(fused)
+    return fused.requires_grad_(False)
+
+
+def fold_batch_norms(model: nn.Module) -> None:
+    """Folds every batch norm of our modules into its convolution, in place (for eval alone)."""
+    for module in list(model.modules()):
         if isinstance(module, Conv | Focus | RepVGGBlock):
             module.fold_batch_norm()
-    return fused.requires_grad_(False)
 
 
 def _build_head(layer: Layer, spec: ModelSpec, strides: tuple[int, ...]) -> Head:

@@ -12,6 +12,7 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Final
@@ -105,3 +106,47 @@ def state_of(module: Shell, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     for name, child in state.get("_modules", {}).items():
         if isinstance(child, Shell):
             yield from state_of(child, f"{prefix}{name}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PickledModel:
+    """A detector in a checkpoint of YOLOv5 or Ultralytics: the averaged one where there are two."""
+
+    yaml: dict[str, Any]
+    """The model YAML as that tool read it, with its own keys."""
+    state: dict[str, Tensor]
+    """Tensors by name; those of half precision as fp32."""
+    names: tuple[str, ...]
+    """The class names; empty where the file has none."""
+    image_size: int | None
+    """Pixels that it was trained at, if the file says it and they are a multiple of 32."""
+
+
+def read_model(path: Path, tool: str, options: str) -> PickledModel:
+    """The detector in a checkpoint; PickleError where there is none.
+
+    tool     whose checkpoint it ought to be, for the message
+    options  the checkpoint's entry in which the training's settings stand
+    """
+    document = read_pickle(path)
+    model = document.get("ema") or document.get("model")
+    if not isinstance(model, Shell) or not isinstance(getattr(model, "yaml", None), dict):
+        raise PickleError(
+            str(path),
+            f"a checkpoint of {tool} holds a pickled model under `ema` or `model`",
+            ", ".join(map(str, document)),
+            f"Give a best.pt or last.pt of {tool}",
+        )
+    names = getattr(model, "names", ())
+    settings = document.get(options)
+    told = settings.get("imgsz") if isinstance(settings, dict) else getattr(settings, "imgsz", None)
+    is_size = isinstance(told, int) and told >= 32 and told % 32 == 0
+    return PickledModel(
+        yaml=vars(model)["yaml"],
+        state={
+            name: value.float() if value.is_floating_point() else value
+            for name, value in state_of(model)
+        },
+        names=tuple(map(str, names.values() if isinstance(names, dict) else names)),
+        image_size=told if is_size else None,
+    )

@@ -42,6 +42,11 @@ def is_ours(document: Mapping[str, Any]) -> bool:
 def read_mapping(document: Mapping[str, Any], where: str) -> ModelSpec:
     """The model of a mapping that another tool read from a YAML (SpecError); its own keys go."""
     kept = {key: value for key, value in document.items() if key in KEYS and value is not None}
+    if not kept.get("scales"):
+        # Ultralytics writes the scale that a file's name says, also where the file lists none.
+        kept.pop("scale", None)
+    elif not kept.get("scale"):
+        kept["scale"] = next(iter(kept["scales"]))
     return parse_spec(yaml.safe_dump(kept), where)
 
 

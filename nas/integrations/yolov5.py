@@ -55,14 +55,11 @@ def run_script(script: Path, arguments: list[str]) -> None:
 
 
 def import_weights(source: Path, target: Path) -> None:
-    """Reads YOLOv5's checkpoint and writes ours."""
+    """Reads YOLOv5's checkpoint and writes ours, and its model YAML beside it."""
+    from nas.integrations.checkpoints import keep
     from nas.integrations.yolov5_weights import read_yolov5
-    from nas.training.checkpoint import save_checkpoint
 
-    checkpoint = read_yolov5(source)
-    save_checkpoint(target, checkpoint)
-    classes = ", ".join(checkpoint.names)
-    say(f"{target}: {len(checkpoint.weights)} tensors, {checkpoint.image_size} px, {classes}")
+    say(keep(read_yolov5(source), target))
 
 
 def export_weights(checkout: Path, source: Path, target: Path) -> None:
@@ -112,21 +109,18 @@ def enter(checkout: Path) -> Any:
 
 def install(theirs: Any) -> None:
     """Puts our parser in the place of theirs, and lets `fuse` fold our batch norms too."""
-    from nas.detector.convolution import Conv
+    from nas.detector.builder import fold_batch_norms
+    from nas.integrations.rows import is_ours
 
     parse_theirs, fuse_theirs = theirs.parse_model, theirs.BaseModel.fuse
 
     def parse_model(document: dict[str, Any], ch: list[int]) -> Any:
-        from nas.integrations.rows import is_ours
-
         if not is_ours(document):
             return parse_theirs(document, ch)
         return build(theirs, document, ch)
 
     def fuse(self: Any) -> Any:
-        for module in self.modules():
-            if isinstance(module, Conv):
-                module.fold_batch_norm()
+        fold_batch_norms(self)
         return fuse_theirs(self)
 
     theirs.parse_model, theirs.BaseModel.fuse = parse_model, fuse
@@ -148,6 +142,13 @@ def build(theirs: Any, document: dict[str, Any], ch: list[int]) -> tuple[Any, li
         sizes = [[float(1 + value) for value in range(2 * count)]] * levels
         document = {**document, "anchors": sizes}
     spec = read_mapping(document, "model YAML")
+    if not spec.anchors:
+        raise SpecError(
+            "model YAML",
+            "YOLOv5's Detect has anchors",
+            "Detect, [nc]",
+            "Train it with nas.train or with Ultralytics (python -m nas.integrations.ultralytics)",
+        )
     rows = build_rows(spec, "model YAML")
     head = theirs.Detect(spec.num_classes, [list(one) for one in spec.anchors], rows.head_channels)
     modules = nn.Sequential(*rows.modules, mark_head(head, rows))

@@ -8,20 +8,20 @@ in cells of each level there.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+import yaml
 from torch import Tensor
 
 from nas import NasError
-from nas.detector.builder import build_detector
-from nas.integrations.pickles import PickleError, Shell, read_pickle, state_of
+from nas.integrations.checkpoints import checkpoint_of, save_pickled
+from nas.integrations.pickles import read_model
 from nas.integrations.rows import read_mapping
 from nas.space.blocks import layers, strides
-from nas.space.spec import Anchors, ModelSpec, dump_spec, with_anchors
-from nas.training.checkpoint import Checkpoint, load_checkpoint, make_checkpoint
+from nas.space.spec import Anchors, ModelSpec, with_anchors
+from nas.training.checkpoint import Checkpoint, load_checkpoint
 
 _SIZE: Final = 256
 HALF_ROUNDING: Final = 1e-3
@@ -34,38 +34,22 @@ def read_yolov5(path: Path) -> Checkpoint:
     Nothing in the file is run, and YOLOv5 is not needed. PickleError, SpecError or NasError say
     what does not suit.
     """
-    document = read_pickle(path)
-    model = document.get("ema") or document.get("model")
-    if not isinstance(model, Shell) or not isinstance(getattr(model, "yaml", None), dict):
-        raise PickleError(
-            str(path),
-            "a checkpoint of YOLOv5 holds a pickled model under `ema` or `model`",
-            ", ".join(map(str, document)),
-            "Give a best.pt or last.pt of YOLOv5's train.py",
-        )
-    state = {name: value.float() for name, value in state_of(model) if value.is_floating_point()}
-    counts = {name: value for name, value in state_of(model) if not value.is_floating_point()}
-    spec = read_mapping(_with_plain_anchors(vars(model)["yaml"]), str(path))
-    spec = with_anchors(spec, _anchors(spec, state, str(path)))
-    detector = build_detector(spec)
-    own = detector.state_dict()
-    theirs = {**state, **counts, _anchors_name(spec): own[_anchors_name(spec)]}
-    _check_names(str(path), own, theirs)
-    detector.load_state_dict(theirs)
-    return make_checkpoint(detector.eval(), _names(model, spec), _image_size(document, spec))
+    pickled, where = read_model(path, "YOLOv5", options="opt"), str(path)
+    spec = read_mapping(_with_plain_anchors(pickled.yaml), where)
+    spec = with_anchors(spec, _anchors(spec, pickled.state, where))
+    plain = torch.tensor(spec.anchors).view(len(spec.anchors), -1, 2)
+    weights = {**pickled.state, _anchors_name(spec): plain}
+    return checkpoint_of(pickled, spec, weights, where)
 
 
-def export_yolov5(checkout: Any, source: Path, target: Path) -> None:
-    """Writes one of our checkpoints as YOLOv5 pickles its own; `checkout` is its `models.yolo`.
+def export_yolov5(theirs: Any, source: Path, target: Path) -> None:
+    """Writes one of our checkpoints as YOLOv5 pickles its own; `theirs` is its `models.yolo`.
 
-    Must run with our parser in place (nas.integrations.yolov5), in YOLOv5's process.
+    Runs in YOLOv5's process, with our parser in place (nas.integrations.yolov5).
     """
     checkpoint = load_checkpoint(source)
     detector = checkpoint.build()
-    import yaml
-
-    document = yaml.safe_load(dump_spec(detector.spec))
-    model = checkout.Model(document, ch=3)
+    model = theirs.Model(yaml.safe_load(checkpoint.model), ch=3)
     state = dict(detector.state_dict())
     name = _anchors_name(detector.spec)
     steps = torch.tensor(detector.head.strides, dtype=torch.float32).view(-1, 1, 1)
@@ -73,23 +57,9 @@ def export_yolov5(checkout: Any, source: Path, target: Path) -> None:
     model.load_state_dict(state)
     # What their train.py attaches to a model, and their val.py asks it for.
     model.nc, model.names = len(checkpoint.names), dict(enumerate(checkpoint.names))
-    content = {
-        "epoch": -1,
-        "best_fitness": None,
-        "model": model.eval(),
-        "ema": None,
-        "updates": None,
-        "optimizer": None,
-        "opt": None,
-        "git": None,
-        "date": time.strftime("%Y-%m-%dT%H:%M:%S"),
-    }
-    temporary = target.with_name(f".{target.name}.part")
-    try:
-        torch.save(content, temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    unknown = ("best_fitness", "ema", "updates", "optimizer", "git", "date")
+    content = {"epoch": -1, "model": model.eval(), "opt": {"imgsz": checkpoint.image_size}}
+    save_pickled({**content, **dict.fromkeys(unknown)}, target)
 
 
 def _anchors_name(spec: ModelSpec) -> str:
@@ -117,36 +87,3 @@ def _anchors(spec: ModelSpec, state: dict[str, Tensor], where: str) -> Anchors:
         return spec.anchors
     rows = pixels.flatten(1).tolist()
     return tuple(tuple(round(value, 2) for value in row) for row in rows)
-
-
-def _check_names(where: str, own: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
-    """NasError unless both sides have the same tensors of the same shapes."""
-    shapes = {name: tuple(value.shape) for name, value in own.items()}
-    found = {name: tuple(value.shape) for name, value in theirs.items()}
-    differing = [name for name in {**shapes, **found} if shapes.get(name) != found.get(name)]
-    if differing:
-        first = differing[0]
-        raise NasError(
-            where,
-            "the weights are those of the model YAML inside the file, as it is read here",
-            f"{first}: {found.get(first, 'absent')} instead of {shapes.get(first, 'nothing')}"
-            f" ({len(differing)} of {len(shapes)} tensors differ)",
-            "Export the checkpoint again with an unchanged YOLOv5, or name it in a bug report",
-        )
-
-
-def _names(model: Shell, spec: ModelSpec) -> tuple[str, ...]:
-    names = getattr(model, "names", None)
-    listed = list(names.values()) if isinstance(names, dict) else names
-    if not isinstance(listed, list) or len(listed) != spec.num_classes:
-        listed = [str(index) for index in range(spec.num_classes)]
-    return tuple(map(str, listed))
-
-
-def _image_size(document: dict[str, Any], spec: ModelSpec) -> int:
-    """What it was trained at, if the file says it; else the model's own size, else YOLOv5's 640."""
-    options = document.get("opt")
-    told = options.get("imgsz") if isinstance(options, dict) else getattr(options, "imgsz", None)
-    if isinstance(told, int) and told >= 32 and told % 32 == 0:
-        return told
-    return spec.image_size or 640

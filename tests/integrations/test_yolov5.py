@@ -20,7 +20,7 @@ from nas.integrations.pickles import PickleError, Shell, read_pickle
 from nas.integrations.yolov5_weights import read_yolov5
 from nas.space.spec import dump_spec, with_anchors
 from nas.training.checkpoint import load_checkpoint, make_checkpoint, save_checkpoint
-from tests.deploy.detectors import candidate, small
+from tests.deploy.detectors import candidate, reference_path, small
 from tests.integrations.yolov5_checkout import write_checkout
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,6 +92,7 @@ def test_weights_of_theirs_give_the_same_boxes_here(taught: Path) -> None:
     ours = load_checkpoint(taught / "ours.pt")
     assert ours.names == ("class 0", "class 1")
     assert ours.image_size == 96
+    assert (taught / "ours.yaml").read_text() == ours.model
     with torch.no_grad():
         boxes = ours.build()(torch.full((1, 3, 64, 64), 0.5))
     assert torch.allclose(boxes, theirs, rtol=1e-5, atol=1e-4)
@@ -202,6 +203,7 @@ def test_weights_that_are_not_the_yamls_are_refused(taught: Path, home: Path) ->
         (["export", ".", "a.pt", "b.pt"], "no models/yolo.py"),
         (["import", "model.yaml", "ours.pt"], "as torch.save writes it"),
         (["yolov5/train.py", "--cfg", "wrong.yaml"], "head row 2"),
+        (["yolov5/train.py", "--cfg", "free.yaml"], "YOLOv5's Detect has anchors"),
         (["lacking/train.py"], "no module ultralytics_that_is_not_there"),
     ],
 )
@@ -209,6 +211,7 @@ def test_mistakes_get_one_message_and_exit_2(home: Path, arguments: list[str], t
     (home / "wrong.yaml").write_text(
         (home / "model.yaml").read_text().replace("Concat, [1]", "Concat, [2]", 1)
     )
+    (home / "free.yaml").write_text(reference_path("yolov8n").read_text())
     lacking = write_checkout(home / "lacking")
     (lacking / "requirements.txt").write_text("ultralytics>=1\n")
     (lacking / "ultralytics.py").write_text("import ultralytics_that_is_not_there\n")
