@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 
 from nas.deploy.weights import random_detector
 from nas.detector.builder import Detector
+from nas.space.blocks import layers
 from nas.space.references import reference_files
 from nas.space.search_space import SPACES, read_space
 from nas.space.spec import read_spec, with_classes
@@ -33,3 +35,14 @@ def small() -> Detector:
     """The least of the `tiny` space."""
     space = read_space("tiny")
     return random_detector(space.build(lambda name, options: min(options, key=str)).spec)
+
+
+def set_of_blocks() -> list[str]:
+    """The references, of EfficientNet's sizes the first alone: the others have the same blocks."""
+    return [name for name in REFERENCES if not re.fullmatch(r"efficientnet-b[1-7]", name)]
+
+
+def usable_size(name: str) -> int:
+    """Pixels of a small image whose maps a reference can join."""
+    spec = read_spec(reference_path(name))
+    return 96 if min(layer.height for layer in layers(spec, 256)) >= 8 else 128

@@ -34,51 +34,56 @@ from nas.deploy.weights import (
 from nas.detector.builder import Detector
 from nas.space.ops import OpKind, model_graph
 from nas.training.images import letterbox
-from tests.deploy.detectors import REFERENCES, SPACE_NAMES, candidate, reference, small
+from tests.deploy.detectors import (
+    SPACE_NAMES,
+    candidate,
+    reference,
+    set_of_blocks,
+    small,
+    usable_size,
+)
 
 SIZE = 96
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
 
 
 def ncnn_outputs(
-    detector: Detector, precision: Precision, folder: Path
+    detector: Detector, precision: Precision, folder: Path, size: int = SIZE
 ) -> list[NDArray[np.float32]]:
-    model = to_ncnn(detector, SIZE, precision)
+    model = to_ncnn(detector, size, precision)
     (folder / "m.param").write_text(model.param)
     (folder / "m.bin").write_bytes(model.bin)
-    return run_ncnn(folder / "m.param", folder / "m.bin", picture(SIZE))
+    return run_ncnn(folder / "m.param", folder / "m.bin", picture(size))
 
 
-def compared(detector: Detector, precision: Precision, folder: Path) -> list[Comparison]:
+def compared(
+    detector: Detector, precision: Precision, folder: Path, size: int = SIZE
+) -> list[Comparison]:
     """Boxes and maps of ONNX, maps of ncnn, held against torch (WrongFileError if they differ)."""
-    found = []
+    image, found = picture(size), []
     for has_boxes in (True, False):
-        outputs = run_onnx(to_onnx(detector, SIZE, precision, has_boxes=has_boxes), picture(SIZE))
-        found.append(
-            compare(detector, precision, picture(SIZE), outputs, "m.onnx", has_boxes=has_boxes)
-        )
-    outputs = ncnn_outputs(detector, precision, folder)
-    found.append(compare(detector, precision, picture(SIZE), outputs, "m.param", has_boxes=False))
+        outputs = run_onnx(to_onnx(detector, size, precision, has_boxes=has_boxes), image)
+        found.append(compare(detector, precision, image, outputs, "m.onnx", has_boxes=has_boxes))
+    outputs = ncnn_outputs(detector, precision, folder, size)
+    found.append(compare(detector, precision, image, outputs, "m.param", has_boxes=False))
     return found
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("name", REFERENCES)
-def test_every_reference_leaves_torch_unchanged(
-    name: str, precision: Precision, tmp_path: Path
-) -> None:
-    for one in compared(reference(name), precision, tmp_path):
-        if precision == "fp32":
-            assert one.max_error <= ROUNDING * max(one.largest, 1)
+@pytest.mark.parametrize("name", set_of_blocks())
+def test_every_reference_leaves_torch_unchanged(name: str, tmp_path: Path) -> None:
+    for one in compared(reference(name), "fp32", tmp_path, usable_size(name)):
+        assert one.max_error <= ROUNDING * max(one.largest, 1)
         assert one.largest > 0.5
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("name", ["yolov5n", "v5lite-g", "yolov8n"])
+def test_fp16_files_hold_what_they_store(name: str, tmp_path: Path) -> None:
+    compared(reference(name), "fp16", tmp_path)
+
+
 @pytest.mark.parametrize("space", SPACE_NAMES)
-def test_random_detectors_of_each_space_leave_torch_unchanged(
-    space: str, seed: int, tmp_path: Path
-) -> None:
-    compared(candidate(space, seed), "fp32", tmp_path)
+def test_random_detectors_of_each_space_leave_torch_unchanged(space: str, tmp_path: Path) -> None:
+    compared(candidate(space, 0), "fp32", tmp_path)
 
 
 def test_fp16_rounds_the_filters_and_nothing_else(tmp_path: Path) -> None:
@@ -151,7 +156,7 @@ def test_an_export_is_the_same_every_time() -> None:
 
 
 def test_random_detectors_have_signals_that_live() -> None:
-    detector = random_detector(reference(REFERENCES[0]).spec)
+    detector = random_detector(reference("yolov5n").spec)
     with torch.no_grad():
         maps = detector.maps(torch.from_numpy(picture(SIZE)))
         other = detector.maps(torch.from_numpy(picture(SIZE, seed=1)))
