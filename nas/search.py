@@ -64,6 +64,8 @@ class Arguments:
     storage: str | None = None
     """Where Optuna keeps the study, instead of study.db in the run's folder: a database URL, or
     journal:PATH for a file on a network drive."""
+    baselines: bool = True
+    """Without: leave hand-designed detectors and the plain grid out of the report, ungraded."""
 
 
 def run(arguments: Arguments) -> None:
@@ -183,6 +185,7 @@ def settings_of(
         # Enough that no worker waits for the slowest; a resumed search keeps what it began with.
         in_flight=before.in_flight if before else max(4, worker_count(proxy) + 2),
         storage=without_password(arguments.storage or "study.db"),
+        baselines=arguments.baselines,
         budget=arguments.budget,
         versions=runs.versions(),
         begun=time.strftime("%Y-%m-%d %H:%M:%S %z"),

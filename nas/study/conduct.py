@@ -100,7 +100,7 @@ def _conclude(
         shown = watcher.step("finalists, graded again")
         front = regrade_front(ending.graded, proxy.regrade, seed, record, grader, shown)
     baselines: list[Baseline] = []
-    if ending.graded:
+    if ending.graded and settings.baselines:
         # Slower ones would stand outside the plot, and cost more to grade than they tell.
         slowest_ms = settings.max_latency_ms or max(t.latency.ms for t in ending.graded)
         for found in (references(candidates, model), grid(candidates, model)):

@@ -42,7 +42,8 @@ RUNS: Final = Path("runs")
 """Where a run's folder lies when it is given by name."""
 
 FORMAT: Final = 1
-"""Version of settings.yaml. 1: the first; `latency.kind`, which may lack, came later."""
+"""Version of settings.yaml. 1: the first; `latency.kind` and `baselines`, which may lack, came
+later."""
 
 PROBES: Final = 16
 """Candidates that a latency model is told apart by."""
@@ -55,6 +56,7 @@ MAY_CHANGE: Final = (
     "versions",
     "begun",
     "latency.kind",
+    "baselines",
     "proxy.workers",
     "proxy.regrade",
     "proxy.baselines",
@@ -116,6 +118,7 @@ class Settings(_Strict):
     seed: int
     in_flight: Annotated[int, Field(ge=1)]
     storage: str
+    baselines: bool = True
     budget: int
     versions: dict[str, str]
     begun: str
@@ -209,7 +212,11 @@ def open_run(folder: Path, settings: Settings) -> Iterator[Run]:
             _check_same(before, settings, folder)
             _warn_of_versions(before.versions, settings.versions)
             settings = before.model_copy(
-                update={"budget": max(before.budget, settings.budget), "proxy": settings.proxy}
+                update={
+                    "budget": max(before.budget, settings.budget),
+                    "proxy": settings.proxy,
+                    "baselines": settings.baselines,
+                }
             )
         if settings != before:
             document = settings.model_dump(mode="json")

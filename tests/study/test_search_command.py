@@ -147,6 +147,11 @@ def test_without_a_device_it_is_an_estimated_pi_and_says_so(checkout: Path) -> N
     assert "measured ms" not in out
     assert "predicted" not in out
     assert "ms (estimated), " in err
+    # The same run without its baselines: what was graded stays, they do not show.
+    assert "baseline: plain" in (folder / "pareto.html").read_text(encoding="utf-8")
+    code, out, err = _finish(search(checkout, *flags, "--no-baselines", device=None))
+    assert code == 0, err
+    assert "baseline: plain" not in (folder / "pareto.html").read_text(encoding="utf-8")
 
 
 def test_a_run_begun_on_an_estimate_does_not_go_on_with_measured_times(checkout: Path) -> None:

@@ -1,0 +1,26 @@
+"""The flags of every command, frozen: others rely on them, and each new one is a decision."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from importlib import import_module
+
+import pytest
+
+FLAGS = {
+    "profile": "device host space runtime precision threads time_limit validate from_log from_csv "
+    "max_temp_c",
+    "predict": "model device image_size runtime precision threads json",
+    "search": "budget space data device runtime precision threads max_latency_ms proxy sampler "
+    "seed run storage baselines",
+    "train": "models data epochs image_size weights recipe resume seeds run",
+    "evaluate": "model data part image_size json",
+    "export": "model weights format precision outputs image_size run json",
+    "doctor": "device host json",
+}
+
+
+@pytest.mark.parametrize("command", FLAGS)
+def test_a_command_has_these_flags_and_no_others(command: str) -> None:
+    found = [field.name for field in fields(import_module(f"nas.{command}").Arguments)]
+    assert sorted(found) == sorted(FLAGS[command].split())
