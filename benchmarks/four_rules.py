@@ -1,26 +1,33 @@
-"""How much of latency's residual over MACs ShuffleNetV2's four rules explain, on a table.
+"""How much of latency's residual over MACs ShuffleNetV2's four rules explain.
 
-    python benchmarks/four_rules.py [--device rpi4] [--threads 4] [--models 200]
+    python benchmarks/four_rules.py --device rpi4 --threads 4    # by a table
+    python benchmarks/four_rules.py --device host --measure      # the models timed here, some 5 min
 
-Random models of the spaces shuffle, mixed and fused_mbconv, a third each. Their latency by the
-table is fitted by a line through MACs, in logarithms; what is left is then explained by each rule
-alone, by all four, and by what each adds to the other three.
+Random models of the spaces shuffle, mixed and fused_mbconv, a third each. Their latency is fitted
+by a line through MACs, in logarithms; what is left is then explained by each rule alone, by all
+four, and by what each adds to the other three.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
+import tyro
 from numpy.typing import NDArray
 
+from nas import stats
+from nas.latency.campaign import network_job
 from nas.latency.device import TableKey, read_device
 from nas.latency.estimated import load_table_model
 from nas.latency.four_rules import FourRules, four_rules
+from nas.latency.measurement import Samples
+from nas.latency.pack import Pack
+from nas.latency.runner import LocalRunner
 from nas.space.ops import macs, model_graph
-from nas.space.search_space import read_space
+from nas.space.search_space import Candidate, read_space
 
 Array = NDArray[np.float64]
 
@@ -62,41 +69,73 @@ def report(names: Sequence[str], columns: Array, logs: Array, ms: Array) -> None
     print(f"| all four | {whole:.0%} | |")
 
 
-def main() -> None:
-    """Draws the models, asks the table, prints what explains what."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="rpi4")
-    parser.add_argument("--runtime", default="ncnn", choices=["ncnn", "onnxruntime"])
-    parser.add_argument("--precision", default="fp32")
-    parser.add_argument("--threads", type=int, default=4)
-    parser.add_argument("--models", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    read_device(asked.device)
-    key = TableKey(
-        device=asked.device,
-        runtime=asked.runtime,
-        precision=asked.precision,
-        threads=asked.threads,
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Ask what the four rules explain."""
+
+    device: str = "rpi4"
+    """Whose table answers; with --measure `host`."""
+    runtime: Literal["ncnn", "onnxruntime"] = "ncnn"
+    """The runtime."""
+    precision: str = "fp32"
+    """Its number format."""
+    threads: int | None = None
+    """Its threads (default: the device's own)."""
+    models: int = 200
+    """How many random models."""
+    seed: int = 0
+    """Of their draw."""
+    measure: bool = False
+    """Time every model here, as a whole, instead of asking a table."""
+
+
+def measured(key: TableKey, drawn: Sequence[Candidate], seed: int) -> list[float]:
+    """Median ms of each model over its two turns, in random order."""
+    jobs = tuple(
+        {one.digest: network_job(one, visits=2) for one in drawn}.values(),
     )
-    model, rng = load_table_model(key), np.random.default_rng(asked.seed)
+    samples: dict[str, list[float]] = {}
+    for line in LocalRunner().run(Pack(key=key, jobs=jobs, anchors=(), seed=seed)):
+        if line["line"] == "timing":
+            found = Samples(
+                samples_ms=tuple(line["samples_ms"]),
+                preempted=tuple(line["preempted"]),
+                cpu_ms=tuple(line["cpu_ms"]),
+                overhead_ms=line["overhead_ms"],
+            )
+            samples.setdefault(line["job"], []).append(found.median_ms())
+    turns = np.array([samples[job.name] for job in jobs])
+    apart = np.abs(turns[:, 0] / turns[:, 1] - 1)
+    print(f"two turns of one model differ by {np.mean(apart):.1%} (median {np.median(apart):.1%})")
+    names = [network_job(one, visits=2).name for one in drawn]
+    return [stats.median(samples[name]) for name in names]
+
+
+def main(arguments: Arguments) -> None:
+    """Draws the models, times them or asks the table, prints what explains what."""
+    device = read_device(arguments.device)
+    key = device.key(arguments.runtime, arguments.precision, arguments.threads)
+    rng = np.random.default_rng(arguments.seed)
     spaces = [read_space(name) for name in SPACES]
-    columns, logs, ms = [], [], []
-    for turn in range(asked.models):
-        candidate = spaces[turn % len(spaces)].random(rng)
-        graph = model_graph(candidate.spec, candidate.image_size)
-        columns.append(features(four_rules(graph, key.precision, key.runtime)))
-        logs.append(np.log(macs(graph)))
-        ms.append(model.predict(candidate.spec, candidate.image_size).ms)
-    print(f"{key}, {model.kind.value}: {len(ms)} models, {min(ms):.1f} to {max(ms):.1f} ms")
+    drawn = [spaces[turn % len(spaces)].random(rng) for turn in range(arguments.models)]
+    graphs = [model_graph(one.spec, one.image_size) for one in drawn]
+    if arguments.measure:
+        kind, ms = "measured", measured(key, drawn, arguments.seed)
+    else:
+        model = load_table_model(key)
+        kind = model.kind.value
+        ms = [model.predict(one.spec, one.image_size).ms for one in drawn]
+    print(f"{key}, {kind}: {len(ms)} models, {min(ms):.1f} to {max(ms):.1f} ms")
     names = (
         "G1 access of 1x1 convolutions over its bound",
         "G2 share of access by grouped convolutions",
         "G3 number of ops",
         "G4 share of element-wise numbers",
     )
+    columns = [features(four_rules(graph, key.precision, key.runtime)) for graph in graphs]
+    logs = [float(np.log(macs(graph))) for graph in graphs]
     report(names, np.array(columns), np.array(logs), np.array(ms))
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Arguments))
