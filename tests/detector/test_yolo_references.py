@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from nas.detector.builder import build_detector, fuse
@@ -103,6 +104,30 @@ def test_yolov3_and_its_multiples() -> None:
     scaled = parse_spec("depth_multiple: 0.33\nwidth_multiple: 0.25\n" + YOLOV3)
     rows = [(row.number, row.args[0]) for row in scaled.rows if row.module == "Bottleneck"]
     assert rows[:5] == [(1, 16), (1, 32), (3, 64), (3, 128), (1, 256)]
+
+
+@pytest.mark.parametrize(
+    ("family", "depth", "width", "size", "expected"),
+    # Counted by benchmarks/yolobench_networks.py, which draws these networks without any YAML.
+    [
+        ("yolo3", 0.33, 0.25, 160, 296_051_200),
+        ("yolo3", 1.0, 1.0, 416, 38_423_277_568),
+        ("yolo5", 0.33, 0.75, 416, 10_822_056_960),
+        ("yolo5", 0.67, 0.25, 160, 286_425_600),
+    ],
+)
+def test_yolobenchs_variants_are_multiples_under_yolov8s_head(
+    family: str, depth: float, width: float, size: int, expected: int
+) -> None:
+    text = YOLOV3 if family == "yolo3" else (REFERENCES / "yolov5n.yaml").read_text()
+    document = yaml.safe_load(text) | {
+        "depth_multiple": depth,
+        "width_multiple": width,
+        "max_channels": 1024,
+    }
+    document.pop("anchors", None)
+    document["head"][-1][-1] = ["nc"]
+    assert macs(model_graph(parse_spec(yaml.safe_dump(document)), size)) == expected
 
 
 @pytest.mark.parametrize("name", [name for name, *_ in PUBLISHED])

@@ -140,7 +140,7 @@ def test_whole_detectors_equal_pnnx(seed: int, tmp_path: Path) -> None:
     assert split_counts(ours) == split_counts(theirs)
 
 
-@pytest.mark.parametrize("name", ["yolov5s-v5", "yolov3-tiny", "yolov4-tiny", "yolov8n"])
+@pytest.mark.parametrize("name", ["yolov5n", "yolov5s-v5", "yolov3-tiny", "yolov4-tiny", "yolov8n"])
 def test_the_yolo_references_equal_pnnx(name: str, tmp_path: Path) -> None:
     spec = read_spec(REFERENCES / f"{name}.yaml")
     maps = Maps(fuse(build_detector(spec))).eval()

@@ -90,7 +90,7 @@ def test_a_whole_model_is_valid() -> None:
     assert len(model.content) < 100_000
 
 
-@pytest.mark.parametrize("name", ["yolov5s-v5", "yolov3-tiny", "yolov4-tiny", "yolov8n"])
+@pytest.mark.parametrize("name", ["yolov5n", "yolov5s-v5", "yolov3-tiny", "yolov4-tiny", "yolov8n"])
 def test_the_yolo_references_compute_what_torch_computes(name: str) -> None:
     """Maps of ordinary numbers, of which the largest error is stated."""
     import onnxruntime
@@ -211,7 +211,7 @@ def test_a_whole_int8_model_has_the_operators_of_quantize_static(tmp_path: Path)
     assert found["Conv"] == 0
 
 
-@pytest.mark.parametrize("name", ["yolov5s-v5", "yolov3-tiny", "yolov4-tiny", "yolov8n"])
+@pytest.mark.parametrize("name", ["yolov5n", "yolov5s-v5", "yolov3-tiny", "yolov4-tiny", "yolov8n"])
 def test_the_yolo_references_in_int8_have_the_operators_of_quantize_static(
     name: str, tmp_path: Path
 ) -> None:
