@@ -36,7 +36,7 @@ LIGHT: Final[dict[str, tuple[Argument, ...]]] = {
             check=lambda v: is_number(v) and 0 <= v < 1,
             default=0.2,
         ),
-        ACTIVATION,
+        replace(ACTIVATION, default="Hardswish"),
     ),
     "Add": (),
 }

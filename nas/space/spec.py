@@ -31,7 +31,8 @@ from nas.space.arguments import (
     has_channels,
     read_arguments,
 )
-from nas.space.scale import SCALE_KEYS, Scale, family_file, read_scale
+from nas.space.foreign import FOREIGN, translated
+from nas.space.scale import SCALE_KEYS, Scale, family_file, make_divisible, read_scale
 
 Anchors = tuple[tuple[float, ...], ...]
 
@@ -283,11 +284,14 @@ def _read_row(value: Any, where: str, scale: Scale) -> Row:
         raise SpecError(where, "'from' is a row's number or a list of them", repr(source))
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
         raise SpecError(where, "the number of repeats is at least 1", repr(number))
+    is_foreign = module in FOREIGN if isinstance(module, str) else False
+    module, args = translated(module, [_read_name(arg) for arg in args], where)
     module = check_module(module, where)
-    args = [_read_name(arg) for arg in args]
     read_arguments(module, tuple(args), where)
     if has_channels(module):
         args[0] = scale.channels(args[0])
+        if is_foreign:
+            args[0] = make_divisible(args[0])
     return Row(source=tuple(sources), number=scale.number(number), module=module, args=tuple(args))
 
 
