@@ -140,8 +140,14 @@ def test_whole_detectors_equal_pnnx(seed: int, tmp_path: Path) -> None:
     assert split_counts(ours) == split_counts(theirs)
 
 
-@pytest.mark.parametrize("name", ["yolov5n", "yolov5s-v5", "yolov3-tiny", "yolov4-tiny", "yolov8n"])
-def test_the_yolo_references_equal_pnnx(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "yolov5n", "yolov5s-v5", "yolov3-tiny", "yolov4-tiny", "yolov8n",
+        "v5lite-e", "v5lite-c", "v5lite-g", "yolov5-mobilenetv3-small", "nanodet-m",
+    ],
+)  # fmt: skip
+def test_the_references_equal_pnnx(name: str, tmp_path: Path) -> None:
     spec = read_spec(REFERENCES / f"{name}.yaml")
     maps = Maps(fuse(build_detector(spec))).eval()
     theirs = pnnx_param(tmp_path, maps, (torch.rand(1, 3, 96, 96),))
