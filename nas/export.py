@@ -105,9 +105,10 @@ def read_subject(arguments: Arguments) -> Subject:
 
     spec = read_spec(arguments.model)
     if arguments.weights is None:
+        image_size = image_size_of(arguments.image_size, [spec])
         return Subject(
-            detector=random_detector(spec),
-            image_size=image_size_of(arguments.image_size, [spec]),
+            detector=random_detector(spec, image_size),
+            image_size=image_size,
             names=tuple(str(i) for i in range(spec.num_classes)),
             weights=f"random ones (seed {SEED})",
             checkpoint=None,

@@ -79,11 +79,12 @@ def as_stored(detector: Detector, precision: Precision) -> Detector:
     return fused
 
 
-def random_detector(spec: ModelSpec, seed: int = SEED) -> Detector:
-    """The network untaught, with batch norms that suit its own maps, in eval mode.
+def random_detector(spec: ModelSpec, image_size: int, seed: int = SEED) -> Detector:
+    """The network untaught, with batch norms that suit its own maps at that size, in eval mode.
 
     As a fresh network leaves them, batch norms let signals fade from row to row, and a comparison
-    of outputs would compare the biases of the last convolutions alone.
+    of outputs would compare the biases of the last convolutions alone. Those of maps at another
+    size let them grow: EfficientNet-B4's logits to 500, and what rounding does with them.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -93,7 +94,7 @@ def random_detector(spec: ModelSpec, seed: int = SEED) -> Detector:
         for norm in norms:
             norm.momentum = 1.0
         with torch.no_grad():
-            detector.maps(torch.cat([torch.from_numpy(picture(128, seed)) for seed in range(8)]))
+            detector.maps(torch.cat([torch.from_numpy(picture(image_size, i)) for i in range(4)]))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
     return detector.eval()

@@ -14,6 +14,9 @@ from nas.space.references import reference_files
 from nas.space.search_space import SPACES, read_space
 from nas.space.spec import read_spec, with_classes
 
+SIZE = 96
+"""Pixels at which they are exported, but for those that need 128."""
+
 REFERENCES = [path.stem for path in reference_files()]
 SPACE_NAMES = sorted(path.stem for path in SPACES.glob("*.yaml"))
 
@@ -22,19 +25,19 @@ def reference_path(name: str) -> Path:
     return SPACES / "reference" / f"{name}.yaml"
 
 
-def reference(name: str) -> Detector:
-    return random_detector(with_classes(read_spec(reference_path(name)), 3))
+def reference(name: str, size: int = SIZE) -> Detector:
+    return random_detector(with_classes(read_spec(reference_path(name)), 3), size)
 
 
 def candidate(space: str, seed: int) -> Detector:
     found = read_space(space).random(np.random.default_rng(seed), num_classes=3)
-    return random_detector(found.spec)
+    return random_detector(found.spec, SIZE)
 
 
 def small() -> Detector:
     """The least of the `tiny` space."""
     space = read_space("tiny")
-    return random_detector(space.build(lambda name, options: min(options, key=str)).spec)
+    return random_detector(space.build(lambda name, options: min(options, key=str)).spec, SIZE)
 
 
 def set_of_blocks() -> list[str]:
@@ -45,4 +48,4 @@ def set_of_blocks() -> list[str]:
 def usable_size(name: str) -> int:
     """Pixels of a small image whose maps a reference can join."""
     spec = read_spec(reference_path(name))
-    return 96 if min(layer.height for layer in layers(spec, 256)) >= 8 else 128
+    return SIZE if min(layer.height for layer in layers(spec, 256)) >= 8 else 128

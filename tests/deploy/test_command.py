@@ -35,7 +35,7 @@ def home(tmp_path: Path) -> Path:
     (tmp_path / "tiny.yaml").write_text(dump_spec(replace(spec, image_size=160)))
     from nas.deploy.weights import random_detector
 
-    taught = random_detector(with_anchors(with_classes(spec, 3), ANCHORS), seed=5)
+    taught = random_detector(with_anchors(with_classes(spec, 3), ANCHORS), 96, seed=5)
     checkpoint = make_checkpoint(taught, NAMES, 96, map50_95=0.25, map50=0.5)
     save_checkpoint(tmp_path / "best.pt", checkpoint)
     return tmp_path
@@ -128,7 +128,7 @@ def test_another_models_weights_are_refused(home: Path) -> None:
     relu = replace(small().spec, activation="ReLU", num_classes=3)
     from nas.deploy.weights import random_detector
 
-    save_checkpoint(home / "relu.pt", make_checkpoint(random_detector(relu), NAMES, 96))
+    save_checkpoint(home / "relu.pt", make_checkpoint(random_detector(relu, 96), NAMES, 96))
     with pytest.raises(NasError, match="got activation ReLU"):
         export.run(asked(home, weights=home / "relu.pt"))
     assert not (home / "out").exists()

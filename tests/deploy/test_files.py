@@ -35,6 +35,7 @@ from nas.detector.builder import Detector
 from nas.space.ops import OpKind, model_graph
 from nas.training.images import letterbox
 from tests.deploy.detectors import (
+    SIZE,
     SPACE_NAMES,
     candidate,
     reference,
@@ -43,7 +44,6 @@ from tests.deploy.detectors import (
     usable_size,
 )
 
-SIZE = 96
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
 
 
@@ -71,7 +71,8 @@ def compared(
 
 @pytest.mark.parametrize("name", set_of_blocks())
 def test_every_reference_leaves_torch_unchanged(name: str, tmp_path: Path) -> None:
-    for one in compared(reference(name), "fp32", tmp_path, usable_size(name)):
+    size = usable_size(name)
+    for one in compared(reference(name, size), "fp32", tmp_path, size):
         assert one.max_error <= ROUNDING * max(one.largest, 1)
         assert one.largest > 0.5
 
@@ -156,7 +157,7 @@ def test_an_export_is_the_same_every_time() -> None:
 
 
 def test_random_detectors_have_signals_that_live() -> None:
-    detector = random_detector(reference("yolov5n").spec)
+    detector = random_detector(reference("yolov5n").spec, SIZE)
     with torch.no_grad():
         maps = detector.maps(torch.from_numpy(picture(SIZE)))
         other = detector.maps(torch.from_numpy(picture(SIZE, seed=1)))
@@ -213,7 +214,7 @@ def test_opencv_and_onnx_runtime_find_the_boxes_that_torch_finds(
     file = sorted((shared / "datasets" / "bccd").rglob("*.jpg"))[0]
     square, _ = letterbox(np.asarray(cv2.imread(str(file)), np.uint8)[:, :, ::-1], 320)
     image = np.ascontiguousarray(square.transpose(2, 0, 1)[None], np.float32) / 255
-    detector = tamed(reference(name))
+    detector = tamed(reference(name, 320))
     layout = layout_of(detector)
     path = tmp_path / "m.onnx"
     path.write_bytes(to_onnx(detector, 320, precision))

@@ -87,7 +87,7 @@ def test_weights_of_theirs_give_the_same_boxes_here(taught: Path) -> None:
 def test_weights_of_ours_give_the_same_boxes_there_and_come_back_equal(tmp_path: Path) -> None:
     write_package(tmp_path / "packages")
     spec = without_anchors(replace(small().spec, num_classes=3, activation="Hardswish"))
-    detector = random_detector(spec)
+    detector = random_detector(spec, 96)
     save_checkpoint(tmp_path / "ours.pt", make_checkpoint(detector, ("a", "b", "c"), 64))
     done = command(tmp_path, "export", "ours.pt", "theirs.pt")
     assert done.returncode == 0, done.stderr
