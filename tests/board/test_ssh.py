@@ -247,9 +247,9 @@ def test_a_silent_connection_is_noticed(sshd: Sshd) -> None:
     begin = time.monotonic()
     with pytest.raises(BoardError, match=r"not responding.*the same command resumes"):
         list(lines)
-    assert time.monotonic() - begin < 15
+    assert time.monotonic() - begin < 30
     sshd.cut()
-    assert until(lambda: not sshd.at_work())
+    assert until(lambda: not sshd.at_work(), seconds=120)
 
 
 def test_the_doctor_looks_there(
