@@ -43,6 +43,7 @@ def to_onnx(
     for node in model.graph.node:
         node.input[:] = ["images" if name == "in0" else name for name in node.input]
     model.graph.input[0].name = "images"
+    _part_gates(model.graph)
     if has_boxes:
         append_decoding(model.graph, detector)
     metadata = {
@@ -88,3 +89,20 @@ def _fill(
     after = list(graph.node)
     del graph.node[:]
     graph.node.extend([*casts, *after])
+
+
+def _part_gates(graph: onnx.GraphProto) -> None:
+    """Puts an Identity behind every HardSigmoid; runtimes take it out again.
+
+    OpenCV (5.0.0) takes the product of anything and a HardSigmoid of anything else for a
+    HardSwish, and so loses the map that a squeeze-and-excite gate was to scale.
+    """
+    nodes: Nodes = []
+    for node in graph.node:
+        nodes.append(node)
+        if node.op_type == "HardSigmoid":
+            (name,) = node.output
+            node.output[:] = [f"{name}_gate"]
+            nodes.append(helper.make_node("Identity", [f"{name}_gate"], [name]))
+    del graph.node[:]
+    graph.node.extend(nodes)

@@ -56,14 +56,28 @@ def ncnn_outputs(
     return run_ncnn(folder / "m.param", folder / "m.bin", picture(size))
 
 
+def opencv_boxes(content: bytes, size: int, folder: Path) -> list[NDArray[np.float32]]:
+    (folder / "m.onnx").write_bytes(content)
+    net = cv2.dnn.readNetFromONNX(str(folder / "m.onnx"))
+    net.setInput(picture(size))
+    return [np.asarray(net.forward(), np.float32)]
+
+
 def compared(
     detector: Detector, precision: Precision, folder: Path, size: int = SIZE
 ) -> list[Comparison]:
-    """Boxes and maps of ONNX, maps of ncnn, held against torch (WrongFileError if they differ)."""
+    """Boxes and maps of ONNX Runtime, boxes of OpenCV, maps of ncnn, held against torch.
+
+    WrongFileError where they differ.
+    """
     image, found = picture(size), []
     for has_boxes in (True, False):
-        outputs = run_onnx(to_onnx(detector, size, precision, has_boxes=has_boxes), image)
+        content = to_onnx(detector, size, precision, has_boxes=has_boxes)
+        outputs = run_onnx(content, image)
         found.append(compare(detector, precision, image, outputs, "m.onnx", has_boxes=has_boxes))
+        if has_boxes:
+            boxes = opencv_boxes(content, size, folder)
+            found.append(compare(detector, precision, image, boxes, "OpenCV", has_boxes=True))
     outputs = ncnn_outputs(detector, precision, folder, size)
     found.append(compare(detector, precision, image, outputs, "m.param", has_boxes=False))
     return found
