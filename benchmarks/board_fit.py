@@ -19,6 +19,7 @@ from board_priors import (
     MEAN,
     OWN,
     RECENT_SPREAD,
+    SHARING,
     START,
     START_FP16,
     THREADS,
@@ -55,7 +56,7 @@ class Settings:
     noise: float = 0.045
     run_share: float = 0.3
     speed: float = 3.0
-    huber: float = 1.6
+    huber: float = 1.2
     steps: int = 25
 
 
@@ -106,12 +107,15 @@ class Point:
     start   logarithms of the units expected, shape (P,)
     shared  mean, threads and recent (P each), shape (SHAPES, 2 of them), uneven tiles (3)
     own     (runs, P); speed: (runs,)
+    sharing (runs,): how far threads share memory otherwise than on a usual board, in its spreads;
+            the same on all runs of a board
     """
 
     start: Array
     shared: Array
     own: Array
     speed: Array
+    sharing: Array
 
     def towards(self, other: Point, step: float) -> Point:
         """The point so far of the way to another."""
@@ -120,6 +124,7 @@ class Point:
             shared=self.shared + step * (other.shared - self.shared),
             own=self.own + step * (other.own - self.own),
             speed=self.speed + step * (other.speed - self.speed),
+            sharing=self.sharing + step * (other.sharing - self.sharing),
         )
 
     @property
@@ -165,13 +170,19 @@ class BoardFit:
         self.spread = np.concatenate([MEAN, THREADS_SPREAD, RECENT_SPREAD, shapes, uneven])
         self.own = np.diag(OWN**2) + DIRECTIONS.T @ DIRECTIONS
         same = np.array([[a == b for b in runs.boards] for a in runs.boards], dtype=np.float64)
+        self.same = same
         self.alike = (1 - settings.run_share) * same + settings.run_share * np.eye(len(same))
         self.own_inverse, self.alike_inverse = np.linalg.inv(self.own), np.linalg.inv(self.alike)
 
     def parameters(self, at: Point) -> Array:
         """Each run's parameters, shape (runs, P)."""
         mean = at.mean + self.halves[:, None] * at.threads + self.ages[:, None] * at.recent
-        return np.asarray(mean + at.own + at.speed[:, None] * SPEED, dtype=np.float64)
+        return np.asarray(mean + self.differences(at), dtype=np.float64)
+
+    def differences(self, at: Point) -> Array:
+        """How each run differs from what boards with its threads and its ncnn are, (runs, P)."""
+        sharing = (self.halves * at.sharing)[:, None] * SHARING
+        return np.asarray(at.own + at.speed[:, None] * SPEED + sharing, dtype=np.float64)
 
     def parts(self, at: Point) -> list[Parts]:
         """What each op takes on each run."""
@@ -193,6 +204,7 @@ class BoardFit:
             shared=np.zeros(len(self.spread)),
             own=np.zeros((count, COUNT)),
             speed=np.zeros(count),
+            sharing=np.zeros(count),
         )
         off = np.where(self.runs.is_known, self.logs - np.log(self.ms(at)), np.nan)
         return replace(at, speed=np.nanmedian(off, axis=1))
@@ -216,7 +228,8 @@ class BoardFit:
         own = np.sum((self.alike_inverse @ at.own @ self.own_inverse) * at.own)
         shared = np.sum((at.shared / self.spread) ** 2)
         speed = np.sum((at.speed / self.settings.speed) ** 2)
-        return float(off @ inverse @ off + own + shared + speed) / 2
+        sharing = np.sum(at.sharing**2 / self.same.sum(axis=1))
+        return float(off @ inverse @ off + own + shared + speed + sharing) / 2
 
     def linearised(self, at: Point) -> tuple[Array, Array, Array]:
         """Logarithms of the known times, and their slopes to a run's parameters (times, P) and to
@@ -241,13 +254,15 @@ class BoardFit:
         boards = self.alike[rows][:, rows] * (own @ self.own @ own.T)
         speed = own @ SPEED * self.settings.speed
         runs = (rows[:, None] == rows[None]) * np.outer(speed, speed)
-        return np.asarray(scaled @ scaled.T + boards + runs, dtype=np.float64)
+        sharing = own @ SHARING * self.halves[rows]
+        memory = self.same[rows][:, rows] * np.outer(sharing, sharing)
+        return np.asarray(scaled @ scaled.T + boards + runs + memory, dtype=np.float64)
 
     def solution(self, at: Point, noise: Array) -> Point:
         """The most likely point of the model linearised at this one."""
         rows, _ = self.places
         logs, own, shared = self.linearised(at)
-        there = shared @ at.shared + np.sum(own * (at.own + at.speed[:, None] * SPEED)[rows], 1)
+        there = shared @ at.shared + np.sum(own * self.differences(at)[rows], 1)
         wanted = self.logs[self.places] - logs + there
         dual = np.linalg.solve(self.covariance(own, shared) + noise, wanted)
         pull = np.zeros_like(at.own)
@@ -257,6 +272,7 @@ class BoardFit:
             shared=self.spread**2 * (shared.T @ dual),
             own=self.alike @ pull @ self.own,
             speed=self.settings.speed**2 * (pull @ SPEED),
+            sharing=self.same @ (self.halves * (pull @ SHARING)),
         )
 
     def better(self, at: Point, goal: Point, inverse: Array) -> tuple[Point, float]:
@@ -291,21 +307,17 @@ class BoardFit:
 def _slopes(known: Features, parts: Parts, counts: Array) -> Array:
     """Slopes of networks' ms to the logarithm of each parameter, the cache, the coefficients of
     the shape (on computing, on moving) and the uneven tiles, shape (networks, P + 2 SHAPES + 3)."""
-    moved = parts.moving + parts.transforming + parts.traffic
-    root = np.sqrt(parts.computing**2 + moved**2 + 1e-12)
-    compute, share = parts.computing**2 / root, moved / root
-    move, traffic = share * parts.moving, share * parts.traffic
     columns = [
-        *_by_kind(known.computing, compute, len(COMPUTING)),
-        *_by_kind(known.moving, move, len(MOVING)),
-        share * parts.transforming,
+        *_by_kind(known.computing, parts.computing, len(COMPUTING)),
+        *_by_kind(known.moving, parts.moving, len(MOVING)),
+        parts.transforming,
         parts.weights,
-        traffic,
+        parts.traffic,
         *_by_kind(known.start, parts.starting, len(STARTING)),
-        -traffic * (1 - parts.missed) / CACHE_EDGE,
-        *(compute[:, None] * known.shape).T,
-        *(move[:, None] * known.shape).T,
-        *_by_kind(known.family, compute * known.imbalance, 3),
+        -parts.traffic * (1 - parts.missed) / CACHE_EDGE,
+        *(parts.computing[:, None] * known.shape).T,
+        *(parts.moving[:, None] * known.shape).T,
+        *_by_kind(known.family, parts.computing * known.imbalance, 3),
     ]
     return np.asarray(counts @ np.stack(columns, axis=1), dtype=np.float64)
 

@@ -58,7 +58,7 @@ def _each(usual: float, **others: float) -> Array:
 IS_INT8: Final = np.array([name.endswith(INT8) for name in PARAMETERS])
 """Parameters of int8's own kernels."""
 
-MEAN: Final = np.where(IS_INT8, 0.7, _each(0.22, compute_exponential=0.2))
+MEAN: Final = np.where(IS_INT8, 0.35, _each(0.11, compute_exponential=0.1))
 """Spread of the mean of all boards around START, in logarithms like all that follow."""
 
 THREADS: Final = _each(
@@ -90,6 +90,11 @@ DIRECTIONS: Final = np.array(
     ]
 )
 """How boards differ in several at once: memory, starting, int8, depthwise kernels."""
+
+SHARING: Final = np.array(
+    [0.5 * (kind in ("move", "transform", "weights", "memory")) for kind in _KINDS]
+)
+"""How boards differ in what four threads gain of memory: as much as the spread of THREADS."""
 
 assert set(START) == set(PARAMETERS)
 assert set(FUNCTIONS) <= set(COMPUTING)

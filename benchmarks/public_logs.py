@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import tyro
 from board_fit import Point, Runs, Settings, fit
-from board_priors import DIRECTIONS, OWN
+from board_priors import DIRECTIONS, OWN, SHARING
 from log_baselines import baselines
 from log_runs import HALF, chosen_runs
 from ncnn_networks import read_works
@@ -38,10 +38,10 @@ from nas.latency.estimate import (
     COVERAGE,
     FEWEST_NETWORKS,
     INT8,
+    NETWORKS_FORMAT,
     estimate_from_log,
     write_estimate,
 )
-from nas.latency.estimate import FORMAT as TABLE_FORMAT
 from nas.latency.public_log import PublicLog, Timing
 from nas.latency.work import Work
 
@@ -191,7 +191,7 @@ def boards_in_turn(runs: Runs, names: list[str]) -> str:
             efficiency = efficiency_of(model, runs.rows([row]).features()[0])
             prior = model.prior(runs.threads[row], is_recent=runs.is_recent[row])
             sums = Sums(counts=runs.counts[given], ms=runs.ms[row, given])
-            place = fit_board(model, efficiency, sums, prior)
+            place = fit_board(model, efficiency, sums, prior, runs.threads[row])
             found = runs.counts @ efficiency.op_ms(place)
             others = [i for i in there if i not in given and names[i] not in LEFT_OUT]
             off += np.abs(stats.relative_errors(found[others], runs.ms[row, others])).tolist()
@@ -212,7 +212,7 @@ def write_networks(networks: dict[str, list[Work]]) -> None:
     rows = [[getattr(op, name) for name in names] for op in place]
     text = json.dumps(
         {
-            "format": TABLE_FORMAT,
+            "format": NETWORKS_FORMAT,
             "source": "kinds and amounts of work of the networks of ncnn's benchmark "
             "(Tencent/ncnn, BSD-3-Clause); order, wiring and weights are not in here",
             "fields": names,
@@ -260,6 +260,7 @@ def _numbers(fitted: Point) -> dict[str, Any]:
         "recent": fitted.recent,
         "directions": DIRECTIONS,
         "spread": OWN,
+        "sharing": SHARING,
         "linear": fitted.linear,
         "imbalance": fitted.imbalance,
     }

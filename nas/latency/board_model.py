@@ -1,11 +1,12 @@
 """How long an op takes on a board whose parameters are known: the model that all boards share.
 
-    ms = sqrt(computing^2 + moving^2) + weights + starting
+    ms = computing + moving + weights + starting
 
 computing   multiply-accumulates by kind of kernel (3x3 of stride 1 in Winograd form) and numbers
             of which a function is computed, times how unevenly ncnn's tiles fall on the threads
 moving      numbers read and written, by kind of op; what is packed or transformed; and the traffic
-            of maps that the caches do not hold
+            of maps that the caches do not hold. It adds to computing: ncnn pads, packs, transforms
+            and activates in passes of their own (LOG.md, 2026-11-22, has the other forms tried)
 weights     numbers of weights read; starting: each call of a kernel
 
 What a unit costs is the board's own, drawn towards the mean of all boards and what threads and
@@ -32,8 +33,9 @@ from nas.latency.shape import COMPUTING, MOVING, STARTING, Features
 
 Array = NDArray[np.float64]
 
-FORMAT: Final = 2
-"""Version of the model's file. 1: the first; 2: no network of the shape, ncnn's age."""
+FORMAT: Final = 3
+"""Version of the model's file. 1: the first; 2: no network of the shape, ncnn's age; 3: computing
+and moving add up, and threads share the memory of each board in its own way."""
 
 PARAMETERS: Final = (
     *(f"compute {kind}" for kind in COMPUTING),
@@ -81,13 +83,14 @@ class BoardModel(_Frozen):
     mean, threads, recent   shape (P,): a board's parameters are drawn around mean + threads *
                   log2(T) / 2 + recent / 2 (minus where its ncnn is older than the recent kernels)
     directions    shape (r, P): how boards differ together; spread (P,): how each parameter differs
+    sharing       shape (P,): how four threads differ from board to board in what they do to memory
     linear        efficiency of a shape, on computing and on moving, shape (SHAPES, 2)
     imbalance     how strongly uneven tiles count, by class of op
     noise         what a network is off by, in logarithms, however well a board is known
     unseen        errors on held-out networks
     """
 
-    format: Literal[2]
+    format: Literal[3]
     name: str
     date: str
     sources: list[str]
@@ -100,6 +103,7 @@ class BoardModel(_Frozen):
     recent: list[float]
     directions: list[list[float]]
     spread: list[float]
+    sharing: list[float]
     linear: list[list[float]]
     imbalance: list[float]
     noise: float
@@ -128,8 +132,8 @@ class Parts:
     def ms(self) -> Array:
         """The ms of each op."""
         moving = self.moving + self.transforming + self.traffic
-        root = np.sqrt(self.computing**2 + moving**2 + 1e-12)
-        return np.asarray(root + self.weights + self.starting, dtype=np.float64)
+        together = self.computing + moving + self.weights + self.starting
+        return np.asarray(together, dtype=np.float64)
 
 
 class Efficiency:
@@ -186,9 +190,14 @@ class Sums:
 
 
 def fit_board(
-    model: BoardModel, efficiency: Efficiency, sums: Sums, prior: Array, freedom: float = 1.0
+    model: BoardModel,
+    efficiency: Efficiency,
+    sums: Sums,
+    prior: Array,
+    threads: int,
+    freedom: float = 1.0,
 ) -> Array:
-    """The parameters (P,) of the board on which the sums took their times.
+    """The parameters (P,) of the board on which the sums took their times with so many threads.
 
     The most likely ones: Huber's loss on logarithms, and parameters drawn around `prior` as boards
     are, or by `freedom` of that. How fast the board is as a whole is free.
@@ -197,7 +206,8 @@ def fit_board(
     from scipy.optimize import least_squares
 
     directions = np.array(model.directions).reshape(-1, len(PARAMETERS))
-    free = freedom * np.concatenate([directions, np.diag(np.array(model.spread))])
+    sharing = np.array(model.sharing)[None] * np.log2(threads) / 2
+    free = freedom * np.concatenate([directions, sharing, np.diag(np.array(model.spread))])
     reach = np.concatenate([3.0 * SPEED[None, :], free])
     reach = reach[np.abs(reach).sum(axis=1) > 0]
 

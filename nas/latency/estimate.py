@@ -42,8 +42,12 @@ from nas.space.ops import expand
 
 Array = NDArray[np.float64]
 
-FORMAT: Final = 1
-"""Version of the table's file and of the networks' file. 1: the first."""
+FORMAT: Final = 2
+"""Version of the table's file. 1: the first; 2: of ncnn, a board's parameters in a model whose
+computing and moving add up (a runtime's units are what they were)."""
+
+NETWORKS_FORMAT: Final = 1
+"""Version of the networks' file. 1: the first."""
 
 FEWEST_NETWORKS: Final = 8
 """Known networks that a log needs. Given so many of a board never seen, the others are predicted
@@ -94,7 +98,7 @@ class EstimatedTable(_Frozen):
     corrected_by       how many measured blocks corrected it
     """
 
-    format: Literal[1]
+    format: Literal[1, 2]
     model: str
     device: str
     runtime: str
@@ -138,7 +142,7 @@ def read_networks() -> dict[str, list[Work]]:
     path = MODELS / "benchncnn-networks.json"
     try:
         document = json.loads(path.read_bytes())
-        assert document["format"] == FORMAT
+        assert document["format"] == NETWORKS_FORMAT
         rows = [Work(**dict(zip(document["fields"], row, strict=True))) for row in document["rows"]]
         return {
             name: [rows[i] for i, count in pairs for _ in range(count)]
@@ -211,7 +215,7 @@ def fit_table(
     efficiency = efficiency_of(model, found)
     sums = Sums(counts=counts, ms=np.array([ms[name] for name in networks]))
     prior = model.prior(key.threads, is_recent=is_recent)
-    parameters = fit_board(model, efficiency, sums, prior)
+    parameters = fit_board(model, efficiency, sums, prior, key.threads)
     fitted = counts @ efficiency.op_ms(parameters)
     return EstimatedTable(
         format=FORMAT,
@@ -379,7 +383,8 @@ def corrected(table: EstimatedTable, measured_ms: Mapping[Block, float]) -> Esti
     else:
         assert isinstance(times, Efficiency)
         model = read_board_model(table.model)
-        parameters = fit_board(model, times, sums, table.vector(), freedom=0.5)
+        place = table.vector()
+        parameters = fit_board(model, times, sums, place, table.threads, freedom=0.5)
     return table.model_copy(
         update={
             "parameters": named_parameters(tuple(table.parameters), parameters),
@@ -409,7 +414,8 @@ def read_estimate(key: TableKey, root: Path = ROOT) -> EstimatedTable | None:
         ) from None
     if table.key != key:
         raise TableError(str(path), f"the table is that of {key}", str(table.key))
-    if table.runtime == "ncnn" and tuple(table.parameters) != PARAMETERS:
+    is_of_now = table.format == FORMAT and tuple(table.parameters) == PARAMETERS
+    if table.runtime == "ncnn" and not is_of_now:
         rule = "its parameters are those of this version's model"
         raise TableError(str(path), rule, "others", "Make it again from its log")
     return table

@@ -177,6 +177,8 @@ def _amounts(op: Work, threads: int, *, is_recent: bool) -> tuple[float, ...]:
         numbers = op.numbers_out * op.cells * 0.5 + op.numbers_in
     elif op.kind == "move":
         numbers = 2.0 * max(op.numbers_in, op.numbers_out)
+    if op.kind in _PRODUCTS:
+        weights *= 1 + _columns(op, is_recent=is_recent) / _PANEL
     traffic = _traffic(op, transformed)
     if op.is_int8:
         # A number is a byte; what is read in fp32 and quantised makes up for some of it.
@@ -210,6 +212,16 @@ def _packing(op: Work, threads: int, *, is_recent: bool) -> float:
     tile = max(_CACHE // max(depth, 1) - 16, 4)
     tiles = math.ceil(columns / tile)
     return math.ceil(tiles / threads) * threads / tiles
+
+
+_PANEL: Final = 256
+"""Columns of a product of matrices for which its weights are read once more."""
+
+
+def _columns(op: Work, *, is_recent: bool) -> int:
+    """Columns of a product of matrices: cells of the map, or Winograd's tiles of it."""
+    side = _tile(op, is_recent=is_recent) if op.kind == "winograd" else 1
+    return math.ceil(op.height / side) * math.ceil(op.width / side)
 
 
 _CACHE: Final = 131072
@@ -267,7 +279,7 @@ def _tile_imbalance(channels: int, threads: int) -> float:
     return max(1.0, math.ceil(count / threads) * tile * threads / channels)
 
 
-SHAPES: Final = 18
+SHAPES: Final = 20
 """How many numbers say where a shape stands."""
 
 
@@ -303,6 +315,9 @@ def _shape(op: Work, is_fp16: bool) -> list[float]:
         _log(op.cells) - 3.2 if op.kind == "depthwise" else 0.0,
         float(op.kind == "scale"),
         float(op.kind == "global pool"),
+        # It copies patches; an image's own convolution reads channels that are not packed.
+        float(op.kind == "dense"),
+        float(op.kind == "dense" and channels_in <= 3),
     ]
 
 

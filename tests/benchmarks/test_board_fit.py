@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from board_fit import COUNT, BoardFit, Runs, Settings, fit
+from board_priors import SHARING
 from log_runs import is_disturbed
 
 from nas.latency.board_model import SPEED
@@ -42,6 +43,7 @@ def drawn(runs: Runs) -> Runs:
         shared=0.7 * whole.spread * random.normal(size=len(whole.spread)),
         own=random.multivariate_normal(np.zeros(COUNT), 0.5 * whole.own, size=10),
         speed=random.normal(size=10),
+        sharing=np.repeat(random.normal(size=5), 2),
     )
     return replace(runs, ms=whole.ms(at))
 
@@ -60,6 +62,9 @@ def test_slopes_are_those_of_small_steps(runs: Runs) -> None:
         assert np.allclose((after - logs) / step, shared[:, place], atol=1e-3), place
     faster = np.log(whole.ms(replace(at, speed=at.speed + step)))[rows, networks]
     assert np.allclose((faster - logs) / step, own @ SPEED, atol=1e-3)
+    shared_memory = replace(at, sharing=at.sharing + step)
+    slower = np.log(whole.ms(shared_memory))[rows, networks]
+    assert np.allclose((slower - logs) / step, whole.halves[rows] * (own @ SHARING), atol=1e-3)
 
 
 def test_a_network_held_out_of_boards_that_follow_the_model_is_found(runs: Runs) -> None:
