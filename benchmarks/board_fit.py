@@ -25,10 +25,11 @@ from board_priors import (
     THREADS,
     THREADS_SPREAD,
 )
+from board_slopes import slopes
 from numpy.typing import NDArray
 
-from nas.latency.board_model import CACHE_EDGE, PARAMETERS, SPEED, Efficiency, Parts
-from nas.latency.shape import COMPUTING, MOVING, SHAPES, STARTING, Features, features
+from nas.latency.board_model import PARAMETERS, SPEED, Efficiency, Parts
+from nas.latency.shape import SHAPES, Features, features
 from nas.latency.work import Work
 
 Array = NDArray[np.float64]
@@ -238,14 +239,14 @@ class BoardFit:
         logs, own, rest = [], [], []
         for known, one in zip(self.features, self.parts(at), strict=True):
             total = self.runs.counts @ one.ms
-            slopes = _slopes(known, one, self.runs.counts) / total[:, None]
+            one_run = slopes(known, one, self.runs.counts) / total[:, None]
             logs.append(np.log(total))
-            own.append(slopes[:, :COUNT])
-            rest.append(slopes[:, COUNT:])
-        slopes = np.stack(own)[rows, networks]
+            own.append(one_run[:, :COUNT])
+            rest.append(one_run[:, COUNT:])
+        each = np.stack(own)[rows, networks]
         halves, ages = self.halves[rows, None], self.ages[rows, None]
-        shared = [slopes, halves * slopes, ages * slopes, np.stack(rest)[rows, networks]]
-        return np.stack(logs)[rows, networks], slopes, np.concatenate(shared, axis=1)
+        shared = [each, halves * each, ages * each, np.stack(rest)[rows, networks]]
+        return np.stack(logs)[rows, networks], each, np.concatenate(shared, axis=1)
 
     def covariance(self, own: Array, shared: Array) -> Array:
         """Covariance of the known times by the priors, shape (times, times)."""
@@ -302,28 +303,6 @@ class BoardFit:
                 bend = self.settings.huber * self.settings.noise
                 weights = np.minimum(1, bend / np.maximum(alone, 1e-9))
         return at
-
-
-def _slopes(known: Features, parts: Parts, counts: Array) -> Array:
-    """Slopes of networks' ms to the logarithm of each parameter, the cache, the coefficients of
-    the shape (on computing, on moving) and the uneven tiles, shape (networks, P + 2 SHAPES + 3)."""
-    columns = [
-        *_by_kind(known.computing, parts.computing, len(COMPUTING)),
-        *_by_kind(known.moving, parts.moving, len(MOVING)),
-        parts.transforming,
-        parts.weights,
-        parts.traffic,
-        *_by_kind(known.start, parts.starting, len(STARTING)),
-        -parts.traffic * (1 - parts.missed) / CACHE_EDGE,
-        *(parts.computing[:, None] * known.shape).T,
-        *(parts.moving[:, None] * known.shape).T,
-        *_by_kind(known.family, parts.computing * known.imbalance, 3),
-    ]
-    return np.asarray(counts @ np.stack(columns, axis=1), dtype=np.float64)
-
-
-def _by_kind(kinds: Indices, values: Array, count: int) -> list[Array]:
-    return [np.where(kinds == kind, values, 0.0) for kind in range(count)]
 
 
 def fit(runs: Runs, settings: Settings) -> tuple[Point, Array]:

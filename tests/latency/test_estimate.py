@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from nas import profile, stats
-from nas.latency.board_model import PARAMETERS, efficiency_of, read_board_model
+from nas.latency.board_model import (
+    PARAMETERS,
+    Array,
+    Sums,
+    efficiency_of,
+    fit_board,
+    read_board_model,
+)
 from nas.latency.device import ROOT, TableKey, read_device
 from nas.latency.estimate import (
     RECENT,
@@ -127,6 +134,25 @@ def test_unknown_networks_are_passed_over() -> None:
     ]
 
 
+def test_a_board_whose_threads_share_a_slow_memory_is_found() -> None:
+    """Where only what is moved takes longer, the fit says so, and of four threads more easily."""
+    model, networks = read_board_model("ncnn-fp32"), read_networks()
+    work, counts = sums_of(networks)
+    slow = np.array([name in ("memory", "weights", "transform") for name in PARAMETERS])
+    slow |= np.array([name.startswith("move") for name in PARAMETERS])
+
+    def found(threads: int) -> Array:
+        seen = features(work, threads, is_fp16=False, is_recent=True)
+        efficiency, prior = efficiency_of(model, seen), model.prior(threads, is_recent=True)
+        sums = Sums(counts=counts, ms=counts @ efficiency.op_ms(prior + 1.0 * slow))
+        return np.asarray(fit_board(model, efficiency, sums, prior, threads) - prior)
+
+    memory, computing = PARAMETERS.index("memory"), PARAMETERS.index("compute 1x1")
+    single, four = found(1), found(4)
+    assert four[memory] - four[computing] > 0.5
+    assert four[memory] - four[computing] > single[memory] - single[computing]
+
+
 def test_op_times_are_above_zero_for_every_known_network() -> None:
     model = read_board_model("ncnn-fp32")
     work, _ = sums_of(read_networks())
@@ -204,12 +230,17 @@ def test_a_table_is_written_and_read_and_a_broken_one_is_named(
     assert read_estimate(RPI4, tmp_path) == shipped
     assert read_estimate(replace(RPI4, threads=2), tmp_path) is None
     estimate_path(RPI4, tmp_path).write_text('{"format": 99}')
-    with pytest.raises(TableError, match="estimated table of format 1"):
+    with pytest.raises(TableError, match="estimated table of format 2"):
         read_estimate(RPI4, tmp_path)
-    parameters = {"compute 1x1": 0.0}
-    write_estimate(shipped.model_copy(update={"parameters": parameters}), tmp_path)
-    with pytest.raises(TableError, match="those of this version's model"):
-        read_estimate(RPI4, tmp_path)
+    for other in ({"parameters": {"compute 1x1": 0.0}}, {"format": 1}):
+        write_estimate(shipped.model_copy(update=other), tmp_path)
+        with pytest.raises(TableError, match="those of this version's model"):
+            read_estimate(RPI4, tmp_path)
+    # A runtime's units have not changed since the first format.
+    units = read_estimate(replace(RPI4, runtime="onnxruntime"))
+    assert units is not None
+    write_estimate(units.model_copy(update={"format": 1}), tmp_path)
+    assert read_estimate(units.key, tmp_path) is not None
 
 
 def test_estimates_say_so_and_their_interval_holds_them(shipped: EstimatedTable) -> None:
