@@ -51,7 +51,7 @@ NETWORKS_FORMAT: Final = 1
 
 FEWEST_NETWORKS: Final = 8
 """Known networks that a log needs. Given so many of a board never seen, the others are predicted
-to 7 % in the mean, half of them to 4 % (LOG.md)."""
+to 5.4 % in the mean, half of them to 4 % (LOG.md)."""
 
 COVERAGE: Final = 0.9
 """What the interval claims."""
