@@ -100,7 +100,7 @@ def main(arguments: Arguments) -> None:
         detector = random_detector(spec, size)
         latency = board.predict(spec, size)
         shown = [name for name, space in spaces.items() if fits(spec, reference_size(space))]
-        first, last = losses(spec, pictures)
+        taught = losses(spec, pictures)
         graph = model_graph(spec, size)
         cells = [
             f"{path.stem} | {size}",
@@ -108,7 +108,7 @@ def main(arguments: Arguments) -> None:
             f"{macs(graph) / 1e6:.1f}",
             f"{thop_difference(detector, size)}",
             *(f"{error:.1e}" for error in export_errors(detector, size)),
-            f"{first:.2f} to {last:.2f}",
+            f"{np.mean(taught[:3]):.3g} to {np.mean(taught[-3:]):.3g}",
             f"{latency.ms:.0f} ({latency.low_ms:.0f} to {latency.high_ms:.0f})",
             ", ".join(shown),
             levels(spec),
@@ -133,8 +133,8 @@ def four_pictures(data: Path) -> ImageSet:
     )
 
 
-def losses(spec: ModelSpec, pictures: ImageSet) -> tuple[float, float]:
-    """Mean loss of the first and of the last three steps."""
+def losses(spec: ModelSpec, pictures: ImageSet) -> list[float]:
+    """The loss of each of STEPS steps on the pictures, from fresh weights."""
     own = with_classes(spec, len(pictures.names))
     scale = TRAINED_AT / (spec.image_size or 320)
     own = with_anchors(own, tuple(tuple(v * scale for v in level) for level in own.anchors))
@@ -149,7 +149,7 @@ def losses(spec: ModelSpec, pictures: ImageSet) -> tuple[float, float]:
         seed=0,
         on_step=lambda step: found.append(step.loss),
     )
-    return float(np.mean(found[:3])), float(np.mean(found[-3:]))
+    return found
 
 
 def thop_difference(detector: Detector, size: int) -> str:
