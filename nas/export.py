@@ -277,16 +277,21 @@ def show(document: dict[str, Any], folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{document['model']}, {document['image_size']} px, {document['weights']}")
-    for heading in ("file", "MB", "holds", "largest value", "max error against torch"):
+    print(f"{document['model']}, {document['image_size']} px, {document['weights']}")
+    names = [name for one in document["exported"] for name in one["bytes"]]
+    table = Table(box=None, pad_edge=False)
+    # A name that is cut short would not tell one file from the next.
+    table.add_column("file", overflow="fold", min_width=max(map(len, names)))
+    for heading in ("MB", "holds", "off torch by"):
         table.add_column(heading)
     for one in document["exported"]:
         error = one["error"]
         for index, (name, size) in enumerate(one["bytes"].items()):
-            figures = ("", "", "")
+            holds = off = ""
             if error is not None and index == 0:
-                figures = (one["holds"], f"{error['largest']:.4g}", f"{error['max_error']:.2g}")
-            table.add_row(name, f"{size / 1e6:.2f}", *figures)
+                holds = one["holds"]
+                off = f"{error['max_error']:.2g} of {error['largest']:.4g}"
+            table.add_row(name, f"{size / 1e6:.2f}", holds, off)
     Console().print(table)
     say(f"left in {folder}: report.json says what a program needs to know")
 

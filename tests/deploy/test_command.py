@@ -77,6 +77,22 @@ def test_an_export_leaves_what_its_report_says(home: Path) -> None:
     assert len(listed) == 1 + 2 + 4 + 3
 
 
+def test_names_of_files_are_never_cut_short(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export.run(asked(home, format=("onnx", "ncnn"), precision=("fp32", "fp16")))
+    found = report(home)
+    long = "001.35ms-192px-e54721-"
+    for one in found["exported"]:
+        one["bytes"] = {f"{long}{name}": size for name, size in one["bytes"].items()}
+    capsys.readouterr()
+    monkeypatch.setenv("COLUMNS", "80")
+    export.show(found, home / "out")
+    told = capsys.readouterr().out
+    for one in found["exported"]:
+        assert all(name in told for name in one["bytes"])
+
+
 def test_the_files_hold_the_weights_that_were_given(home: Path) -> None:
     export.run(asked(home))
     torch_boxes = export.read_subject(asked(home)).detector(torch.from_numpy(picture(96)))
