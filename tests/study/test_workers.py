@@ -94,7 +94,7 @@ def test_a_warning_of_every_worker_is_heard_once(caplog: pytest.LogCaptureFixtur
             workers.submit(number, _candidate(), number)
         done: set[int] = set()
         while len(done) < 6:
-            done |= {number for number, _ in workers.collect(is_waiting=True)}
+            done |= {graded.number for graded in workers.collect(is_waiting=True)}
     assert caplog.messages.count("one image is unreadable") == 1
 
 
