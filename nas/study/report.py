@@ -226,7 +226,7 @@ def _trials_csv(report: Report) -> str:
     rows = []
     for trial in report.ending.graded:
         assert trial.score is not None, "what is graded has a score"
-        point = Point(trial=trial, scores=(trial.score,))
+        point = Point(trial=trial)
         own = dict(trial.candidate.choices)
         choices.update(dict.fromkeys(own))
         rows.append(
