@@ -153,7 +153,7 @@ def settings_of(
     proxy: ShortTrainingSettings | FakeSettings,
 ) -> Settings:
     """Everything the search will run with, as settings.yaml keeps it."""
-    from nas.accuracy import worker_count
+    from nas.accuracy import IN_FLIGHT
     from nas.study import run as runs
     from nas.study.anchors import anchors_for
     from nas.study.record import without_password
@@ -182,8 +182,8 @@ def settings_of(
         proxy=proxy,
         sampler=arguments.sampler,
         seed=arguments.seed,
-        # Enough that no worker waits for the slowest; a resumed search keeps what it began with.
-        in_flight=before.in_flight if before else max(4, worker_count(proxy) + 2),
+        # Never by the number of cores: the same seed draws the same trials on every machine.
+        in_flight=proxy.in_flight or (before.in_flight if before else IN_FLIGHT),
         storage=without_password(arguments.storage or "study.db"),
         baselines=arguments.baselines,
         budget=arguments.budget,
@@ -224,9 +224,15 @@ def search(
         verb = "begins" if opened.is_new else f"goes on, {done} of {settings.budget} graded,"
         say(f"{verb} in {opened.folder}")
     anchors = settings.data.anchors
+    count = worker_count(settings.proxy)
+    if count > settings.in_flight:
+        say(
+            f"{settings.in_flight} of {count} workers have work: the run was begun with in_flight:"
+            f" {settings.in_flight}, and another number draws other trials (docs/files.md)"
+        )
     with (
         Workers(
-            functools.partial(build_proxy, settings.proxy, data), worker_count(settings.proxy)
+            functools.partial(build_proxy, settings.proxy, data), min(count, settings.in_flight)
         ) as workers,
         Display(Console(stderr=True)) as display,
     ):

@@ -60,8 +60,10 @@ MAY_CHANGE: Final = (
     "proxy.workers",
     "proxy.regrade",
     "proxy.baselines",
+    "proxy.in_flight",
 )
-"""What a search may be resumed with another value of: no trial depends on it."""
+"""What a search may be resumed with another value of: no trial depends on it. (The proxy's
+`in_flight` is what was wished; the `in_flight` that holds is compared.)"""
 
 
 class RunError(NasError):
