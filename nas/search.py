@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nas.latency.device import Device
     from nas.latency.predictor import TableModel
     from nas.space.search_space import Candidate, SearchSpace
+    from nas.study.record import Record
     from nas.study.report import Report
     from nas.study.run import Run, Settings
     from nas.training.dataset import DataConfig
@@ -76,12 +77,15 @@ def run(arguments: Arguments) -> None:
     from nas.latency.device import read_device
     from nas.latency.estimated import load_table_model
     from nas.space.search_space import read_space
+    from nas.study.claim import claimed
     from nas.study.limit import find_within
-    from nas.study.run import open_run
+    from nas.study.run import check_folder, open_run, run_folder
     from nas.training.dataset import read_data
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     check(arguments)
+    if arguments.run is not None:
+        check_folder(run_folder(arguments.run))
     proxy = read_proxy(arguments.proxy)
     space = read_space(arguments.space)
     data = read_data(arguments.data)
@@ -90,16 +94,19 @@ def run(arguments: Arguments) -> None:
     predictor = load_table_model(key, space=space, num_classes=data.num_classes)
     for doubt in predictor.provenance["doubts"]:
         say(f"latency table: {doubt}")
+    folder = folder_of(arguments, space, data, device)
+    check_folder(folder)
     within = None
     if arguments.max_latency_ms is not None:
         # Before anything is written: a limit that can't be met is a mistake, not a long search.
         within = find_within(
             space, data.num_classes, predictor, arguments.max_latency_ms, arguments.seed
         )
-    folder = folder_of(arguments, space, data, device)
     settings = settings_of(arguments, folder, space, data, predictor, proxy)
-    with open_run(folder, settings) as opened:
-        report = search(opened, space, data, predictor, within, arguments.storage)
+    with open_run(folder, settings) as opened, claimed(opened, arguments.storage) as record:
+        if opened.settings.budget > arguments.budget:
+            say(f"--budget {arguments.budget}: the run was begun for {opened.settings.budget}")
+        report = search(opened, record, space, data, predictor, within)
         show(report, folder)
 
 
@@ -156,7 +163,7 @@ def settings_of(
     from nas.accuracy import IN_FLIGHT
     from nas.study import run as runs
     from nas.study.anchors import anchors_for
-    from nas.study.record import without_password
+    from nas.study.storage import without_password
 
     before = runs.read_settings(folder) if (folder / "settings.yaml").exists() else None
     is_same_data = before is not None and before.data.digest == data.digest
@@ -185,6 +192,7 @@ def settings_of(
         # Never by the number of cores: the same seed draws the same trials on every machine.
         in_flight=proxy.in_flight or (before.in_flight if before else IN_FLIGHT),
         storage=without_password(arguments.storage or "study.db"),
+        study=before.study if before else runs.study_name(folder),
         baselines=arguments.baselines,
         budget=arguments.budget,
         versions=runs.versions(),
@@ -194,11 +202,11 @@ def settings_of(
 
 def search(
     opened: Run,
+    record: Record,
     space: SearchSpace,
     data: DataConfig,
     predictor: TableModel,
     within: Candidate | None,
-    storage: str | None,
 ) -> Report:
     """Conducts the run with a worker process for each core, shown on stderr."""
     import functools
@@ -209,19 +217,18 @@ def search(
     from nas.study.candidates import Candidates
     from nas.study.conduct import conduct
     from nas.study.display import Display
-    from nas.study.record import Record
-    from nas.study.run import identity
     from nas.study.workers import Workers
 
     settings = opened.settings
-    record = Record(
-        storage or f"sqlite:///{opened.folder / 'study.db'}", opened.folder.name, identity(settings)
-    )
     done = record.graded_count()
     if done >= settings.budget:
         say(f"{opened.folder} is finished: {done} graded; a larger --budget goes on from there")
     else:
-        verb = "begins" if opened.is_new else f"goes on, {done} of {settings.budget} graded,"
+        is_lost = not done and (opened.folder / "trials.csv").exists()
+        if is_lost:
+            say(f"{record.where} holds no trial of this run: it begins anew")
+        is_on = done or not (opened.is_new or is_lost)
+        verb = f"goes on, {done} of {settings.budget} graded," if is_on else "begins"
         say(f"{verb} in {opened.folder}")
     anchors = settings.data.anchors
     count = worker_count(settings.proxy)

@@ -8,7 +8,8 @@ import optuna
 import pytest
 
 from nas.study.objective import Plan, Search
-from nas.study.record import BASELINE, REGRADE, Record, StorageError, without_password
+from nas.study.record import BASELINE, REGRADE, Record
+from nas.study.storage import StorageError, without_password
 from nas.study.trial import Outcome
 from nas.study.workers import Inline
 from tests.study.boards import MacBoard, Notebook, candidates_of, notebook
