@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nas import NasError
-from nas.terminal import command_line
+from nas.terminal import command_line, show_table
 
 if TYPE_CHECKING:
     from nas.accuracy import FakeSettings, ShortTrainingSettings
@@ -257,16 +257,12 @@ def search(
 
 def show(report: Report, folder: Path) -> None:
     """Prints the front, and what to know beside it, to stdout."""
-    from rich.console import Console
-
     from nas.study.report import front_table, summary_lines
 
-    # A pipe or a log file has no width: nothing in the table is to be cut for want of one.
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(front_table(report))
+    show_table(front_table(report))
     for line in summary_lines(report):
-        console.print(line, highlight=False, soft_wrap=True)
-    console.print(f"{folder}: pareto.html, pareto.json, models/", highlight=False, soft_wrap=True)
+        print(line)
+    print(f"{folder}: pareto.html, pareto.json, models/")
 
 
 def say(text: str) -> None:

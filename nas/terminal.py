@@ -14,9 +14,16 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from nas import NasError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+WIDTH_OF_FILES: Final = 140
+"""Columns of what is printed to no terminal."""
 
 Arguments = TypeVar("Arguments")
 
@@ -38,6 +45,7 @@ class Stream(io.TextIOWrapper):
             write_through=before.write_through,
         )
         self._is_result = is_result
+        self._before = before  # which would close the buffer if it were let go
 
     def write(self, text: str) -> int:
         try:
@@ -82,9 +90,22 @@ def open_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     for name in ("stdout", "stderr"):
-        stream = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        # Open as long as the process.
+        stream = getattr(sys, name) or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
         if hasattr(stream, "buffer"):
             setattr(sys, name, Stream(stream, is_result=name == "stdout"))
+
+
+def show_table(table: Table) -> None:
+    """Prints a table to stdout. No word of it is cut: where the terminal is too narrow, it wraps.
+
+    A pipe or a log file has no width, and gets WIDTH_OF_FILES.
+    """
+    from rich.console import Console
+
+    width = Console().width if sys.stdout.isatty() else WIDTH_OF_FILES
+    wide = Console(width=1000)
+    Console(width=max(width, wide.measure(table).minimum)).print(table)
 
 
 def guarded(action: Callable[[], None]) -> None:
