@@ -29,7 +29,7 @@ def writing(where: Path, remedy: str = "") -> Iterator[None]:
         if error.filename is not None and str(error.filename) != str(where):
             reason += f" ({os.fsdecode(error.filename)})"
         goes_on = "Nothing is lost: the same command goes on"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             remedy = f"Make room there. {goes_on}"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             remedy = f"Get the right to write there, or name another --run. {goes_on}"

@@ -186,15 +186,15 @@ def check_folder(folder: Path) -> None:
         if not os.access(there, os.W_OK | os.X_OK):
             got = f"no right to write in {there}"
             raise RunError(str(folder), "a run's folder can be written in", got, remedy)
-        free = shutil.disk_usage(there).free
+        room = shutil.disk_usage(there)
     except OSError as error:
         got = error.strerror or str(error)
         raise RunError(str(folder), "a run's folder can be made there", got, remedy) from None
-    if free < ROOM:
+    if room.free < ROOM and room.total:  # a system that counts no bytes says 0 of both
         raise RunError(
             str(folder),
             f"there is room for a study and its report, {ROOM / 2**20:.0f} MB",
-            f"{free / 2**20:.1f} MB",
+            f"{room.free / 2**20:.1f} MB",
             "Make room there (nothing is lost: the same command goes on), or name another --run",
         )
 

@@ -172,10 +172,13 @@ def _told(error: BaseException, place: Place, *, is_opening: bool) -> StorageErr
     said = reason.lower()
     at = where(place)
     numbers = {e.errno for e in _chain(error) if isinstance(e, OSError)}
-    if numbers & {errno.ENOSPC, errno.EDQUOT} or re.search(r"is full|disk i/o|no space", said):
+    if numbers & {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} or re.search(
+        r"is full|disk i/o|no space", said
+    ):
         rule = "there is room where the study is written, and the disk takes it"
         return StorageError(at, rule, reason, f"Make room there. {GOES_ON}")
-    is_there = file_of(place) is not None or not is_opening
+    file = file_of(place)
+    is_there = not is_opening or (file is not None and file.exists())
     if "malformed" in said or "not a database" in said or (is_there and _is_nonsense(error)):
         return damaged(place, reason)
     if any(isinstance(e, UpdateFinishedTrialError) for e in _chain(error)):
