@@ -119,7 +119,13 @@ def check(arguments: Arguments) -> None:
             "there is at least 1 thread",
             arguments.threads,
         ),
-        "--seed": (arguments.seed >= 0, "the seed is at least 0", arguments.seed),
+        # Trainings multiply it, and torch counts to 2**64.
+        "--seed": (0 <= arguments.seed < 2**32, "the seed is 0 to 2**32 - 1", arguments.seed),
+        "--storage": (
+            arguments.storage is None or arguments.storage.strip() != "",
+            "the storage is a database URL, or journal:PATH",
+            repr(arguments.storage),
+        ),
         "--max-latency-ms": (
             arguments.max_latency_ms is None or 0 < arguments.max_latency_ms < math.inf,
             "the limit is a number of milliseconds above 0",

@@ -191,7 +191,10 @@ def _told(error: BaseException, place: Place, *, is_opening: bool) -> StorageErr
         return StorageError(at, rule, reason, f"Close what else holds it open. {GOES_ON}")
     if is_opening and isinstance(place, str):
         rule = "the storage is a database URL that Optuna can open, or journal:PATH"
-        remedy = "Correct it, or leave it out for study.db in the run's folder"
+        remedy = (
+            "Correct it, or see that it answers; a new run may leave it out (study.db in its"
+            " folder)"
+        )
         return StorageError(at, rule, reason, remedy)
     rule = "the study's storage answers"
     return StorageError(at, rule, reason, f"{GOES_ON} once it does")

@@ -272,6 +272,9 @@ def test_a_real_search_ends_in_a_real_map(checkout: Path) -> None:
         (["--budget", "0"], "--budget: the budget is at least 1; got 0"),
         (["--threads", "4"], "python -m nas.profile --device fake --threads 4"),
         (["--threads", "0"], "--threads: there is at least 1 thread; got 0"),
+        (["--seed", "-1"], "--seed: the seed is 0 to 2**32 - 1; got -1"),
+        (["--seed", str(2**70)], "--seed: the seed is 0 to 2**32 - 1; got"),
+        (["--storage", ""], "--storage: the storage is a database URL, or journal:PATH; got ''"),
         (["--device", "toaster"], "A new board needs a file of ten lines"),
     ],
 )
