@@ -78,8 +78,9 @@ def run(arguments: Arguments) -> None:
     from nas.latency.estimated import load_table_model
     from nas.space.search_space import read_space
     from nas.study.claim import claimed
+    from nas.study.folder import check_folder, run_folder
     from nas.study.limit import find_within
-    from nas.study.run import check_folder, open_run, run_folder
+    from nas.study.run import open_run
     from nas.training.dataset import read_data
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -139,7 +140,7 @@ def check(arguments: Arguments) -> None:
 
 def folder_of(arguments: Arguments, space: SearchSpace, data: DataConfig, device: Device) -> Path:
     """The run's folder: as named, or after every flag that makes another run."""
-    from nas.study.run import run_folder
+    from nas.study.folder import run_folder
 
     if arguments.run is not None:
         return run_folder(arguments.run)
@@ -169,6 +170,7 @@ def settings_of(
     from nas.accuracy import IN_FLIGHT
     from nas.study import run as runs
     from nas.study.anchors import anchors_for
+    from nas.study.folder import study_name
     from nas.study.storage import without_password
 
     before = runs.read_settings(folder) if (folder / "settings.yaml").exists() else None
@@ -198,7 +200,7 @@ def settings_of(
         # Never by the number of cores: the same seed draws the same trials on every machine.
         in_flight=proxy.in_flight or (before.in_flight if before else IN_FLIGHT),
         storage=without_password(arguments.storage or "study.db"),
-        study=before.study if before else runs.study_name(folder),
+        study=before.study if before else study_name(folder),
         baselines=arguments.baselines,
         budget=arguments.budget,
         versions=runs.versions(),

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from nas import NasError
+from nas.study.folder import study_name
 from nas.study.record import Record, find_study
-from nas.study.run import Run, forget, identity, remember_study, study_name
+from nas.study.run import Run, forget, identity, remember_study
 
 
 @contextmanager

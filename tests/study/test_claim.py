@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from nas.study.claim import claimed
+from nas.study.folder import study_name
 from nas.study.record import Record
-from nas.study.run import identity, open_run, read_settings, study_name
+from nas.study.run import identity, open_run, read_settings
 from nas.study.storage import StorageError
 from tests.study.boards import notebook
 from tests.study.test_record import fill

@@ -13,19 +13,17 @@ import pytest
 from nas import NasError
 from nas.accuracy import FakeSettings, ShortTrainingSettings
 from nas.latency.predictor import LatencyKind
+from nas.study.folder import RunError, check_folder, run_folder
 from nas.study.run import (
     FORMAT,
     DataSettings,
     LatencySettings,
-    RunError,
     Settings,
     SpaceSettings,
-    check_folder,
     fingerprint,
     identity,
     open_run,
     read_settings,
-    run_folder,
 )
 from tests.study.boards import MacBoard, candidates_of
 
