@@ -33,7 +33,9 @@ def writing(where: Path, remedy: str = "") -> Iterator[None]:
             remedy = f"Make room there. {goes_on}"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             remedy = f"Get the right to write there, or name another --run. {goes_on}"
-        raise WriteError(str(where), "it can be written", reason, remedy or goes_on) from error
+        raise WriteError(
+            str(where), "the run's files can be written", reason, remedy or goes_on
+        ) from error
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -215,7 +215,7 @@ def test_a_folder_that_can_be_none_is_one_message(tmp_path: Path, name: str) -> 
 
 def test_a_folder_where_no_file_can_be_made_is_one_message() -> None:
     with (
-        pytest.raises(NasError, match=r"^/proc/nas: it can be written; got .*--run"),
+        pytest.raises(NasError, match=r"^/proc/nas: the run's files can be written; got .*--run"),
         open_run(Path("/proc/nas"), some_settings()),
     ):
         pass
