@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from nas import NasError
-from nas.terminal import command_line
+from nas.terminal import command_line, show_table
 
 if TYPE_CHECKING:
     from nas.training.checkpoint import Checkpoint
@@ -97,7 +97,6 @@ def document(arguments: Arguments, data: DataConfig, size: int, grades: Grades) 
 
 def show(arguments: Arguments, data: DataConfig, size: int, grades: Grades) -> None:
     """The grades for people."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -109,7 +108,7 @@ def show(arguments: Arguments, data: DataConfig, size: int, grades: Grades) -> N
         figures = ("-" if v is None else f"{v:.3f}" for v in (one.map50_95, one.map50))
         table.add_row(one.name, str(one.objects), *figures)
     table.add_row("all", str(grades.objects), f"{grades.map50_95:.3f}", f"{grades.map50:.3f}")
-    Console().print(table)
+    show_table(table)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from nas import NasError
-from nas.terminal import command_line
+from nas.terminal import command_line, show_table
 
 if TYPE_CHECKING:
     from nas.deploy.report import Exported, Report
@@ -274,7 +274,6 @@ def versions() -> dict[str, str]:
 
 def show(document: dict[str, Any], folder: Path) -> None:
     """What was left, for people."""
-    from rich.console import Console
     from rich.table import Table
 
     print(f"{document['model']}, {document['image_size']} px, {document['weights']}")
@@ -292,7 +291,7 @@ def show(document: dict[str, Any], folder: Path) -> None:
                 holds = one["holds"]
                 off = f"{error['max_error']:.2g} of {error['largest']:.4g}"
             table.add_row(name, f"{size / 1e6:.2f}", holds, off)
-    Console().print(table)
+    show_table(table)
     say(f"left in {folder}: report.json says what a program needs to know")
 
 

@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nas import NasError
-from nas.terminal import command_line
+from nas.terminal import command_line, show_table
 
 if TYPE_CHECKING:
     from nas.accuracy import FakeSettings, ShortTrainingSettings
     from nas.latency.device import Device
     from nas.latency.predictor import TableModel
     from nas.space.search_space import Candidate, SearchSpace
+    from nas.study.record import Record
     from nas.study.report import Report
     from nas.study.run import Run, Settings
     from nas.training.dataset import DataConfig
@@ -76,12 +77,16 @@ def run(arguments: Arguments) -> None:
     from nas.latency.device import read_device
     from nas.latency.estimated import load_table_model
     from nas.space.search_space import read_space
+    from nas.study.claim import claimed
+    from nas.study.folder import check_folder, run_folder
     from nas.study.limit import find_within
     from nas.study.run import open_run
     from nas.training.dataset import read_data
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     check(arguments)
+    if arguments.run is not None:
+        check_folder(run_folder(arguments.run))
     proxy = read_proxy(arguments.proxy)
     space = read_space(arguments.space)
     data = read_data(arguments.data)
@@ -90,16 +95,19 @@ def run(arguments: Arguments) -> None:
     predictor = load_table_model(key, space=space, num_classes=data.num_classes)
     for doubt in predictor.provenance["doubts"]:
         say(f"latency table: {doubt}")
+    folder = folder_of(arguments, space, data, device)
+    check_folder(folder)
     within = None
     if arguments.max_latency_ms is not None:
         # Before anything is written: a limit that can't be met is a mistake, not a long search.
         within = find_within(
             space, data.num_classes, predictor, arguments.max_latency_ms, arguments.seed
         )
-    folder = folder_of(arguments, space, data, device)
     settings = settings_of(arguments, folder, space, data, predictor, proxy)
-    with open_run(folder, settings) as opened:
-        report = search(opened, space, data, predictor, within, arguments.storage)
+    with open_run(folder, settings) as opened, claimed(opened, arguments.storage) as record:
+        if opened.settings.budget > arguments.budget:
+            say(f"--budget {arguments.budget}: the run was begun for {opened.settings.budget}")
+        report = search(opened, record, space, data, predictor, within)
         show(report, folder)
 
 
@@ -112,7 +120,13 @@ def check(arguments: Arguments) -> None:
             "there is at least 1 thread",
             arguments.threads,
         ),
-        "--seed": (arguments.seed >= 0, "the seed is at least 0", arguments.seed),
+        # Trainings multiply it, and torch counts to 2**64.
+        "--seed": (0 <= arguments.seed < 2**32, "the seed is 0 to 2**32 - 1", arguments.seed),
+        "--storage": (
+            arguments.storage is None or arguments.storage.strip() != "",
+            "the storage is a database URL, or journal:PATH",
+            repr(arguments.storage),
+        ),
         "--max-latency-ms": (
             arguments.max_latency_ms is None or 0 < arguments.max_latency_ms < math.inf,
             "the limit is a number of milliseconds above 0",
@@ -126,7 +140,7 @@ def check(arguments: Arguments) -> None:
 
 def folder_of(arguments: Arguments, space: SearchSpace, data: DataConfig, device: Device) -> Path:
     """The run's folder: as named, or after every flag that makes another run."""
-    from nas.study.run import run_folder
+    from nas.study.folder import run_folder
 
     if arguments.run is not None:
         return run_folder(arguments.run)
@@ -153,10 +167,11 @@ def settings_of(
     proxy: ShortTrainingSettings | FakeSettings,
 ) -> Settings:
     """Everything the search will run with, as settings.yaml keeps it."""
-    from nas.accuracy import worker_count
+    from nas.accuracy import IN_FLIGHT
     from nas.study import run as runs
     from nas.study.anchors import anchors_for
-    from nas.study.record import without_password
+    from nas.study.folder import study_name
+    from nas.study.storage import without_password
 
     before = runs.read_settings(folder) if (folder / "settings.yaml").exists() else None
     is_same_data = before is not None and before.data.digest == data.digest
@@ -182,9 +197,10 @@ def settings_of(
         proxy=proxy,
         sampler=arguments.sampler,
         seed=arguments.seed,
-        # Enough that no worker waits for the slowest; a resumed search keeps what it began with.
-        in_flight=before.in_flight if before else max(4, worker_count(proxy) + 2),
+        # Never by the number of cores: the same seed draws the same trials on every machine.
+        in_flight=proxy.in_flight or (before.in_flight if before else IN_FLIGHT),
         storage=without_password(arguments.storage or "study.db"),
+        study=before.study if before else study_name(folder),
         baselines=arguments.baselines,
         budget=arguments.budget,
         versions=runs.versions(),
@@ -194,11 +210,11 @@ def settings_of(
 
 def search(
     opened: Run,
+    record: Record,
     space: SearchSpace,
     data: DataConfig,
     predictor: TableModel,
     within: Candidate | None,
-    storage: str | None,
 ) -> Report:
     """Conducts the run with a worker process for each core, shown on stderr."""
     import functools
@@ -209,24 +225,29 @@ def search(
     from nas.study.candidates import Candidates
     from nas.study.conduct import conduct
     from nas.study.display import Display
-    from nas.study.record import Record
-    from nas.study.run import identity
     from nas.study.workers import Workers
 
     settings = opened.settings
-    record = Record(
-        storage or f"sqlite:///{opened.folder / 'study.db'}", opened.folder.name, identity(settings)
-    )
     done = record.graded_count()
     if done >= settings.budget:
         say(f"{opened.folder} is finished: {done} graded; a larger --budget goes on from there")
     else:
-        verb = "begins" if opened.is_new else f"goes on, {done} of {settings.budget} graded,"
+        is_lost = not done and (opened.folder / "trials.csv").exists()
+        if is_lost:
+            say(f"{record.where} holds no trial of this run: it begins anew")
+        is_on = done or not (opened.is_new or is_lost)
+        verb = f"goes on, {done} of {settings.budget} graded," if is_on else "begins"
         say(f"{verb} in {opened.folder}")
     anchors = settings.data.anchors
+    count = worker_count(settings.proxy)
+    if count > settings.in_flight:
+        say(
+            f"{settings.in_flight} of {count} workers have work: the run was begun with in_flight:"
+            f" {settings.in_flight}, and another number draws other trials (docs/files.md)"
+        )
     with (
         Workers(
-            functools.partial(build_proxy, settings.proxy, data), worker_count(settings.proxy)
+            functools.partial(build_proxy, settings.proxy, data), min(count, settings.in_flight)
         ) as workers,
         Display(Console(stderr=True)) as display,
     ):
@@ -244,16 +265,12 @@ def search(
 
 def show(report: Report, folder: Path) -> None:
     """Prints the front, and what to know beside it, to stdout."""
-    from rich.console import Console
-
     from nas.study.report import front_table, summary_lines
 
-    # A pipe or a log file has no width: nothing in the table is to be cut for want of one.
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(front_table(report))
+    show_table(front_table(report))
     for line in summary_lines(report):
-        console.print(line, highlight=False, soft_wrap=True)
-    console.print(f"{folder}: pareto.html, pareto.json, models/", highlight=False, soft_wrap=True)
+        print(line)
+    print(f"{folder}: pareto.html, pareto.json, models/")
 
 
 def say(text: str) -> None:

@@ -2,44 +2,141 @@
 
 Results go to stdout, log and progress to stderr. Exit 0 done, 1 our bug (a traceback),
 2 the user's mistake (one message), 130 interrupted (the same command resumes).
+
+A terminal that can't show a letter gets its code (`\\u6570`). A reader who goes away (`| head`)
+gets no more, and what the command does goes on to its end.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from nas import NasError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+WIDTH_OF_FILES: Final = 140
+"""Columns of what is printed to no terminal."""
 
 Arguments = TypeVar("Arguments")
 
 
+class OutputError(NasError):
+    """Results that can't be written where stdout leads."""
+
+
+class Stream(io.TextIOWrapper):
+    """stdout or stderr, which outlives its reader and knows a code for every letter."""
+
+    def __init__(self, before: Any, *, is_result: bool) -> None:
+        """`is_result`: what can't be written is a mistake to be told, unless nobody reads it."""
+        super().__init__(
+            before.buffer,
+            encoding=before.encoding,
+            errors="backslashreplace",
+            line_buffering=before.line_buffering,
+            write_through=before.write_through,
+        )
+        self._is_result = is_result
+        self._before = before  # which would close the buffer if it were let go
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            self._give_up(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        """What is still in the buffer, and all that comes, goes nowhere."""
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self.fileno())
+        os.close(null)
+        if self._is_result and not isinstance(error, BrokenPipeError):
+            raise OutputError(
+                "stdout",
+                "the results can be written where they are sent",
+                error.strerror or str(error),
+                "Send them elsewhere; what the command has made is kept",
+            ) from error
+
+
 def command_line(arguments_type: type[Arguments], run: Callable[[Arguments], None]) -> None:
     """Parses sys.argv into `arguments_type` (a dataclass), runs, and exits with the right code."""
-    import tyro
+    open_streams()
+    guarded(lambda: run(_parse(arguments_type)))
 
-    spec = sys.modules["__main__"].__spec__
-    arguments = tyro.cli(
-        arguments_type,
-        prog=f"python -m {spec.name}" if spec else None,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
-    )
-    guarded(lambda: run(arguments))
+
+def open_streams() -> None:
+    """Makes stdout and stderr those of a command. Where one is closed, nothing is shown there."""
+    for number in (0, 1, 2):
+        # A closed one's number would go to the next file that is opened, the study's database
+        # say, and be written into by whatever prints.
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        # Open as long as the process.
+        stream = getattr(sys, name) or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+        if hasattr(stream, "buffer"):
+            setattr(sys, name, Stream(stream, is_result=name == "stdout"))
+
+
+def show_table(table: Table) -> None:
+    """Prints a table to stdout. No word of it is cut: where the terminal is too narrow, it wraps.
+
+    A pipe or a log file has no width, and gets WIDTH_OF_FILES.
+    """
+    from rich.console import Console
+
+    width = Console().width if sys.stdout.isatty() else WIDTH_OF_FILES
+    wide = Console(width=1000)
+    Console(width=max(width, wide.measure(table).minimum)).print(table)
 
 
 def guarded(action: Callable[[], None]) -> None:
     """Does it; the user's mistakes and interruptions become one message and the right exit code."""
     try:
         action()
+        sys.stdout.flush()
     except NasError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(2, f"error: {error}")
     except KeyboardInterrupt:
-        print("interrupted: what was done is kept, the same command resumes.", file=sys.stderr)
-        sys.exit(130)
+        _end(130, "interrupted: what was done is kept, the same command resumes.")
     except BrokenPipeError:
         # The reader of our stdout (head, less) went away: nobody's mistake. What is left in
         # the buffer must go nowhere, or the interpreter complains at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _end(code: int, message: str) -> None:
+    # What was printed before is shown before; if that can't be, the message still is.
+    with suppress(NasError, OSError):
+        sys.stdout.flush()
+    print(message, file=sys.stderr)
+    sys.exit(code)
+
+
+def _parse(arguments_type: type[Arguments]) -> Arguments:
+    import tyro
+
+    spec = sys.modules["__main__"].__spec__
+    return tyro.cli(
+        arguments_type,
+        prog=f"python -m {spec.name}" if spec else None,
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+    )

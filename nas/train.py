@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from nas import NasError
-from nas.terminal import command_line
+from nas.terminal import command_line, show_table
 
 if TYPE_CHECKING:
     from nas.detector.builder import Detector
@@ -271,7 +271,6 @@ def take_over(start: Checkpoint, detector: Detector, name: str, recipe: Recipe) 
 
 def show(trainings: list[TrainingFolder], data: DataConfig, image_size: int) -> None:
     """Prints the grades of every best.pt, on the validation part and, if there is one, on test."""
-    from rich.console import Console
     from rich.table import Table
 
     from nas.training.checkpoint import load_checkpoint
@@ -292,7 +291,7 @@ def show(trainings: list[TrainingFolder], data: DataConfig, image_size: int) -> 
             grades = evaluate_detector(best.build(), test_set)
             figures += [grades.map50_95, grades.map50]
         table.add_row(files.name, *("-" if one is None else f"{one:.3f}" for one in figures))
-    Console().print(table)
+    show_table(table)
     say(f"weights: {', '.join(str(files.best) for files in trainings)}")
 
 

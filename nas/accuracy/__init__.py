@@ -7,6 +7,7 @@ set. Only the implementations know torch, and only once they are built.
 from __future__ import annotations
 
 from nas.accuracy.choice import (
+    IN_FLIGHT,
     PROXIES,
     FakeSettings,
     ProxyError,
@@ -21,6 +22,7 @@ from nas.accuracy.choice import (
 from nas.accuracy.proxy import Proxy, Score
 
 __all__ = [
+    "IN_FLIGHT",
     "PROXIES",
     "FakeSettings",
     "Proxy",

@@ -58,7 +58,11 @@ class ShortTrainingSettings(_Strict):
     baselines: int = Field(default=4, ge=0)
     """So many points of the plain grid, and of the hand-designed detectors, are graded too."""
     workers: int | None = Field(default=None, ge=1)
-    """Processes that grade side by side; null takes one for each core. Changes no result."""
+    """Processes that grade side by side; null takes one for each core. Changes no result, and at
+    most `in_flight` have work."""
+    in_flight: int | None = Field(default=None, ge=1)
+    """Candidates that may be graded before the sampler hears of the first: results depend on it,
+    so no machine decides it. Null: IN_FLIGHT, or what a resumed run was begun with."""
 
 
 class FakeSettings(_Strict):
@@ -74,7 +78,11 @@ class FakeSettings(_Strict):
     baselines: int = Field(default=4, ge=0)
     """So many points of the plain grid, and of the hand-designed detectors, are graded too."""
     workers: int | None = Field(default=None, ge=1)
-    """Processes that grade side by side; null takes one for each core. Changes no result."""
+    """Processes that grade side by side; null takes one for each core. Changes no result, and at
+    most `in_flight` have work."""
+    in_flight: int | None = Field(default=None, ge=1)
+    """Candidates that may be graded before the sampler hears of the first: results depend on it,
+    so no machine decides it. Null: IN_FLIGHT, or what a resumed run was begun with."""
 
 
 ProxySettings = Annotated[ShortTrainingSettings | FakeSettings, Field(discriminator="kind")]
@@ -85,6 +93,10 @@ PROXIES: Final[dict[str, type[ShortTrainingSettings] | type[FakeSettings]]] = {
 }
 """The proxies by name. A new one gets a line here, one in `build_proxy`, and passes the
 conformance suite."""
+
+IN_FLIGHT: Final = 8
+"""Candidates in flight where nothing else is said. The oldest is told first, so that a slow one
+holds up the others; twice the workers keep them at work (LOG.md has what it costs)."""
 
 GPU_WORKERS: Final = 4
 """Processes that share a GPU: each takes half a gigabyte of it before it has done anything."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from nas import NasError
-from nas.terminal import guarded
+from nas.terminal import guarded, open_streams
 
 
 class UltralyticsError(NasError):
@@ -136,4 +136,5 @@ def say(message: str) -> None:
 
 
 if __name__ == "__main__":
+    open_streams()
     guarded(lambda: run(sys.argv[1:]))

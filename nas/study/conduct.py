@@ -11,6 +11,7 @@ from nas.space.search_space import Candidate
 from nas.study.baselines import Baseline, grade_baselines, grid, references, spread
 from nas.study.candidates import Candidates
 from nas.study.figures import write_figure
+from nas.study.files import writing
 from nas.study.finalists import plain_front, regrade_front
 from nas.study.objective import Plan, Search
 from nas.study.record import Record
@@ -112,5 +113,6 @@ def _conclude(
 
 
 def _write(report: Report, run: Run) -> None:
-    write_figure(report, run.folder / "pareto.html")
-    write_report(report, run.folder)
+    with writing(run.folder):
+        write_figure(report, run.folder / "pareto.html")
+        write_report(report, run.folder)

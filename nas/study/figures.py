@@ -153,14 +153,15 @@ def _add_front(figure: go.Figure, report: Report) -> None:
     if not points:
         return
     latencies = [p.trial.latency for p in points]
-    gradings = len(points[0].scores)
+    again = len(points[0].again)
+    seeds = f"{again} new seeds" if again > 1 else "1 new seed"
     figure.add_trace(
         go.Scatter(
             x=[latency.ms for latency in latencies],
             y=[point.score for point in points],
             mode="lines+markers",
             name=f"front ({len(points)})"
-            + (f", finalists by the mean of {gradings} seeds" if gradings > 1 else ""),
+            + (f", finalists by the mean of {seeds}" if again else ""),
             # At any latency the best is the last point before it: a step, never a slope.
             line={"shape": "hv", "color": FRONT, "width": 2},
             marker={"size": 11, "color": FRONT, "line": {"color": "white", "width": 1}},

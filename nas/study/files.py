@@ -2,9 +2,40 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from nas import NasError
+
+
+class WriteError(NasError):
+    """A file or folder that the system does not let us write."""
+
+
+@contextmanager
+def writing(where: Path, remedy: str = "") -> Iterator[None]:
+    """Whatever the file system objects to inside becomes a WriteError about this file or folder.
+
+    remedy  what to do where neither room nor rights are wanting
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.filename is not None and str(error.filename) != str(where):
+            reason += f" ({os.fsdecode(error.filename)})"
+        goes_on = "Nothing is lost: the same command goes on"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            remedy = f"Make room there. {goes_on}"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            remedy = f"Get the right to write there, or name another --run. {goes_on}"
+        raise WriteError(
+            str(where), "the run's files can be written", reason, remedy or goes_on
+        ) from error
 
 
 def write_atomically(path: Path, text: str) -> None:

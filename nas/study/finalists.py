@@ -2,8 +2,12 @@
 
 A front is the best of many noisy scores, so its scores flatter: whoever stands on it was lucky too.
 Its members are therefore graded again with seeds that the search did not use, all with the same
-number of them, and the front that is reported is theirs, by the mean of all gradings. By how much
-the search had flattered them is reported with it.
+number of them. What is reported of a finalist is the mean under these new seeds alone: the score
+that chose it would carry its luck into the mean. The front is that of these means. By how much the
+search had flattered its finalists is reported with it.
+
+The means of all finalists together are unbiased. Those that no other finalist dominates are chosen
+by the same means, and still flatter a little: the best of a handful, no more of hundreds.
 """
 
 from __future__ import annotations
@@ -23,13 +27,19 @@ from nas.study.workers import Grader
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
-    """A trial as it is reported: with the mean of all its gradings.
+    """A trial as it is reported: by the mean under new seeds, or by the search's own score.
 
-    scores   each grading's, the search's own first
+    again   the gradings under seeds that the search did not use; without any the trial's own counts
     """
 
     trial: Trial
-    scores: tuple[Score, ...]
+    again: tuple[Score, ...] = ()
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """The gradings that are reported: never those that chose it beside those that did not."""
+        assert self.trial.score is not None, "what is reported was graded"
+        return self.again or (self.trial.score,)
 
     @property
     def score(self) -> float:
@@ -38,9 +48,12 @@ class Point:
 
     @property
     def score_kind(self) -> str:
-        """Which proxy, whether it is a mAP, and the mean of how many seeds."""
+        """Which proxy, whether it is a mAP, and the mean of how many new seeds."""
         kind = self.scores[0].kind
-        return kind if len(self.scores) == 1 else f"{kind}, mean of {len(self.scores)} seeds"
+        if not self.again:
+            return kind
+        count = len(self.again)
+        return f"{kind}, mean of {count} new seeds" if count > 1 else f"{kind}, under 1 new seed"
 
     @property
     def map50_95(self) -> float | None:
@@ -77,7 +90,7 @@ class Front:
 
 def plain_front(graded: Sequence[Trial]) -> Front:
     """The front of the search's own scores, one grading each."""
-    points = [_point(trial, ()) for trial in graded]
+    points = [Point(trial=trial) for trial in graded]
     front = non_dominated(_latencies(points), [p.score for p in points])
     return Front(points=tuple(points[i] for i in front), finalists=0, flattery=None, left_out=0)
 
@@ -88,7 +101,7 @@ def choose_finalists(graded: Sequence[Trial], regrade: Regrade) -> tuple[list[Tr
     Members of the search's front; where they are more than the share pays for, those that cover it
     best. Every one gets the same number of seeds, or their means could not be compared.
     """
-    points = [_point(trial, ()) for trial in graded]
+    points = [Point(trial=trial) for trial in graded]
     allowed = max(regrade.least, int(regrade.share * len(graded)))
     chosen = thin(_latencies(points), [p.score for p in points], allowed).tolist()
     seeds = min(regrade.seeds, allowed // max(len(chosen), 1))
@@ -111,23 +124,16 @@ def regrade_front(
     wanted = [(trial.candidate, s) for s in seeds for trial in finalists]
     scores = grade_further(wanted, REGRADE, record, grader, on_done)
     points = [
-        _point(trial, tuple(scores[trial.candidate.digest, s] for s in seeds))
+        Point(trial=trial, again=tuple(scores[trial.candidate.digest, s] for s in seeds))
         for trial in finalists
     ]
     front = non_dominated(_latencies(points), [p.score for p in points])
     return Front(
         points=tuple(points[i] for i in front),
         finalists=len(points),
-        flattery=float(
-            np.mean([p.scores[0].score - np.mean([s.score for s in p.scores[1:]]) for p in points])
-        ),
+        flattery=float(np.mean([Point(trial=p.trial).score - p.score for p in points])),
         left_out=len(plain_front(graded).points) - len(finalists),
     )
-
-
-def _point(trial: Trial, more: tuple[Score, ...]) -> Point:
-    assert trial.score is not None, "what is reported was graded"
-    return Point(trial=trial, scores=(trial.score, *more))
 
 
 def _latencies(points: Sequence[Point]) -> list[float]:

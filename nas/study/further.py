@@ -24,18 +24,22 @@ def grade_further(
     """The score of each wanted grading, by (digest, seed).
 
     What the record has under this kind, or is known otherwise, is not graded again, and what is
-    graded is recorded at once. `on_done` is told how many are done and wanted, at first and after
-    each.
+    graded is recorded at once, under the digest and seed that it was graded for. Gradings that are
+    wanted twice (two baselines may be one architecture) are done once. `on_done` is told how many
+    are done and wanted, at first and after each.
     """
     scores = {**(known or {}), **record.scores(kind)}
     keys = [(candidate.digest, seed) for candidate, seed in wanted]
-    for number, (candidate, seed) in enumerate(wanted):
-        if keys[number] not in scores:
-            grader.submit(number, candidate, seed)
+    missing = {key: job for key, job in zip(keys, wanted, strict=True) if key not in scores}
+    for number, (candidate, seed) in enumerate(missing.values()):
+        grader.submit(number, candidate, seed)
     on_done(sum(key in scores for key in keys), len(keys))
-    while any(key not in scores for key in keys):
-        for number, score in grader.collect(is_waiting=True):
-            record.keep_score(kind, *keys[number], score)
-            scores[keys[number]] = score
+    while missing:
+        for graded in grader.collect(is_waiting=True):
+            key = graded.digest, graded.seed
+            if missing.pop(key, None) is None:
+                continue
+            record.keep_score(kind, *key, graded.score)
+            scores[key] = graded.score
             on_done(sum(key in scores for key in keys), len(keys))
     return {key: scores[key] for key in keys}

@@ -27,8 +27,9 @@ def point_hover(point: Point) -> str:
     """Of a point of the front."""
     lines = [f"<b>{point.name}</b>", *_facts(point.trial.candidate, point.trial.latency)]
     lines.append(_score_line(point.score, point.map50))
-    if len(point.scores) > 1:
-        lines.append("each seed: " + ", ".join(f"{s.score:.4f}" for s in point.scores))
+    if point.again:
+        lines.append("each new seed: " + ", ".join(f"{s.score:.4f}" for s in point.again))
+        lines.append(f"in the search: {Point(trial=point.trial).score:.4f}")
     return _join([*lines, *map(escape, readable(point.trial.candidate))])
 
 

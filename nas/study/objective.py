@@ -248,11 +248,14 @@ class Search:
 
     def _collect(self, *, is_waiting: bool) -> None:
         """Records what the grader has done, at once and in whatever order it was done."""
-        for number, score in self._grader.collect(is_waiting=is_waiting):
-            trial = self._trials[number]
-            self._record.finish(trial, score)
-            self._trials[number] = replace(trial, score=score)
-            self._say(self._trials[number])
+        for graded in self._grader.collect(is_waiting=is_waiting):
+            trial = self._trials[graded.number]
+            assert trial.candidate.digest == graded.digest, "a score is of what was submitted"
+            if trial.score is not None:
+                continue
+            self._record.finish(trial, graded.score)
+            self._trials[trial.number] = replace(trial, score=graded.score)
+            self._say(self._trials[trial.number])
 
     def _score_of(self, number: int) -> Score | None:
         trial = self._trials[number]

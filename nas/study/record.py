@@ -13,19 +13,27 @@ constraint `over_limit_ms` above 0; RUNNING is in hand, or was when the search w
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nas import NasError
 from nas.accuracy import Score
 from nas.latency.predictor import Latency
+from nas.study.storage import (
+    Place,
+    StorageError,
+    another_writer,
+    damaged,
+    door,
+    open_storage,
+    where,
+)
 from nas.study.trial import (
     Outcome,
     Trial,
@@ -34,6 +42,7 @@ from nas.study.trial import (
     score_from_dict,
     score_to_dict,
 )
+from nas.study.writer import SETTLE_S, Writer, holding
 
 DIRECTIONS: Final = ("maximize", "minimize")
 """Of the two values of a trial: score, latency in ms."""
@@ -49,10 +58,6 @@ REGRADE: Final = "regrade"
 
 BASELINE: Final = "baseline"
 """Study attributes `baseline:<digest>:<seed>` hold the baselines' scores."""
-
-
-class StorageError(NasError):
-    """A study that can't be opened or doesn't fit the run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,33 +81,67 @@ class Asked:
 
 
 class Record:
-    """The study of one run in its storage. One process writes to it: the run's folder is locked."""
+    """The study of one run in its storage. One process writes to it: see `hold`."""
 
-    def __init__(self, url: str, study_name: str, identity: str = "") -> None:
-        """Opens the study, or begins it; StorageError where it belongs to another `identity`."""
-        self._where = f"{without_password(url)}, study {study_name}"
-        self._storage = open_storage(url)
-        self._study = optuna.create_study(
-            study_name=study_name,
-            storage=self._storage,
-            directions=list(DIRECTIONS),
-            load_if_exists=True,
-        )
-        self._study_id = self._storage.get_study_id_from_name(study_name)
+    def __init__(
+        self, place: Place, study_name: str, identity: str = "", *, is_begun: bool = False
+    ) -> None:
+        """Opens the study, or begins it; StorageError where it belongs to another `identity`.
+
+        is_begun  the run's folder has been searched in before: its study should be there
+        """
+        self._place = place
+        self.where = f"{where(place)}, study {study_name}"
+        self._storage = open_storage(place, is_begun=is_begun)
+        self._writer: Writer | None = None
+        with door(place):
+            self._study = optuna.create_study(
+                study_name=study_name,
+                storage=self._storage,
+                directions=list(DIRECTIONS),
+                load_if_exists=True,
+            )
+            self._study_id = self._storage.get_study_id_from_name(study_name)
+            self._check_own(identity)
+        self.study_name = study_name
+
+    def _check_own(self, identity: str) -> None:
+        """StorageError for a study of another run, or of somebody's own."""
         known = self._study.user_attrs.get(IDENTITY)
-        if known is None:
+        is_ours = [d.name.lower() for d in self._study.directions] == list(DIRECTIONS)
+        if known is None and is_ours and not self._storage.get_n_trials(self._study_id):
             self._study.set_user_attr(IDENTITY, identity)
         elif known != identity:
             raise StorageError(
-                self._where,
+                self.where,
                 "a study is of one run, and this one has other settings",
-                f"a study of {known} for a run of {identity}",
+                f"a study of {known} for a run of {identity}"
+                if known is not None
+                else "a study that no search of this kind has begun",
                 "Name another --run or --storage",
             )
 
+    @contextmanager
+    def hold(self, folder: Path) -> Iterator[None]:
+        """This search alone writes while the context lasts; StorageError where another one does.
+
+        folder  the run's, for whoever is refused meanwhile
+        """
+        # A file in the run's folder is guarded by the folder's own lock besides.
+        settle_s = SETTLE_S if isinstance(self._place, str) else 0.0
+        with holding(
+            self._storage, self._study_id, self._place, folder, settle_s=settle_s
+        ) as writer:
+            self._writer = writer
+            try:
+                yield
+            finally:
+                self._writer = None
+
     def asked(self) -> tuple[Asked, ...]:
         """Every trial, by number."""
-        trials = self._study.get_trials(deepcopy=False)
+        with door(self._place):
+            trials = self._study.get_trials(deepcopy=False)
         return tuple(self._read(number, trial) for number, trial in enumerate(trials))
 
     def graded_count(self) -> int:
@@ -137,87 +176,98 @@ class Record:
         values = None
         if trial.score is not None:
             values = [trial.score.score, trial.latency.ms]
-        self._study.add_trial(
-            create_trial(
-                state=state,
-                values=values,
-                params=dict(params),
-                distributions=dict(distributions),
-                user_attrs=attributes,
-                system_attrs=dict(system_attrs),
-            )
+        frozen = create_trial(
+            state=state,
+            values=values,
+            params=dict(params),
+            distributions=dict(distributions),
+            user_attrs=attributes,
+            system_attrs=dict(system_attrs),
         )
+        with self._written():
+            trial_id = self._storage.create_new_trial(self._study_id, template_trial=frozen)
+            number = self._storage.get_trial_number_from_id(trial_id)
+        if number != trial.number:
+            raise another_writer(
+                self._place, f"trial {number} where trial {trial.number} was to be written"
+            )
 
     def finish(self, trial: Trial, score: Score) -> None:
         """Writes the score of a trial that was in hand."""
         # First what the score is, then that it is: killed in between, the trial is still in hand.
-        trial_id = self._storage.get_trial_id_from_study_id_trial_number(
-            self._study_id, trial.number
-        )
-        self._storage.set_trial_user_attr(trial_id, "score", score_to_dict(score))
-        self._study.tell(trial.number, [score.score, trial.latency.ms])
+        with self._written():
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(
+                self._study_id, trial.number
+            )
+            digest = self._storage.get_trial_user_attrs(trial_id).get("digest")
+            if digest != trial.candidate.digest:
+                raise another_writer(
+                    self._place, f"trial {trial.number} of another architecture ({digest})"
+                )
+            self._storage.set_trial_user_attr(trial_id, "score", score_to_dict(score))
+            values = [score.score, trial.latency.ms]
+            self._storage.set_trial_state_values(trial_id, TrialState.COMPLETE, values)
 
     def scores(self, kind: str) -> dict[tuple[str, int], Score]:
         """The further scores of a kind (REGRADE or BASELINE) by architecture digest and seed."""
         found = {}
-        for name, document in self._study.user_attrs.items():
-            if name.startswith(f"{kind}:"):
-                _, digest, seed = name.split(":")
-                found[digest, int(seed)] = score_from_dict(document)
+        with door(self._place):
+            for name, document in self._study.user_attrs.items():
+                if name.startswith(f"{kind}:"):
+                    _, digest, seed = name.split(":")
+                    found[digest, int(seed)] = score_from_dict(document)
         return found
 
     def keep_score(self, kind: str, digest: str, seed: int, score: Score) -> None:
         """Writes a further score of a kind."""
-        self._study.set_user_attr(f"{kind}:{digest}:{seed}", score_to_dict(score))
+        with self._written():
+            self._study.set_user_attr(f"{kind}:{digest}:{seed}", score_to_dict(score))
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        """Around each write: nobody else has taken the study over, and what fails is told."""
+        with door(self._place):
+            if self._writer is not None:
+                self._writer.check()
+            yield
 
     def _read(self, number: int, trial: FrozenTrial) -> Asked:
         attributes = trial.user_attrs
         if trial.number != number or not {"outcome", "choices", "latency"} <= attributes.keys():
             raise StorageError(
-                self._where,
+                self.where,
                 "every trial was written by this search",
                 f"trial {trial.number}, which was not",
                 "Name another --run or --storage",
             )
         is_finished = trial.state.is_finished()
         has_score = is_finished and "score" in attributes
-        return Asked(
-            number=number,
-            outcome=Outcome(attributes["outcome"]),
-            original=attributes.get("original"),
-            choices=attributes["choices"],
-            params=trial.params,
-            system_attrs=trial.system_attrs,
-            sampler_state=attributes.get("sampler_state", {}),
-            latency=latency_from_dict(attributes["latency"]),
-            score=score_from_dict(attributes["score"]) if has_score else None,
-        )
+        try:
+            return Asked(
+                number=number,
+                outcome=Outcome(attributes["outcome"]),
+                original=attributes.get("original"),
+                choices=attributes["choices"],
+                params=trial.params,
+                system_attrs=trial.system_attrs,
+                sampler_state=attributes.get("sampler_state", {}),
+                latency=latency_from_dict(attributes["latency"]),
+                score=score_from_dict(attributes["score"]) if has_score else None,
+            )
+        except (ValueError, KeyError, TypeError, AssertionError) as error:
+            raise damaged(self._place, f"trial {number}: {error}") from None
 
 
-def without_password(url: str) -> str:
-    """The URL as it may be shown and kept in files."""
-    return re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", url)
+def find_study(place: Place, folder_name: str, identity: str) -> str:
+    """The name of the study of a run that does not say it: one begun before settings.yaml did.
 
-
-def open_storage(url: str) -> optuna.storages.BaseStorage:
-    """The storage at a database URL, or for `journal:PATH` an Optuna journal file.
-
-    SQLite is the default: every tool reads it, and one process writes. Its locks can't be trusted
-    on network file systems; the journal file's can. Raises StorageError.
+    By the folder's name, else, where the folder was renamed since, by the settings its trials
+    depend on (of several the one with the most trials).
     """
-    scheme, _, rest = url.partition(":")
-    try:
-        if scheme == "journal":
-            backend = JournalFileBackend(rest)
-            return optuna.storages.JournalStorage(backend)
-        return optuna.storages.RDBStorage(url)
-    except Exception as error:
-        # SQLAlchemy, its drivers and the file system each raise their own kinds; all of them
-        # mean that the user's URL does not lead to a storage.
-        reason = " ".join(str(error).split())
-        raise StorageError(
-            f"--storage {without_password(url)}",
-            "the storage is a database URL that Optuna can open, or journal:PATH",
-            without_password(reason)[:300],
-            "Correct it, or leave it out for study.db in the run's folder",
-        ) from error
+    storage = open_storage(place, is_begun=True)
+    with door(place):
+        studies = storage.get_all_studies()
+        same = [s for s in studies if s.user_attrs.get(IDENTITY) == identity]
+        if not same or any(s.study_name == folder_name for s in same):
+            return folder_name
+        return max(same, key=lambda s: storage.get_n_trials(s._study_id)).study_name

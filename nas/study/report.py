@@ -124,9 +124,9 @@ def front_table(report: Report) -> Table:
         table.add_column(f"{kind.value} ms", justify="right", no_wrap=True)
     table.add_column("mAP50-95" if has_map else "score, no mAP", justify="right", no_wrap=True)
     if has_map:
-        table.add_column("mAP50", justify="right")
-    table.add_column("params, M", justify="right")
-    table.add_column("MACs, M", justify="right")
+        table.add_column("mAP50", justify="right", no_wrap=True)
+    table.add_column("params, M", justify="right", no_wrap=True)
+    table.add_column("MACs, M", justify="right", no_wrap=True)
     for point in points:
         row = point_row(point, is_on_front=True)
         latency = point.trial.latency
@@ -226,7 +226,7 @@ def _trials_csv(report: Report) -> str:
     rows = []
     for trial in report.ending.graded:
         assert trial.score is not None, "what is graded has a score"
-        point = Point(trial=trial, scores=(trial.score,))
+        point = Point(trial=trial)
         own = dict(trial.candidate.choices)
         choices.update(dict.fromkeys(own))
         rows.append(

@@ -11,39 +11,36 @@ versions may change (and are warned of), everything else is an error that names 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
-import os
 import platform
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import yaml
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import nas
-from nas import NasError
 from nas.accuracy import ProxySettings
 from nas.latency.predictor import LatencyKind, LatencyModel
 from nas.space.search_space import SearchSpace
-from nas.study.files import write_atomically
+from nas.study.files import write_atomically, writing
+from nas.study.folder import RunError, check_folder
 from nas.study.sampling import SamplerName
 
 logger = logging.getLogger(__name__)
 
-RUNS: Final = Path("runs")
-"""Where a run's folder lies when it is given by name."""
-
 FORMAT: Final = 1
-"""Version of settings.yaml. 1: the first; `latency.kind` and `baselines`, which may lack, came
-later."""
+"""Version of settings.yaml. 1: the first; `latency.kind`, `baselines` and `study`, which may lack,
+came later."""
 
 PROBES: Final = 16
 """Candidates that a latency model is told apart by."""
@@ -55,17 +52,16 @@ MAY_CHANGE: Final = (
     "budget",
     "versions",
     "begun",
+    "study",
     "latency.kind",
     "baselines",
     "proxy.workers",
     "proxy.regrade",
     "proxy.baselines",
+    "proxy.in_flight",
 )
-"""What a search may be resumed with another value of: no trial depends on it."""
-
-
-class RunError(NasError):
-    """A run's folder that can't be used: in use, of other settings, or not a run's."""
+"""What a search may be resumed with another value of: no trial depends on it. (The proxy's
+`in_flight` is what was wished; the `in_flight` that holds is compared.)"""
 
 
 class _Strict(BaseModel):
@@ -106,7 +102,11 @@ class LatencySettings(_Strict):
 
 
 class Settings(_Strict):
-    """settings.yaml: everything that a search ran with."""
+    """settings.yaml: everything that a search ran with.
+
+    study  the study's name in its storage, by which the run is known wherever its folder goes;
+           None in a run begun before that was kept
+    """
 
     format: Literal[1]
     space: SpaceSettings
@@ -118,6 +118,7 @@ class Settings(_Strict):
     seed: int
     in_flight: Annotated[int, Field(ge=1)]
     storage: str
+    study: str | None = None
     baselines: bool = True
     budget: int
     versions: dict[str, str]
@@ -142,14 +143,6 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found
-
-
-def run_folder(name_or_path: str) -> Path:
-    """`runs/NAME` for a name, the path itself for anything with a folder in it."""
-    path = Path(name_or_path)
-    if name_or_path.strip() in ("", ".", ".."):
-        raise RunError("--run", "a run has a name, or is a folder", repr(name_or_path))
-    return RUNS / path if len(path.parts) == 1 else path
 
 
 def read_settings(folder: Path) -> Settings:
@@ -194,9 +187,10 @@ def fingerprint(model: LatencyModel, space: SearchSpace) -> str:
 def open_run(folder: Path, settings: Settings) -> Iterator[Run]:
     """The run in `folder`, new or resumed, and nobody else's while the context lasts.
 
-    RunError where another search holds the folder, where it belongs to other settings, or where it
-    is no run's and not empty. Nothing is written in those cases.
+    NasError where it can't be written in, where another search holds it, where it belongs to other
+    settings, or where it is no run's and not empty. Nothing is written in those cases.
     """
+    check_folder(folder)
     is_known = (folder / "settings.yaml").exists()
     if not is_known and folder.exists() and any(p.name != ".lock" for p in folder.iterdir()):
         raise RunError(
@@ -205,7 +199,8 @@ def open_run(folder: Path, settings: Settings) -> Iterator[Run]:
             "a folder with files but no settings.yaml",
             "Name another --run",
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder, "Name another --run"):
+        folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
         before = read_settings(folder) if (folder / "settings.yaml").exists() else None
         if before is not None:
@@ -219,29 +214,55 @@ def open_run(folder: Path, settings: Settings) -> Iterator[Run]:
                 }
             )
         if settings != before:
-            document = settings.model_dump(mode="json")
-            text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
-            write_atomically(folder / "settings.yaml", text)
+            _write_settings(settings, folder)
         yield Run(folder=folder, settings=settings, is_new=before is None)
+
+
+def remember_study(run: Run, name: str) -> Run:
+    """The run, whose settings.yaml says its study's name from now on."""
+    settings = run.settings.model_copy(update={"study": name})
+    _write_settings(settings, run.folder)
+    return replace(run, settings=settings)
+
+
+def forget(run: Run) -> None:
+    """Takes away what a new run has written, before anything was searched in it."""
+    assert run.is_new, "what was searched before is kept"
+    for path in (*run.folder.glob("study.db*"), run.folder / "settings.yaml"):
+        path.unlink(missing_ok=True)
+    if all(path.name == ".lock" for path in run.folder.iterdir()):
+        shutil.rmtree(run.folder)
+
+
+def _write_settings(settings: Settings, folder: Path) -> None:
+    document = settings.model_dump(mode="json")
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+    with writing(folder):
+        write_atomically(folder / "settings.yaml", text)
 
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     """Holds the folder's lock, which the system takes back however the process ends."""
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    lock = FileLock(folder / ".lock", thread_local=False)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RunError(
-                str(folder),
-                "one search at a time writes in a run's folder",
-                "a folder that another one holds",
-                "Wait for it, or name another --run",
-            ) from None
+        with writing(folder, "Name another --run"):
+            _acquire(lock, folder)
         yield
     finally:
-        os.close(descriptor)
+        lock.release()
+
+
+def _acquire(lock: FileLock, folder: Path) -> None:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:  # which is an OSError too
+        raise RunError(
+            str(folder),
+            "one search at a time writes in a run's folder",
+            "a folder that another one holds",
+            "Wait for it, or name another --run",
+        ) from None
 
 
 def identity(settings: Settings) -> str:

@@ -37,7 +37,6 @@ ONE_THREAD: Final = {
 """Read by torch, numpy and OpenCV when they are loaded: one thread, so that two workers on two
 cores do not wait for each other, and scores do not depend on how many cores there are."""
 
-Graded = tuple[int, Score]
 MakeProxy = Callable[[], Proxy]
 
 
@@ -47,6 +46,20 @@ class WorkerError(NasError):
 
 class GradingError(RuntimeError):
     """An exception in a worker, with its traceback: a bug of ours."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Graded:
+    """A grading that is done, and what was graded: a score is never told by its place in a queue.
+
+    number        as it was submitted
+    digest, seed  of the candidate that the score is of
+    """
+
+    number: int
+    digest: str
+    seed: int
+    score: Score
 
 
 class Grader(Protocol):
@@ -62,7 +75,7 @@ class Grader(Protocol):
         ...
 
     def collect(self, *, is_waiting: bool) -> list[Graded]:
-        """What is done: (number, score)."""
+        """What is done."""
         ...
 
 
@@ -80,7 +93,8 @@ class Inline:
         if not is_waiting:
             return []
         number, candidate, seed = self._queue.popleft()
-        return [(number, self._proxy.score(candidate, seed))]
+        score = self._proxy.score(candidate, seed)
+        return [Graded(number=number, digest=candidate.digest, seed=seed, score=score)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +102,6 @@ class _Task:
     number: int
     candidate: Candidate
     seed: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Done:
-    number: int
-    score: Score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,9 +198,9 @@ class Workers:
             message = worker.pipe.recv()
         except (EOFError, ConnectionResetError):
             raise _death(worker) from None
-        if isinstance(message, _Done):
+        if isinstance(message, Graded):
             worker.is_idle = True
-            return [(message.number, message.score)]
+            return [message]
         if isinstance(message, _Said):
             # Every worker reads the same data and finds the same faults in it: once is enough.
             if message.message not in self._said:
@@ -267,7 +275,8 @@ def _work(pipe: connection.Connection, make_proxy: MakeProxy) -> None:
             except EOFError:
                 return
             score = proxy.score(task.candidate, task.seed)
-            send(_Done(number=task.number, score=score))
+            digest = task.candidate.digest
+            send(Graded(number=task.number, digest=digest, seed=task.seed, score=score))
     except NasError as mistake:
         send(_Failed(mistake=mistake, trace=""))
     except BaseException:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from nas.accuracy import Regrade
-from nas.study.finalists import Front, choose_finalists, plain_front, regrade_front
-from nas.study.record import Record
+from nas.study.finalists import Front, Point, choose_finalists, plain_front, regrade_front
+from nas.study.record import REGRADE, Record
 from nas.study.trial import Ending
 from nas.study.workers import Inline
 from tests.study.boards import Notebook, notebook, search
@@ -48,10 +48,11 @@ def test_finalists_are_graded_under_seeds_new_to_them(tmp_path: Path, ending: En
     )
     assert front.finalists == len(finalists)
     for point in front.points:
-        assert point.scores[0] == point.trial.score
-        assert len(point.scores) == 1 + seeds
-        assert point.score == pytest.approx(sum(s.score for s in point.scores) / (1 + seeds))
-        assert point.score_kind.endswith(f"mean of {1 + seeds} seeds")
+        digest = point.trial.candidate.digest
+        new = [proxy.proxy.score(point.trial.candidate, 6 + i).score for i in range(seeds)]
+        assert [s.score for s in point.again] == new, digest
+        assert point.score == pytest.approx(sum(new) / seeds)
+        assert point.score_kind.endswith(f"mean of {seeds} new seeds")
         assert point.map50_95 is None
 
 
@@ -88,3 +89,40 @@ def test_selection_flatters(tmp_path: Path) -> None:
 def test_nothing_graded_is_an_empty_front(tmp_path: Path) -> None:
     nothing = Ending(trials=(), is_exhausted=False)
     assert _regrade(tmp_path, nothing, Regrade(), notebook()).points == ()
+
+
+def test_a_finalists_reported_score_is_unbiased(tmp_path: Path) -> None:
+    """Against the same proxy without noise: new seeds alone, never the score that chose it."""
+    from nas.accuracy import FakeSettings, build_proxy
+    from nas.training.dataset import read_data
+
+    data = read_data("shapes")
+    noise = 0.05
+    noisy = Notebook(build_proxy(FakeSettings(noise=noise), data))
+    true = build_proxy(FakeSettings(noise=0.0), data)
+    off, of_the_search = [], []
+    regrade = Regrade(share=1.0, seeds=3)
+    for seed in range(12):
+        folder = tmp_path / f"{seed}"
+        folder.mkdir()
+        ending = search(folder, noisy, budget=30, sampler="random", seed=seed)
+        record = Record(f"journal:{folder / 'further.log'}", "further")
+        regrade_front(ending.graded, regrade, seed, record, Inline(noisy), lambda *_: None)
+        scores = record.scores(REGRADE)
+        for trial in choose_finalists(ending.graded, regrade)[0]:
+            own = tuple(s for (d, _), s in scores.items() if d == trial.candidate.digest)
+            right = true.score(trial.candidate, 0).score
+            off.append(Point(trial=trial, again=own).score - right)
+            of_the_search.append(Point(trial=trial).score - right)
+    allowed = 3 * noise / (3 * len(off)) ** 0.5
+    assert abs(sum(off) / len(off)) < allowed
+    assert sum(of_the_search) / len(of_the_search) > 3 * allowed
+
+
+def test_a_front_of_one_grading_says_so(ending: Ending) -> None:
+    for point in plain_front(ending.graded).points:
+        assert point.trial.score is not None
+        assert (point.score, point.score_kind) == (
+            point.trial.score.score,
+            point.trial.score.kind,
+        )

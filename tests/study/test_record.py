@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import pytest
 
 from nas.study.objective import Plan, Search
-from nas.study.record import BASELINE, REGRADE, Record, StorageError, without_password
-from nas.study.trial import Outcome
+from nas.study.record import BASELINE, REGRADE, Record
+from nas.study.storage import StorageError, without_password
+from nas.study.trial import Outcome, Standing
 from nas.study.workers import Inline
 from tests.study.boards import MacBoard, Notebook, candidates_of, notebook
 
 
-def _search(record: Record, proxy: Notebook, budget: int, limit_ms: float | None = None) -> Search:
+def fill(
+    record: Record,
+    proxy: Notebook,
+    budget: int,
+    limit_ms: float | None = None,
+    observe: Callable[[Standing], None] = lambda standing: None,
+) -> Search:
+    """A small search that writes to the record."""
     search = Search(
         candidates=candidates_of("tiny"),
         model=MacBoard(),
         grader=Inline(proxy),
         record=record,
         plan=Plan(sampler="tpe", seed=0, limit_ms=limit_ms, in_flight=3),
+        observe=observe,
     )
     search.run(budget)
     return search
@@ -30,7 +40,7 @@ def _search(record: Record, proxy: Notebook, budget: int, limit_ms: float | None
 def test_what_is_kept_is_found_again(tmp_path: Path, scheme: str) -> None:
     url = scheme.format(tmp_path)
     limit_ms = 0.065
-    search = _search(Record(url, "kept"), notebook(), 7, limit_ms)
+    search = fill(Record(url, "kept"), notebook(), 7, limit_ms)
     found = Record(url, "kept").asked()
     assert [(a.number, a.outcome, a.original, a.latency, a.score) for a in found] == [
         (t.number, t.outcome, t.original, t.latency, t.score) for t in search.trials
@@ -41,7 +51,7 @@ def test_what_is_kept_is_found_again(tmp_path: Path, scheme: str) -> None:
 
 def test_optunas_own_tools_can_read_it(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/study.db"
-    search = _search(Record(url, "run"), notebook(), 5, 0.065)
+    search = fill(Record(url, "run"), notebook(), 5, 0.065)
     study = optuna.load_study(study_name="run", storage=url)
     assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     states = {
@@ -63,7 +73,7 @@ def test_optunas_own_tools_can_read_it(tmp_path: Path) -> None:
 def test_a_killed_trial_is_in_hand_again(tmp_path: Path) -> None:
     url = f"journal:{tmp_path}/study.log"
     with pytest.raises(KeyboardInterrupt):
-        _search(Record(url, "run"), notebook(breaks_after=4), 10)
+        fill(Record(url, "run"), notebook(breaks_after=4), 10)
     in_hand = [a for a in Record(url, "run").asked() if a.score is None]
     assert 1 <= len(in_hand) <= 3
     assert all(a.outcome is Outcome.GRADED for a in in_hand)
@@ -107,7 +117,7 @@ def test_a_storage_that_cannot_be_opened_is_one_message(url: str) -> None:
         Record(url, "run")
     assert str(error.value).startswith("--storage ")
     assert "secret" not in str(error.value)
-    assert "leave it out" in str(error.value)
+    assert "a new run may leave it out" in str(error.value)
 
 
 def test_passwords_are_not_shown() -> None:

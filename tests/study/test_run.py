@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nas import NasError
 from nas.accuracy import FakeSettings, ShortTrainingSettings
 from nas.latency.predictor import LatencyKind
+from nas.study.folder import RunError, check_folder, run_folder
 from nas.study.run import (
     FORMAT,
     DataSettings,
     LatencySettings,
-    RunError,
     Settings,
     SpaceSettings,
     fingerprint,
     identity,
     open_run,
     read_settings,
-    run_folder,
 )
 from tests.study.boards import MacBoard, candidates_of
 
@@ -192,9 +195,60 @@ def test_a_run_has_a_name_or_is_a_folder() -> None:
     assert run_folder("a") == Path("runs/a")
     assert run_folder("runs/a") == Path("runs/a")
     assert run_folder("/elsewhere/a") == Path("/elsewhere/a")
-    for nothing in ("", " ", ".", ".."):
+    assert run_folder("./a") == run_folder("a/") == Path("a")
+    assert run_folder("is it better?") == Path("runs/is it better?")
+    for nothing in ("", " ", ".", "..", "/", "./", "a/..", "runs/.."):
         with pytest.raises(RunError):
             run_folder(nothing)
+
+
+@pytest.mark.parametrize("name", ["file", "file/a", "file/a/b", "dangling/a", "n" * 300])
+def test_a_folder_that_can_be_none_is_one_message(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(RunError, match="Name another --run"):
+        check_folder(tmp_path / name)
+    with pytest.raises(RunError), open_run(tmp_path / name, some_settings()):
+        pass
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["dangling", "file"]
+
+
+def test_a_folder_where_no_file_can_be_made_is_one_message() -> None:
+    with (
+        pytest.raises(NasError, match=r"^/proc/nas: the run's files can be written; got .*--run"),
+        open_run(Path("/proc/nas"), some_settings()),
+    ):
+        pass
+
+
+def test_want_of_room_is_said_before_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=10**6))
+    with pytest.raises(RunError, match=r"8 MB; got 1\.0 MB\. Make room there"):
+        check_folder(tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_killed_searchs_lock_is_free(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from nas.study.run import open_run;"
+        "from tests.study.test_run import some_settings\n"
+        "with open_run(Path(sys.argv[1]), some_settings()):\n"
+        "    print('holds', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "a")], stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "holds\n"
+        with pytest.raises(RunError, match="one search"), open_run(tmp_path / "a", some_settings()):
+            pass
+        running.kill()
+        running.wait()
+        with open_run(tmp_path / "a", some_settings()) as run:
+            assert not run.is_new
 
 
 def test_a_latency_model_is_known_by_its_predictions() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from nas.accuracy import IN_FLIGHT
 from nas.study.run import read_settings
 from tests.study.checkout import command, make_checkout, search
 
@@ -177,6 +179,68 @@ def test_a_run_begun_on_an_estimate_does_not_go_on_with_measured_times(checkout:
     assert "estimated" not in out
 
 
+@pytest.mark.parametrize("size", [164_000, 2_000_000])
+def test_a_full_disk_is_one_message_and_loses_nothing(checkout: Path, size: int) -> None:
+    """In the middle of the search; while the report is written, whose figure is larger."""
+    flags = ("--budget", "30", "--proxy", "fast.yaml", "--run", f"full{size}", "--no-baselines")
+    shell = f"ulimit -f {size // 1024}; exec " + " ".join(
+        command(checkout, "nas.search", "--device", "fake", "--space", "tiny", *flags)
+    )
+    full = subprocess.run(
+        ["bash", "-c", f"{shell} --data pictures/data.yaml"],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert full.returncode == 2, full.stderr
+    assert full.stderr.count("error:") == 1
+    assert "Make room there. Nothing is lost: the same command goes on" in full.stderr
+    assert "Traceback" not in full.stderr
+    folder = checkout / "runs" / f"full{size}"
+    kept = [p.name for p in folder.iterdir() if p.name != ".lock"]
+    assert not [name for name in kept if name.startswith(".")], "nothing half-written"
+    code, out, err = _finish(search(checkout, *flags))
+    assert code == 0, err
+    assert "30 architectures graded" in out
+    found = re.search(r"goes on, (\d+) of 30|is finished: (\d+) graded", err)
+    assert found is not None
+    assert int(found[1] or found[2]) >= 1
+
+
+def test_a_stranger_of_a_folder_and_of_a_shared_storage(checkout: Path) -> None:
+    """`?` in the name; two folders of one name with one storage; a renamed folder goes on."""
+    flags = ("--proxy", "slow.yaml", "--no-baselines", "--storage", "sqlite:///shared.db")
+    first = search(checkout, *flags, "--budget", "12", "--run", "one/is it?")
+    _wait_for(first, "1/12")
+    code, out, err = _finish(search(checkout, *flags, "--budget", "12", "--run", "two/is it?"))
+    assert (code, out) == (2, "")
+    assert "one search at a time writes to a study; got one that process" in err
+    assert f"in {checkout}/one/is it?, since" in err
+    assert not (checkout / "two" / "is it?").exists()
+    code, _, err = _finish(first)
+    assert code == 0, err
+    (checkout / "one" / "is it?").rename(checkout / "one" / "renamed")
+    code, _, err = _finish(search(checkout, *flags, "--budget", "13", "--run", "one/renamed"))
+    assert code == 0, err
+    assert "goes on, 12 of 13 graded" in err
+
+
+def test_what_is_in_flight_follows_the_run_and_not_the_machine(checkout: Path) -> None:
+    (checkout / "three.yaml").write_text("kind: fake\nworkers: 5\nin_flight: 3\n")
+    for proxy, given, kept in (("fast", "flight", IN_FLIGHT), ("three", "three", 3)):
+        flags = ("--budget", "2", "--no-baselines", "--run", given)
+        code, _, err = _finish(search(checkout, *flags, "--proxy", f"{proxy}.yaml"))
+        assert code == 0, err
+        assert read_settings(checkout / "runs" / given).in_flight == kept
+    assert "3 of 5 workers have work" in err
+    code, _, err = _finish(
+        search(checkout, "--budget", "2", "--run", "flight", "--proxy", "three.yaml")
+    )
+    assert code == 2
+    assert f"in_flight: {IN_FLIGHT} there, 3 now" in err
+
+
 @pytest.mark.slow
 def test_a_real_search_ends_in_a_real_map(checkout: Path) -> None:
     proxy = checkout / "real.yaml"
@@ -208,6 +272,9 @@ def test_a_real_search_ends_in_a_real_map(checkout: Path) -> None:
         (["--budget", "0"], "--budget: the budget is at least 1; got 0"),
         (["--threads", "4"], "python -m nas.profile --device fake --threads 4"),
         (["--threads", "0"], "--threads: there is at least 1 thread; got 0"),
+        (["--seed", "-1"], "--seed: the seed is 0 to 2**32 - 1; got -1"),
+        (["--seed", str(2**70)], "--seed: the seed is 0 to 2**32 - 1; got"),
+        (["--storage", ""], "--storage: the storage is a database URL, or journal:PATH; got ''"),
         (["--device", "toaster"], "A new board needs a file of ten lines"),
     ],
 )

@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,11 @@ import numpy as np
 import pytest
 
 from nas import NasError
-from nas.accuracy import FakeSettings, Score, build_proxy
+from nas.accuracy import IN_FLIGHT, FakeSettings, Proxy, Score, build_proxy
 from nas.space.search_space import Candidate
 from nas.study.objective import Plan, Search
 from nas.study.record import Record
+from nas.study.sampling import STARTUP
 from nas.study.workers import GradingError, WorkerError, Workers
 from nas.training.dataset import read_data
 from tests.study.boards import MacBoard, candidates_of, notebook, search
@@ -94,7 +96,7 @@ def test_a_warning_of_every_worker_is_heard_once(caplog: pytest.LogCaptureFixtur
             workers.submit(number, _candidate(), number)
         done: set[int] = set()
         while len(done) < 6:
-            done |= {number for number, _ in workers.collect(is_waiting=True)}
+            done |= {graded.number for graded in workers.collect(is_waiting=True)}
     assert caplog.messages.count("one image is unreadable") == 1
 
 
@@ -113,3 +115,39 @@ def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> N
         assert os.environ["OMP_NUM_THREADS"] == "7"
         assert "MKL_NUM_THREADS" not in os.environ
         assert signal.getsignal(signal.SIGINT) is handler
+
+
+@dataclass
+class Uneven:
+    """The fake proxy with a delay that differs from process to process and time to time."""
+
+    proxy: Proxy
+    kind: str = "uneven"
+
+    def score(self, candidate: Candidate, seed: int) -> Score:
+        time.sleep(float(np.random.default_rng().uniform(0, 0.03)))
+        return self.proxy.score(candidate, seed)
+
+
+def _uneven() -> Uneven:
+    return Uneven(build_proxy(FakeSettings(), read_data("shapes")))
+
+
+def test_the_same_seed_gives_the_same_trials_with_any_workers_and_delays(tmp_path: Path) -> None:
+    """Killed in the middle too; what is in flight is the run's, not the machine's."""
+    stories = []
+    for count in (1, 2, 3):
+        record = Record(f"journal:{tmp_path / f'{count}.log'}", "test")
+        # The first part with another number of workers: a run may change its machine.
+        for workers, budget in ((4 - count, 20), (count, 48)):
+            with Workers(_uneven, workers) as grader:
+                ending = Search(
+                    candidates=candidates_of("large"),
+                    model=MacBoard(),
+                    grader=grader,
+                    record=record,
+                    plan=Plan(sampler="tpe", seed=3, limit_ms=7.0, in_flight=IN_FLIGHT),
+                ).run(budget)
+        assert any(trial.number > STARTUP for trial in ending.graded)
+        stories.append([(t.outcome, dict(t.candidate.choices)) for t in ending.trials])
+    assert stories[0] == stories[1] == stories[2]
