@@ -57,6 +57,7 @@ class Training:
             augment=settings.augment,
             closing_step=self.steps - round(settings.closing_share * self.steps),
             seed=seed,
+            steps_per_pass=None if settings.epochs is None else settings.epoch_steps(len(part)),
         )
         layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         self.detector = detector.to(self.device, memory_format=layout).train()  # type: ignore[call-overload]
@@ -132,7 +133,7 @@ class Training:
         self.lap_start = self.step
         lap = Lap(
             step=self.step,
-            epoch=self.step * self.settings.batch_size / self.images,
+            epoch=self.plan.seen(self.step) / self.images,
             lr=self.lr,
             box=parts[0],
             objectness=parts[1],
