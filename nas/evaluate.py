@@ -9,6 +9,7 @@ classes that the part shows.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -50,6 +51,8 @@ def run(arguments: Arguments) -> None:
 
     checkpoint = load_checkpoint(arguments.model)
     data = read_data(arguments.data)
+    for tally in data.tallies:
+        print(f"{data.name}, {tally}", file=sys.stderr)
     check_classes(arguments.model, checkpoint, data)
     size = checkpoint.image_size if arguments.image_size is None else arguments.image_size
     if size < 32 or size % 32:

@@ -171,21 +171,29 @@ class Training:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes back to a standing."""
-        if (state["steps"], state["seed"]) != (self.steps, self.seed):
+        if (state.get("steps"), state.get("seed")) != (self.steps, self.seed):
             raise TrainingError(
                 "checkpoint",
                 f"it is of a training of {self.steps} steps with seed {self.seed}",
-                f"{state['steps']} steps, seed {state['seed']}",
+                f"{state.get('steps')} steps, seed {state.get('seed')}",
                 "Resume with the settings that it was started with",
             )
-        self.detector.load_state_dict(state["weights"])
-        self.average.detector.load_state_dict(state["average"])
-        self.average.updates = state["updates"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.step = self.lap_start = state["step"]
-        self.best = state["best"]
-        self.laps = [Lap(**lap) for lap in state["laps"]]
+        try:
+            self.detector.load_state_dict(state["weights"])
+            self.average.detector.load_state_dict(state["average"])
+            self.average.updates = state["updates"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.step = self.lap_start = state["step"]
+            self.best = state["best"]
+            self.laps = [Lap(**lap) for lap in state["laps"]]
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise TrainingError(
+                "checkpoint",
+                "it holds all that going on takes, of this model",
+                " ".join(f"{type(error).__name__}: {error}".split())[:200],
+                "Delete the last.pt: this training then begins again, and the others go on",
+            ) from error
 
 
 def head_grid(detector: Detector, image_size: int) -> HeadGrid:

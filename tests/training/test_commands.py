@@ -109,11 +109,11 @@ def test_resumed_equals_never_stopped(home: Path) -> None:
     from nas.training.loop import train as train_loop
 
     settings = read_run(whole)
-    open_run(stopped, settings)
     part = load_part(read_data(settings.data), "train", 64)
     val = load_part(read_data(settings.data), "val", 64)
     files = replace(read_trainings(whole)[0], folder=stopped / "tiny-s0")
-    files.begin()
+    with open_run(stopped, settings):
+        files.begin()
 
     def keep_and_die(standing: Standing) -> None:
         files.keep(standing)
