@@ -62,7 +62,7 @@ def read_document(file: Path) -> DataFile:
     for part in ("train", "val"):
         if part in kept and not _is_given(kept[part]):
             del kept[part]
-    if "test" in kept and not _is_given(kept["test"]):
+    if "test" in kept and (kept["test"] == [] or not _is_given(kept["test"])):
         del kept["test"]  # YOLOv5 and Ultralytics skip an empty one
     try:
         document = DataFile.model_validate(kept)

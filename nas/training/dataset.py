@@ -13,7 +13,7 @@ from typing import Final, Literal, Protocol
 from nas.training import shapes
 from nas.training.datafile import DataFile, class_names, read_document
 from nas.training.decode import decode_image
-from nas.training.image_files import ImageFile, identity, labels_of, some
+from nas.training.image_files import ImageFile, identity, label_path, labels_of, some
 from nas.training.images import DataError, ImageSet, Labels, Picture, gather
 from nas.training.key_points import LongRows
 from nas.training.labels import LabelReader, refuse
@@ -160,11 +160,18 @@ class PartReader:
             long_rows=self._long_rows,
         )
         labels = tuple(reader.read(file) for file in files)
-        refuse(reader.flaws)
-        if part != "train" and self.document.task not in ("segment", "obb"):
+        if (part != "train" or reader.flaws) and self.document.task not in ("segment", "obb"):
             # After train and val together: what is doubtful in one may be plain by the other.
             self._long_rows.refuse_doubtful(str(self.file))
+        refuse(reader.flaws)
         _say_forms(where, reader)
+        beside = [str(f) for f, i in zip(files, images, strict=True) if f != label_path(i.path)]
+        if beside:
+            logger.warning(
+                "%s: %d label files lie beside a link to the images, not where it leads (YOLO "
+                "looks there alone): %s",
+                where, len(beside), some(beside),
+            )  # fmt: skip
         source = FileSource(
             where=where,
             names=self.names,

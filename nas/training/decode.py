@@ -43,6 +43,9 @@ def _without_end(data: bytes) -> NDArray[np.uint8] | None:
         data = data.rstrip(b"\0")
         if data.endswith(JPEG_END):
             return _pixels(data)
+        if data.endswith(b"\xff"):
+            data += b"\0"  # how a JPEG writes a pixel byte of 255
+    data = data.rstrip(b"\xff")  # the first half of an end mark
     image = _pixels(data + JPEG_END)
     # Where all pixels are there, more bytes behind them change none.
     filled = _pixels(data + FILLING + JPEG_END)

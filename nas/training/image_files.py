@@ -58,13 +58,9 @@ def label_path(image: Path) -> Path:
 
 
 def labels_of(image: ImageFile) -> Path:
-    """The image's label file: where YOLO looks, or else beside the link that leads to the image."""
-    own = label_path(image.path)
-    if kind_of(own) is None:
-        for other in (image.spelled, Path(os.path.realpath(image.spelled))):
-            if kind_of(label_path(other)) == "file":
-                return label_path(other)
-    return own
+    """The image's label file: where YOLO looks, else beside the link that leads to its folder."""
+    own, beside = label_path(image.path), label_path(image.spelled)
+    return beside if kind_of(own) is None and kind_of(beside) == "file" else own
 
 
 def has_labels(image: ImageFile) -> bool:
