@@ -59,9 +59,10 @@ def run(arguments: Arguments) -> None:
         raise NasError(
             "--image-size", "the image size is a multiple of 32", str(size), "Round it to one"
         )
+    detector = checkpoint.build()
     part = load_part(data, arguments.part, size)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    grades = evaluate_detector(checkpoint.build().to(device), part)
+    grades = evaluate_detector(detector.to(device), part)
     if arguments.json:
         print(json.dumps(document(arguments, data, size, grades), indent=1))
     else:

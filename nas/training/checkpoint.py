@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
@@ -60,7 +61,15 @@ class Checkpoint:
 
     def build(self) -> Detector:
         """The detector with these weights, in eval mode on the CPU."""
-        detector = build_detector(parse_spec(self.model, where=self.where))
+        spec = parse_spec(self.model, where=self.where)
+        if spec.num_classes != len(self.names):
+            raise CheckpointError(
+                self.where,
+                f"a checkpoint names the classes of its model ({spec.num_classes})",
+                f"{len(self.names)} names",
+                ANOTHER,
+            )
+        detector = build_detector(spec)
         try:
             detector.load_state_dict(dict(self.weights))
         except RuntimeError as error:
@@ -114,21 +123,16 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint onto the CPU. Raises CheckpointError; runs no code from the file."""
     document = _load(path)
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        got = document.get("format", "no format") if isinstance(document, dict) else "no mapping"
+    said = document.get("format", "no format") if isinstance(document, dict) else "no mapping"
+    if type(said) is not int or said != FORMAT:
         raise CheckpointError(
             str(path),
             f"a checkpoint of nas.train has format {FORMAT}",
-            str(got)[:80],
+            str(said)[:80],
             "Give a best.pt or last.pt of this version of nas.train",
         )
     wrong = [key for key, types in FORMS.items() if not isinstance(document.get(key, ...), types)]
-    if not wrong:
-        weights, names = document["weights"], document["names"]
-        if not all(isinstance(value, Tensor) for value in weights.values()):
-            wrong.append("weights")
-        if not names or not all(isinstance(name, str) for name in names):
-            wrong.append("names")
+    wrong = wrong or [key for key, holds in _KINDS.items() if not holds(document[key])]
     if wrong:
         raise CheckpointError(
             str(path),
@@ -148,10 +152,41 @@ def load_checkpoint(path: Path) -> Checkpoint:
     )
 
 
+def _are_weights(value: Any) -> bool:
+    """Whether these are tensors of finite numbers."""
+    return all(
+        isinstance(one, Tensor) and bool(torch.isfinite(one).all()) for one in value.values()
+    )
+
+
+def _are_names(value: Any) -> bool:
+    """Whether these are class names."""
+    return bool(value) and all(isinstance(name, str) for name in value)
+
+
+def _is_size(value: Any) -> bool:
+    """Whether this is an image size in pixels."""
+    return value is not True and value >= 1
+
+
+_KINDS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "names": _are_names,
+    "image_size": _is_size,
+    "weights": _are_weights,
+}
+
+
 def _load(path: Path) -> Any:
     """What torch finds in the file: tensors, numbers and text, in lists and mappings."""
     try:
         with path.open("rb") as file:
+            if zipfile.is_zipfile(file):
+                # torch reads over a flipped bit; the sums that it wrote beside the tensors don't.
+                with zipfile.ZipFile(file) as archive:
+                    damaged = archive.testzip()
+                if damaged is not None:
+                    raise ValueError(f"{damaged} is not what was written")
+            file.seek(0)
             return torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(

@@ -32,7 +32,7 @@ from nas.training.checkpoint import (
     make_checkpoint,
     save_checkpoint,
 )
-from nas.training.progress import Lap, Standing
+from nas.training.progress import STATE_KEYS, Lap, Standing
 from nas.training.written import FolderError, write_text
 
 FORMAT: Final = 1
@@ -268,11 +268,12 @@ class TrainingFolder:
             state = load_checkpoint(self.last).training
         except CheckpointError as error:
             raise FolderError(error.where, error.rule, error.got, BEGIN_AGAIN) from error
-        if state is None or not isinstance(state.get("step"), int):
+        missing = sorted(STATE_KEYS - set(state or ()))
+        if state is None or missing:
             raise FolderError(
                 str(self.last),
                 "a last.pt holds what going on takes",
-                "weights alone",
+                f"none of its {', '.join(missing)}",
                 BEGIN_AGAIN,
             )
         return state
