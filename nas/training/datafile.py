@@ -58,7 +58,8 @@ def read_document(file: Path) -> DataFile:
             "%s: no `names:`; the classes are called %s, as Ultralytics does",
             file, ", ".join(raw["names"][:3]) + (", ..." if raw["nc"] > 3 else ""),
         )  # fmt: skip
-    kept = {key: value for key, value in raw.items() if key not in _ignored(file, raw)}
+    ignored = _ignored(file, raw)
+    kept = {key: value for key, value in raw.items() if key not in ignored}
     for part in ("train", "val"):
         if part in kept and not _is_given(kept[part]):
             del kept[part]
@@ -117,6 +118,8 @@ def _refuse_key_twice(file: Path, tree: yaml.MappingNode) -> None:
     seen: dict[str, int] = {}
     for key, _ in tree.value:
         line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            continue
         if key.value in seen:
             raise DataError(
                 f"{file}:{line}",
@@ -124,7 +127,7 @@ def _refuse_key_twice(file: Path, tree: yaml.MappingNode) -> None:
                 f"`{key.value}:` in lines {seen[key.value]} and {line}",
                 "Remove one of them",
             )
-        seen[str(key.value)] = line
+        seen[key.value] = line
 
 
 def _keep_names(file: Path, tree: yaml.MappingNode) -> None:
@@ -154,7 +157,7 @@ def _name_nodes(tree: yaml.MappingNode) -> Iterator[yaml.ScalarNode]:
             nodes = value.value
         elif isinstance(value, yaml.MappingNode):
             for number, _ in value.value:
-                if number.value.isdecimal():
+                if isinstance(number, yaml.ScalarNode) and number.value.isdecimal():
                     number.tag = "tag:yaml.org,2002:int"  # "0" in quotes is 0, as elsewhere
             nodes = [node for _, node in value.value]
         else:
@@ -234,6 +237,11 @@ def class_names(file: Path, document: DataFile) -> tuple[str, ...]:
         given = [given[index] for index in range(len(given))]
     if not given:
         raise DataError(f"{file}: names", "at least one class is named", "none", "Name the classes")
+    unnamed = next((index for index, name in enumerate(given) if not name.strip()), None)
+    if unnamed is not None:
+        raise DataError(
+            f"{file}: names", "each class has a name", f"none for class {unnamed}", "Name it"
+        )
     twice = next((name for name in given if given.count(name) > 1), None)
     if twice is not None:
         raise DataError(

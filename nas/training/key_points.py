@@ -42,6 +42,8 @@ class LongRows:
         self.count += 1
         if len(values) != self.length:
             self.fitting = ()
+        if not self.fitting:
+            return
         row = np.array(values[1:])
         self.fitting = tuple(size for size in self.fitting if _fits(row, size))
         if self.fitting and self.is_convex:

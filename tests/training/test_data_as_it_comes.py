@@ -292,8 +292,9 @@ def test_names_stay_as_they_are_spelled_and_it_is_said(
     file.write_text(f"{parts}names: {names}\n")
     assert read_data(file).names == ("yes", "no", "2")
     assert '"yes", "no", "2" taken as text' in caplog.text
-    file.write_text(f"{parts}names: [a, ~]\n")
-    assert "names" in refused(file)
+    for unnamed in ("[a, ~]", "[a, '']", "{0: a, 1: }"):
+        file.write_text(f"{parts}names: {unnamed}\n")
+        assert "names" in refused(file)
 
 
 def test_keys_of_other_tools_change_nothing_and_strangers_are_named(
@@ -310,6 +311,8 @@ def test_keys_of_other_tools_change_nothing_and_strangers_are_named(
     file = write_data(tmp_path, TWO)
     file.write_text(file.read_text() + "train: images/val\n")
     assert "`train:` in lines" in refused(file)
+    file.write_text("? [a, b]\n: 1\n")
+    assert "valid YAML" in refused(file)
 
 
 def test_validation_and_classes_without_names_are_read_as_ultralytics_does(
