@@ -54,12 +54,16 @@ def run(arguments: Arguments) -> None:
     for tally in data.tallies:
         print(f"{data.name}, {tally}", file=sys.stderr)
     check_classes(arguments.model, checkpoint, data)
-    size = checkpoint.image_size if arguments.image_size is None else arguments.image_size
-    if size < 32 or size % 32:
-        raise NasError(
-            "--image-size", "the image size is a multiple of 32", str(size), "Round it to one"
-        )
     detector = checkpoint.build()
+    size = checkpoint.image_size if arguments.image_size is None else arguments.image_size
+    stride = max(detector.head.strides)
+    if size < stride or size % stride:
+        raise NasError(
+            "--image-size",
+            f"the image size is a multiple of {stride}, the detector's largest stride",
+            str(size),
+            f"Give {max(1, round(size / stride)) * stride}",
+        )
     part = load_part(data, arguments.part, size)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     grades = evaluate_detector(detector.to(device), part)

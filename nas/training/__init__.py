@@ -10,10 +10,11 @@
 
 Data comes in by `datafile` (data.yaml), `listing` (its folders and lists), `labels` (YOLO's text
 files, `key_points` where these are some), `decode` (image files) and `shapes` (drawn); `tally`
-counts it and says its doubts; it lies letterboxed in memory (`images`). A step's batch follows from the seed and the step's number
-(`batches`: `augment`, then `assign` to the head's cells); `under_way` trains on it (`loss`,
-`optimizer`, `priors`), `loop` goes from step to step, `metrics` grades what comes of it. `recipe`,
-`folder`, `ready` (what is checked before the first step) and `display` are for nas.train.
+counts it and says its doubts. It lies letterboxed in memory (`images`). A step's batch follows from
+the seed and the step's number (`batches`: `augment`, then `assign` to the head's cells);
+`under_way` trains on it (`loss`, `optimizer`, `priors`), `loop` goes from step to step, `metrics`
+grades what comes of it. `recipe`, `folder`, `ready` (what is checked before the first step) and
+`display` are for the command nas.train.
 
 Nothing is imported here: reading a data.yaml must not cost an import of torch.
 """

@@ -67,17 +67,25 @@ def open_run(folder: Path, settings: RunSettings) -> Iterator[None]:
     One process at a time: a second one is refused (FolderError) before it changes anything. The
     lock goes with the process that holds it, however that ends.
     """
-    check_run(folder, settings)
+    _check_files(folder, settings)
     with _lock(folder):
         path = folder / SETTINGS
-        check_run(folder, settings)
+        _check_files(folder, settings)
         if not path.exists():
             write_text(path, yaml.safe_dump({"format": FORMAT} | asdict(settings), sort_keys=False))
         yield
 
 
 def check_run(folder: Path, settings: RunSettings) -> None:
-    """FolderError where the run can neither begin in this folder nor go on there."""
+    """FolderError where the run can neither begin in this folder nor go on there, now."""
+    _check_files(folder, settings)
+    if (folder / LOCK).exists():
+        with _lock(folder):
+            pass
+
+
+def _check_files(folder: Path, settings: RunSettings) -> None:
+    """FolderError where the folder holds something else, or a run of other settings."""
     try:
         names = {path.name for path in folder.iterdir()} if folder.exists() else set()
     except OSError as error:
