@@ -50,7 +50,7 @@ def check_room(folder: Path, needed_bytes: int) -> None:
     if free < needed_bytes:
         raise FolderError(
             str(folder),
-            f"the checkpoints of this run need {needed_bytes / 1e6:.0f} MB",
-            f"{free / 1e6:.0f} MB left on the disk",
+            f"the checkpoints of this run need {needed_bytes / 1e6:.1f} MB",
+            f"{free / 1e6:.1f} MB left on the disk",
             "Make room, or name a --run on another disk",
         )

@@ -316,7 +316,7 @@ def test_a_folder_that_cannot_be_a_run_is_told_at_the_start(home: Path) -> None:
             train.run(asked(home, run=str(home / name)))
         assert "--run" in caught.value.remedy
     assert (home / "file").read_text() == "mine"
-    with pytest.raises(NasError, match=r"need 1000000000000 MB.*another disk"):
+    with pytest.raises(NasError, match=r"need 1000000000000\.0 MB.*another disk"):
         check_room(home / "not" / "yet", 10**18)
 
 
