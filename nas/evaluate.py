@@ -9,6 +9,7 @@ classes that the part shows.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -50,15 +51,22 @@ def run(arguments: Arguments) -> None:
 
     checkpoint = load_checkpoint(arguments.model)
     data = read_data(arguments.data)
+    for tally in data.tallies:
+        print(f"{data.name}, {tally}", file=sys.stderr)
     check_classes(arguments.model, checkpoint, data)
+    detector = checkpoint.build()
     size = checkpoint.image_size if arguments.image_size is None else arguments.image_size
-    if size < 32 or size % 32:
+    stride = max(detector.head.strides)
+    if size < stride or size % stride:
         raise NasError(
-            "--image-size", "the image size is a multiple of 32", str(size), "Round it to one"
+            "--image-size",
+            f"the image size is a multiple of {stride}, the detector's largest stride",
+            str(size),
+            f"Give {max(1, round(size / stride)) * stride}",
         )
     part = load_part(data, arguments.part, size)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    grades = evaluate_detector(checkpoint.build().to(device), part)
+    grades = evaluate_detector(detector.to(device), part)
     if arguments.json:
         print(json.dumps(document(arguments, data, size, grades), indent=1))
     else:

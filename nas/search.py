@@ -90,6 +90,8 @@ def run(arguments: Arguments) -> None:
     proxy = read_proxy(arguments.proxy)
     space = read_space(arguments.space)
     data = read_data(arguments.data)
+    for tally in data.tallies:
+        say(f"{data.name}, {tally}")
     device = read_device(arguments.device)
     key = device.key(arguments.runtime, arguments.precision, arguments.threads)
     predictor = load_table_model(key, space=space, num_classes=data.num_classes)

@@ -61,7 +61,8 @@ def run(arguments: Arguments) -> None:
 
     from nas.space.spec import image_size_of
     from nas.training.dataset import load_part, read_data
-    from nas.training.folder import open_run, read_run, read_trainings
+    from nas.training.folder import check_run, open_run, read_run
+    from nas.training.ready import check_trainings
     from nas.training.recipe import parse_recipe
 
     cv2.setNumThreads(1)  # batches are made side by side already
@@ -78,17 +79,21 @@ def run(arguments: Arguments) -> None:
         folder, settings = arguments.resume, read_run(arguments.resume)
         data = read_data(settings.data)
         settings = replace(settings, data_digest=data.digest)
+    tell(data)
     recipe = parse_recipe(settings.recipe, f"{folder}: recipe")
     start = read_start(settings)
+    check_run(folder, settings)
     train_set = load_part(data, "train", settings.image_size, threads=cores())
     val_set = load_part(data, "val", settings.image_size, threads=cores())
-    open_run(folder, settings)
-    for name, spec in specs.items():
-        prepare(folder, name, fit_to(spec, name, train_set), arguments.seeds, train_set)
-    trainings = read_trainings(folder)
-    for training in trainings:
-        train_one(training, recipe, start, train_set, val_set)
-    show(trainings, data, settings.image_size)
+    test_set = read_test(data, settings.image_size)
+    trainings = plan(folder, specs, arguments.seeds, train_set)
+    check_trainings(folder, trainings, recipe, start, train_set)
+    with open_run(folder, settings):
+        for training in trainings:
+            training.begin()
+        for training in trainings:
+            train_one(training, recipe, start, train_set, val_set)
+        show(trainings, data, settings.image_size, test_set)
 
 
 def check(arguments: Arguments) -> None:
@@ -183,21 +188,47 @@ def fit_to(spec: ModelSpec, name: str, train_set: ImageSet) -> ModelSpec:
     return with_anchors(spec, fit.anchors)
 
 
-def prepare(
-    folder: Path, name: str, spec: ModelSpec, seeds: tuple[int, ...], train_set: ImageSet
-) -> None:
-    """Writes down what is to be trained, before any of it is, so that --resume knows it all."""
+def plan(
+    folder: Path, specs: dict[str, ModelSpec], seeds: tuple[int, ...], train_set: ImageSet
+) -> list[TrainingFolder]:
+    """What is to be trained: each model with each seed, and what the folder holds already."""
     from nas.space.spec import dump_spec
-    from nas.training.folder import TrainingFolder
+    from nas.training.folder import TrainingFolder, read_trainings
 
-    for seed in seeds:
-        TrainingFolder(
-            folder=folder / f"{name}-s{seed}",
-            model=dump_spec(spec),
-            seed=seed,
-            names=train_set.names,
-            image_size=train_set.image_size,
-        ).begin()
+    planned = {}
+    if not specs or any(folder.glob("*/model.yaml")):
+        planned = {training.name: training for training in read_trainings(folder)}
+    for name, spec in specs.items():
+        model = dump_spec(fit_to(spec, name, train_set))
+        for seed in seeds:
+            planned[f"{name}-s{seed}"] = TrainingFolder(
+                folder=folder / f"{name}-s{seed}",
+                model=model,
+                seed=seed,
+                names=train_set.names,
+                image_size=train_set.image_size,
+            )
+    return [planned[name] for name in sorted(planned)]
+
+
+def read_test(data: DataConfig, image_size: int) -> ImageSet | None:
+    """The test part, read before the training so that what is wrong with it is said now."""
+    from nas.training.dataset import load_part
+    from nas.training.images import DataError
+
+    if "test" not in data.parts:
+        return None
+    try:
+        return load_part(data, "test", image_size, cores())
+    except DataError as error:
+        say(f"going on without the test part. {error}")
+        return None
+
+
+def tell(data: DataConfig) -> None:
+    """What the parts of the data hold."""
+    for tally in data.tallies:
+        say(f"{data.name}, {tally}")
 
 
 def read_start(settings: RunSettings) -> Checkpoint | None:
@@ -249,19 +280,10 @@ def train_one(
 
 def take_over(start: Checkpoint, detector: Detector, name: str, recipe: Recipe) -> Recipe:
     """Loads the weights that fit; the recipe leaves a head alone that came with them."""
+    from nas.training.ready import fitting_weights
+
     own = detector.state_dict()
-    fitting = {
-        key: value
-        for key, value in start.weights.items()
-        if key in own and own[key].shape == value.shape and not key.endswith("anchors")
-    }
-    if not fitting:
-        raise NasError(
-            "--weights",
-            "at least one of its weights fits the model by name and shape",
-            "none",
-            f"Give weights of the same architecture as {name}",
-        )
+    fitting = fitting_weights(start, detector, name)
     detector.load_state_dict(fitting, strict=False)
     say(f"{name}: {len(fitting)} of {len(own)} tensors start from the given weights")
     head = f"model.{len(detector.model) - 1}."
@@ -269,15 +291,15 @@ def take_over(start: Checkpoint, detector: Detector, name: str, recipe: Recipe) 
     return replace(recipe, priors_from_data=False) if has_head else recipe
 
 
-def show(trainings: list[TrainingFolder], data: DataConfig, image_size: int) -> None:
+def show(
+    trainings: list[TrainingFolder], data: DataConfig, image_size: int, test_set: ImageSet | None
+) -> None:
     """Prints the grades of every best.pt, on the validation part and, if there is one, on test."""
     from rich.table import Table
 
     from nas.training.checkpoint import load_checkpoint
-    from nas.training.dataset import load_part
     from nas.training.metrics import evaluate_detector
 
-    test_set = load_part(data, "test", image_size, cores()) if "test" in data.parts else None
     table = Table(title=f"{data.name}, {image_size} px, weights best on val")
     for heading in ("training", "val mAP50-95", "val mAP50"):
         table.add_column(heading)

@@ -8,11 +8,13 @@
     TrainSettings, short_settings(steps)                        nas.training.settings
     load_checkpoint("best.pt") -> Checkpoint                    nas.training.checkpoint
 
-Data comes in by `datafile` (data.yaml), `labels` (YOLO's text files) and `shapes` (drawn), and lies
-letterboxed in memory (`images`). A step's batch follows from the seed and the step's number
-(`batches`: `augment`, then `assign` to the head's cells); `under_way` trains on it (`loss`,
-`optimizer`, `priors`), `loop` goes from step to step, `metrics` grades what comes of it. `recipe`,
-`folder` and `display` are for the command nas.train.
+Data comes in by `datafile` (data.yaml), `listing` (its folders and lists), `labels` (YOLO's text
+files, `key_points` where these are some), `decode` (image files) and `shapes` (drawn); `tally`
+counts it and says its doubts. It lies letterboxed in memory (`images`). A step's batch follows from
+the seed and the step's number (`batches`: `augment`, then `assign` to the head's cells);
+`under_way` trains on it (`loss`, `optimizer`, `priors`), `loop` goes from step to step, `metrics`
+grades what comes of it. `recipe`, `folder`, `ready` (what is checked before the first step) and
+`display` are for the command nas.train.
 
 Nothing is imported here: reading a data.yaml must not cost an import of torch.
 """

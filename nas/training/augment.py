@@ -84,14 +84,15 @@ def make_batch(
     for place, index in enumerate(indices):
         if rng.random() < settings.mosaic:
             others = rng.integers(0, len(part), 3)
-            source, objects, kinds = _mosaic(part, np.array([index, *others]), rng)
+            source, objects, there, kinds = _mosaic(part, np.array([index, *others]), rng)
         else:
             rows = part.of(int(index))
             source, objects, kinds = part.images[index], part.boxes[rows], part.classes[rows]
+            there = objects
         matrix = random_matrix(source.shape[0], size, settings, rng)
         warp(source, matrix, images[place])
         jitter_colour(images[place], settings, rng)
-        moved, keep = move_boxes(objects, matrix, size)
+        moved, keep = move_boxes(objects, matrix, size, there)
         owners.append(np.full(len(moved), place, np.int64))
         classes.append(kinds[keep])
         boxes.append(moved)
@@ -105,16 +106,17 @@ def make_batch(
 
 def _mosaic(
     part: ImageSet, indices: NDArray[np.int64], rng: Rng
-) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Four pictures around a random centre on a square of twice the size, with their objects.
 
     The first fills the top left, then top right, bottom left, bottom right; each touches the
-    centre and is cut where it would leave the square.
+    centre and is cut where it would leave the square. Boxes (n, 4) come twice: whole, and what
+    the cuts have left of them (without width or height where that is nothing).
     """
     size = part.image_size
     canvas = np.full((2 * size, 2 * size, 3), GREY, np.uint8)
     middle_x, middle_y = (int(value) for value in rng.integers(size // 2, size + size // 2 + 1, 2))
-    boxes, classes = [], []
+    boxes, there, classes = [], [], []
     for quarter, index in enumerate(indices):
         left, top, width, height = (int(value) for value in part.frames[index])
         x = middle_x if quarter % 2 else middle_x - width
@@ -127,8 +129,9 @@ def _mosaic(
         ]
         rows = part.of(int(index))
         boxes.append(part.boxes[rows] - (shift_x, shift_y, shift_x, shift_y))
+        there.append(np.clip(boxes[-1], (x0, y0, x0, y0), (x1, y1, x1, y1)))
         classes.append(part.classes[rows])
-    return canvas, np.concatenate(boxes), np.concatenate(classes)
+    return canvas, np.concatenate(boxes), np.concatenate(there), np.concatenate(classes)
 
 
 def random_matrix(source_size: int, size: int, settings: AugmentSettings, rng: Rng) -> Matrix:
@@ -162,20 +165,20 @@ def warp(source: NDArray[np.uint8], matrix: Matrix, target: NDArray[np.uint8]) -
 
 
 def move_boxes(
-    boxes: NDArray[np.float64], matrix: Matrix, size: int
+    boxes: NDArray[np.float64],
+    matrix: Matrix,
+    size: int,
+    there: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The boxes (n, 4) after an affine matrix, clipped to the square, and which of n are kept.
+    """What can be seen of boxes (n, 4) after an affine matrix, and which of n are kept.
 
-    Dropped are those of which too little is left: see MINIMAL_SIDE, MINIMAL_AREA_SHARE and
-    MAXIMAL_ASPECT.
+    there   the part (n, 4) of each box that its picture shows; by default all of it
+
+    Dropped are those of which too little is left: see MINIMAL_SIDE, MINIMAL_AREA_SHARE (of the
+    whole box) and MAXIMAL_ASPECT.
     """
-    x, y = boxes[:, [0, 2, 0, 2]], boxes[:, [1, 1, 3, 3]]
-    moved_x = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]
-    moved_y = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]
-    whole = np.stack(
-        [moved_x.min(axis=1), moved_y.min(axis=1), moved_x.max(axis=1), moved_y.max(axis=1)], axis=1
-    )
-    clipped = np.clip(whole, 0, size)
+    whole = _moved(boxes, matrix)
+    clipped = np.clip(whole if there is None else _moved(there, matrix), 0, size)
     sides = clipped[:, 2:] - clipped[:, :2]
     area = (whole[:, 2:] - whole[:, :2]).prod(axis=1)
     aspect = sides.max(axis=1) / np.maximum(sides.min(axis=1), 1e-9)
@@ -185,6 +188,16 @@ def move_boxes(
         & (aspect <= MAXIMAL_ASPECT)
     )
     return clipped[keep], keep
+
+
+def _moved(boxes: NDArray[np.float64], matrix: Matrix) -> NDArray[np.float64]:
+    """The boxes (n, 4) around the corners of boxes after an affine matrix."""
+    x, y = boxes[:, [0, 2, 0, 2]], boxes[:, [1, 1, 3, 3]]
+    moved_x = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]
+    moved_y = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]
+    return np.stack(
+        [moved_x.min(axis=1), moved_y.min(axis=1), moved_x.max(axis=1), moved_y.max(axis=1)], axis=1
+    )
 
 
 def jitter_colour(image: NDArray[np.uint8], settings: AugmentSettings, rng: Rng) -> None:

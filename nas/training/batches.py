@@ -27,11 +27,21 @@ class BatchPlan:
     closing_step: int
     """From this step on there is no mosaic."""
     seed: int
+    steps_per_pass: int | None = None
+    """A pass is cut into so many batches of equal size (to one image); None: batches are full,
+    and the last one of a pass runs into the next pass."""
+
+    def seen(self, step: int) -> int:
+        """Images that the steps before this one have seen, each as often as it was."""
+        if self.steps_per_pass is None:
+            return step * self.batch_size
+        passes, rest = divmod(step, self.steps_per_pass)
+        return passes * len(self.part) + rest * len(self.part) // self.steps_per_pass
 
     def indices(self, step: int) -> NDArray[np.int64]:
-        """The images (B,) of a step. Passes follow each other without a gap or a short batch."""
+        """The images (B,) of a step. Passes follow each other without a gap."""
         count = len(self.part)
-        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        positions = np.arange(self.seen(step), self.seen(step + 1))
         order = {
             lap: np.random.default_rng([self.seed, 0, lap]).permutation(count)
             for lap in np.unique(positions // count).tolist()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import pickle
-from collections.abc import Mapping
-from dataclasses import dataclass
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any, Final
 
 import torch
@@ -15,9 +16,23 @@ from torch import Tensor
 from nas import NasError
 from nas.detector.builder import Detector, build_detector
 from nas.space.spec import dump_spec, parse_spec
+from nas.training.written import write_bytes
 
 FORMAT: Final = 1
 """1: the first."""
+
+ANOTHER: Final = "Give another best.pt or last.pt of nas.train: this one is damaged"
+
+FORMS: Final[Mapping[str, tuple[type[Any], ...]]] = {
+    "model": (str,),
+    "names": (list, tuple),
+    "image_size": (int,),
+    "weights": (dict,),
+    "map50_95": (float, int, NoneType),
+    "map50": (float, int, NoneType),
+    "training": (dict, NoneType),
+}
+"""What a checkpoint holds, and of which type."""
 
 
 class CheckpointError(NasError):
@@ -41,11 +56,29 @@ class Checkpoint:
     map50: float | None
     training: Mapping[str, Any] | None = None
     """The loop's own state (see nas.training.loop); None in a best.pt."""
+    where: str = field(default="checkpoint", compare=False, repr=False)
+    """Its file, for messages."""
 
     def build(self) -> Detector:
         """The detector with these weights, in eval mode on the CPU."""
-        detector = build_detector(parse_spec(self.model, where="checkpoint"))
-        detector.load_state_dict(dict(self.weights))
+        spec = parse_spec(self.model, where=self.where)
+        if spec.num_classes != len(self.names):
+            raise CheckpointError(
+                self.where,
+                f"a checkpoint names the classes of its model ({spec.num_classes})",
+                f"{len(self.names)} names",
+                ANOTHER,
+            )
+        detector = build_detector(spec)
+        try:
+            detector.load_state_dict(dict(self.weights))
+        except RuntimeError as error:
+            raise CheckpointError(
+                self.where,
+                "the weights of a checkpoint fit its model",
+                " ".join(str(error).split())[:200],
+                ANOTHER,
+            ) from error
         return detector.eval()
 
 
@@ -82,40 +115,30 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "map50": checkpoint.map50,
         "training": None if checkpoint.training is None else dict(checkpoint.training),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        torch.save(document, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = io.BytesIO()
+    torch.save(document, content)
+    write_bytes(path, content.getbuffer())
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint onto the CPU. Raises CheckpointError; runs no code from the file."""
-    try:
-        document = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise CheckpointError(
-            str(path),
-            "a checkpoint is a readable file",
-            str(error.strerror or error),
-            "Correct the path",
-        ) from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            str(path),
-            "a checkpoint holds tensors, numbers and text alone",
-            f"something else ({type(error).__name__})",
-            "Give a best.pt or last.pt of nas.train",
-        ) from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        got = document.get("format", "no format") if isinstance(document, dict) else "no mapping"
+    document = _load(path)
+    said = document.get("format", "no format") if isinstance(document, dict) else "no mapping"
+    if type(said) is not int or said != FORMAT:
         raise CheckpointError(
             str(path),
             f"a checkpoint of nas.train has format {FORMAT}",
-            str(got),
+            str(said)[:80],
             "Give a best.pt or last.pt of this version of nas.train",
+        )
+    wrong = [key for key, types in FORMS.items() if not isinstance(document.get(key, ...), types)]
+    wrong = wrong or [key for key, holds in _KINDS.items() if not holds(document[key])]
+    if wrong:
+        raise CheckpointError(
+            str(path),
+            f"a checkpoint holds {', '.join(FORMS)}",
+            f"nothing of use as {', '.join(wrong)}",
+            ANOTHER,
         )
     return Checkpoint(
         model=document["model"],
@@ -125,4 +148,58 @@ def load_checkpoint(path: Path) -> Checkpoint:
         map50_95=document["map50_95"],
         map50=document["map50"],
         training=document["training"],
+        where=str(path),
     )
+
+
+def _are_weights(value: Any) -> bool:
+    """Whether these are tensors of finite numbers."""
+    return all(
+        isinstance(one, Tensor) and bool(torch.isfinite(one).all()) for one in value.values()
+    )
+
+
+def _are_names(value: Any) -> bool:
+    """Whether these are class names."""
+    return bool(value) and all(isinstance(name, str) for name in value)
+
+
+def _is_size(value: Any) -> bool:
+    """Whether this is an image size in pixels."""
+    return value is not True and value >= 1
+
+
+_KINDS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "names": _are_names,
+    "image_size": _is_size,
+    "weights": _are_weights,
+}
+
+
+def _load(path: Path) -> Any:
+    """What torch finds in the file: tensors, numbers and text, in lists and mappings."""
+    try:
+        with path.open("rb") as file:
+            if zipfile.is_zipfile(file):
+                # torch reads over a flipped bit; the sums that it wrote beside the tensors don't.
+                with zipfile.ZipFile(file) as archive:
+                    damaged = archive.testzip()
+                if damaged is not None:
+                    raise ValueError(f"{damaged} is not what was written")
+            file.seek(0)
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(
+            str(path),
+            "a checkpoint is a readable file",
+            str(error.strerror or error),
+            "Correct the path",
+        ) from error
+    except Exception as error:  # a damaged pickle may raise anything at all
+        raise CheckpointError(
+            str(path),
+            "a checkpoint holds tensors, numbers and text alone, whole",
+            f"something else, or a part of it ({type(error).__name__})",
+            "Give a best.pt or last.pt of nas.train. Weights that YOLOv5 or Ultralytics trained "
+            "are brought here by nas.integrations (docs/integrations.md)",
+        ) from error

@@ -1,7 +1,9 @@
-"""The door for a YOLO data.yaml: what may stand in it, and which images it means."""
+"""The door for a YOLO data.yaml: what may stand in it, and what it means."""
 
 from __future__ import annotations
 
+import difflib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -10,18 +12,21 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nas.training.images import DataError
+from nas.training.text import read_text
 
-IMAGE_SUFFIXES: Final = frozenset(
-    {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
+logger = logging.getLogger(__name__)
 
 TOLERATED_KEYS: Final = frozenset(
     {
-        "author", "channels", "colors", "date", "description", "download", "imgsz", "kaggle",
-        "license", "minival", "roboflow", "stride", "task", "url", "version", "yaml_file",
+        "author", "channels", "colors", "date", "description", "download", "flip_idx", "imgsz",
+        "is_coco", "kaggle", "kpt_names", "license", "minival", "roboflow", "stride", "url",
+        "version", "yaml_file",
     }
 )  # fmt: skip
 """Keys that other tools write into a data.yaml and that change nothing here."""
+
+LIKENESS: Final = 0.75
+"""An unknown key as like one of ours as this is taken for a misspelling."""
 
 
 class DataFile(BaseModel):
@@ -35,21 +40,66 @@ class DataFile(BaseModel):
     test: str | list[str] | None = None
     nc: int | None = None
     names: list[str] | dict[int, str]
+    kpt_shape: list[int] | None = None
+    """Key points of an object, and the numbers of each: 2, or 3 with the visibility."""
+    task: str | None = None
+    """`segment` and `obb` say that long label rows are polygons."""
 
 
 def read_document(file: Path) -> DataFile:
     """The data.yaml, checked against its form."""
+    raw = _read_mapping(file)
+    if "val" not in raw and "validation" in raw:
+        logger.warning("%s: `validation:` is taken for `val:`, as Ultralytics does", file)
+        raw["val"] = raw.pop("validation")
+    if "names" not in raw and isinstance(raw.get("nc"), int) and raw["nc"] > 0:
+        raw["names"] = [f"class_{number}" for number in range(raw["nc"])]
+        logger.warning(
+            "%s: no `names:`; the classes are called %s, as Ultralytics does",
+            file, ", ".join(raw["names"][:3]) + (", ..." if raw["nc"] > 3 else ""),
+        )  # fmt: skip
+    ignored = _ignored(file, raw)
+    kept = {key: value for key, value in raw.items() if key not in ignored}
+    for part in ("train", "val"):
+        if part in kept and not _is_given(kept[part]):
+            del kept[part]
+    if "test" in kept and (kept["test"] == [] or not _is_given(kept["test"])):
+        del kept["test"]  # YOLOv5 and Ultralytics skip an empty one
     try:
-        raw: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        document = DataFile.model_validate(kept)
+    except ValidationError as error:
+        raise _form_error(file, error) from error
+    _check_key_points(file, document)
+    return document
+
+
+def _is_given(part: Any) -> bool:
+    """Whether a part's entry names anything."""
+    if isinstance(part, str):
+        return bool(part.strip())
+    if isinstance(part, list) and part:
+        return any(_is_given(entry) for entry in part)
+    return part is not None
+
+
+def _read_mapping(file: Path) -> dict[str, Any]:
+    """The mapping that stands in the file, its names as they are spelled there."""
+    try:
+        text = read_text(file)
+    except OSError as error:
         raise DataError(
             str(file),
             "--data names a readable data.yaml, or is the word `shapes`",
-            reason,
+            error.strerror or str(error),
             "Correct the path",
         ) from error
-    except yaml.YAMLError as error:
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        if isinstance(tree, yaml.MappingNode):
+            _refuse_key_twice(file, tree)
+            _keep_names(file, tree)
+        raw: Any = yaml.SafeLoader("").construct_document(tree) if tree is not None else None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DataError(
             str(file), "a data.yaml is valid YAML", " ".join(str(error).split()), "Correct it"
         ) from error
@@ -57,14 +107,79 @@ def read_document(file: Path) -> DataFile:
         raise DataError(
             str(file),
             "a data.yaml is a mapping with train, val and names",
-            type(raw).__name__,
+            "nothing" if raw is None else type(raw).__name__,
             "See a YOLO data.yaml for the form",
         )
-    kept = {key: value for key, value in raw.items() if key not in TOLERATED_KEYS}
-    try:
-        return DataFile.model_validate(kept)
-    except ValidationError as error:
-        raise _form_error(file, error) from error
+    return {str(key): value for key, value in raw.items()}
+
+
+def _refuse_key_twice(file: Path, tree: yaml.MappingNode) -> None:
+    """Raises DataError for a key that stands there twice: YAML would keep the second, unsaid."""
+    seen: dict[str, int] = {}
+    for key, _ in tree.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            continue
+        if key.value in seen:
+            raise DataError(
+                f"{file}:{line}",
+                "each key of a data.yaml stands there once",
+                f"`{key.value}:` in lines {seen[key.value]} and {line}",
+                "Remove one of them",
+            )
+        seen[key.value] = line
+
+
+def _keep_names(file: Path, tree: yaml.MappingNode) -> None:
+    """Makes text of class names that YAML takes for something else, as they are spelled."""
+    changed = []
+    for node in _name_nodes(tree):
+        is_text = node.tag == "tag:yaml.org,2002:str"
+        if not is_text and node.value.strip() not in ("", "~"):
+            node.tag = "tag:yaml.org,2002:str"
+            changed.append(node.value)
+    if changed:
+        quoted = ", ".join(f'"{name}"' for name in changed[:5])
+        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        logger.warning(
+            "%s: names: %s%s taken as text (YAML without quotes makes true, false, numbers or "
+            "dates of them; other tools then show those)",
+            file, quoted, more,
+        )  # fmt: skip
+
+
+def _name_nodes(tree: yaml.MappingNode) -> Iterator[yaml.ScalarNode]:
+    """The scalars that name classes."""
+    for key, value in tree.value:
+        if key.value != "names":
+            continue
+        if isinstance(value, yaml.SequenceNode):
+            nodes = value.value
+        elif isinstance(value, yaml.MappingNode):
+            for number, _ in value.value:
+                if isinstance(number, yaml.ScalarNode) and number.value.isdecimal():
+                    number.tag = "tag:yaml.org,2002:int"  # "0" in quotes is 0, as elsewhere
+            nodes = [node for _, node in value.value]
+        else:
+            nodes = []
+        yield from (node for node in nodes if isinstance(node, yaml.ScalarNode))
+
+
+def _ignored(file: Path, raw: dict[str, Any]) -> set[str]:
+    """The keys that mean nothing here; those that no tool is known to write are named."""
+    ours = list(DataFile.model_fields)
+    unknown = [key for key in raw if key not in ours and key not in TOLERATED_KEYS]
+    foreign = [
+        key
+        for key in unknown
+        if not difflib.get_close_matches(key.lower(), ours, n=1, cutoff=LIKENESS)
+    ]
+    if foreign:
+        logger.warning(
+            "%s: not known here, and without effect: %s",
+            file, ", ".join(f"`{key}:`" for key in foreign),
+        )  # fmt: skip
+    return {*TOLERATED_KEYS, *foreign}
 
 
 def _form_error(file: Path, error: ValidationError) -> DataError:
@@ -86,9 +201,26 @@ def _form_error(file: Path, error: ValidationError) -> DataError:
     forms = {
         "names": "a list of class names, or a mapping of 0, 1, ... to them",
         "nc": "the number of classes, a whole number",
+        "kpt_shape": "a list of two numbers, such as [17, 3]",
+        "task": "a word, such as detect, pose or segment",
+        "path": "a folder",
     }
     rule = forms.get(key, "a folder, a list of folders, or a .txt file that lists images")
     return DataError(f"{file}: {key}", f"`{key}:` is {rule}", repr(first["input"]), "Write it so")
+
+
+def _check_key_points(file: Path, document: DataFile) -> None:
+    """Raises DataError for a shape of key points that can't be."""
+    shape = document.kpt_shape
+    if shape is None:
+        return
+    if len(shape) != 2 or shape[0] < 1 or shape[1] not in (2, 3):
+        raise DataError(
+            f"{file}: kpt_shape",
+            "`kpt_shape:` is the number of key points and 2 or 3 (x y, or x y visibility)",
+            str(shape),
+            "Write it so, for instance [17, 3]; leave it out if the labels have no key points",
+        )
 
 
 def class_names(file: Path, document: DataFile) -> tuple[str, ...]:
@@ -105,6 +237,11 @@ def class_names(file: Path, document: DataFile) -> tuple[str, ...]:
         given = [given[index] for index in range(len(given))]
     if not given:
         raise DataError(f"{file}: names", "at least one class is named", "none", "Name the classes")
+    unnamed = next((index for index, name in enumerate(given) if not name.strip()), None)
+    if unnamed is not None:
+        raise DataError(
+            f"{file}: names", "each class has a name", f"none for class {unnamed}", "Name it"
+        )
     twice = next((name for name in given if given.count(name) > 1), None)
     if twice is not None:
         raise DataError(
@@ -118,75 +255,3 @@ def class_names(file: Path, document: DataFile) -> tuple[str, ...]:
             "Correct nc, or leave it out",
         )
     return tuple(given)
-
-
-def data_root(file: Path, path: str | None) -> Path:
-    """The folder that the parts are relative to: `path:`, seen from the file or from here."""
-    if path is None:
-        return file.parent
-    tried = [file.parent / path, Path(path)]
-    for folder in tried:
-        if folder.is_dir():
-            return folder
-    raise DataError(
-        f"{file}: path",
-        "`path:` is an existing folder, seen from the file's folder or from the current one",
-        path,
-        f"Correct it, or leave it out if the parts lie beside {file.name}",
-    )
-
-
-def list_images(file: Path, root: Path, part: str, entries: list[str]) -> tuple[Path, ...]:
-    """The image files of a part, sorted within each folder, each once."""
-    where = f"{file}: {part}"
-    images: dict[Path, None] = {}
-    for entry in entries:
-        for image in _entry_images(where, root, entry):
-            images[image] = None
-    if not images:
-        raise DataError(
-            where,
-            f"the {part} part has at least one image",
-            f"none in {', '.join(entries) or 'an empty list'}",
-            f"Put images there ({', '.join(sorted(IMAGE_SUFFIXES))}) or correct the path",
-        )
-    return tuple(images)
-
-
-def _entry_images(where: str, root: Path, entry: str) -> Iterator[Path]:
-    """The images of one folder or list file."""
-    place = root / entry
-    if not place.exists() and entry.startswith("../"):
-        # Roboflow writes `../train/images` into a file that lies beside `train`.
-        place = root / entry[3:]
-    if place.is_dir():
-        yield from sorted(
-            image for image in place.rglob("*") if image.suffix.lower() in IMAGE_SUFFIXES
-        )
-    elif place.is_file() and place.suffix == ".txt":
-        yield from _listed_images(place, root)
-    else:
-        raise DataError(
-            where,
-            "a part is an existing folder of images, or a .txt file that lists them",
-            str(place),
-            "Correct the path (it is relative to `path:`, or else to the file's folder)",
-        )
-
-
-def _listed_images(listing: Path, root: Path) -> Iterator[Path]:
-    """The images that a list file names, relative to itself or to the data's root."""
-    for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), start=1):
-        name = line.strip()
-        if not name:
-            continue
-        tried = [listing.parent / name, root / name]
-        found = next((place for place in tried if place.is_file()), None)
-        if found is None:
-            raise DataError(
-                f"{listing}:{number}",
-                "a listed image exists, seen from the list file or from the data's root",
-                name,
-                "Correct the line",
-            )
-        yield found

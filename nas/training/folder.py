@@ -15,26 +15,35 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
 
-from nas import NasError
-from nas.training.checkpoint import Checkpoint, load_checkpoint, make_checkpoint, save_checkpoint
-from nas.training.progress import Lap, Standing
+from nas.training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    make_checkpoint,
+    save_checkpoint,
+)
+from nas.training.progress import STATE_KEYS, Lap, Standing
+from nas.training.written import FolderError, write_text
 
 FORMAT: Final = 1
 """Of settings.yaml. 1: the first."""
 
 SETTINGS: Final = "settings.yaml"
 
+LOCK: Final = ".lock"
+"""Held by the process that trains in the folder; it stays there, empty."""
 
-class FolderError(NasError):
-    """A run folder that holds something else than what is to be done in it."""
+BEGIN_AGAIN: Final = "Delete it: this training then begins again, and the others go on"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,42 +60,106 @@ class RunSettings:
     """nas.training.recipe.Recipe as a mapping."""
 
 
-def open_run(folder: Path, settings: RunSettings) -> None:
-    """Begins a run in a folder, or makes sure that the one there has the same settings."""
-    path = folder / SETTINGS
-    if path.exists():
-        _compare(path, asdict(read_run(folder)), asdict(settings))
-        return
-    if folder.exists() and any(folder.iterdir()):
+@contextmanager
+def open_run(folder: Path, settings: RunSettings) -> Iterator[None]:
+    """Begins a run in a folder, or goes on with the one there, which has the same settings.
+
+    One process at a time: a second one is refused (FolderError) before it changes anything. The
+    lock goes with the process that holds it, however that ends.
+    """
+    _check_files(folder, settings)
+    with _lock(folder):
+        path = folder / SETTINGS
+        _check_files(folder, settings)
+        if not path.exists():
+            write_text(path, yaml.safe_dump({"format": FORMAT} | asdict(settings), sort_keys=False))
+        yield
+
+
+def check_run(folder: Path, settings: RunSettings) -> None:
+    """FolderError where the run can neither begin in this folder nor go on there, now."""
+    _check_files(folder, settings)
+    if (folder / LOCK).exists():
+        with _lock(folder):
+            pass
+
+
+def _check_files(folder: Path, settings: RunSettings) -> None:
+    """FolderError where the folder holds something else, or a run of other settings."""
+    try:
+        names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    except OSError as error:
+        raise FolderError(
+            str(folder),
+            "a run has a folder of its own",
+            error.strerror or str(error),
+            "Name another --run",
+        ) from error
+    if SETTINGS in names:
+        _compare(folder / SETTINGS, asdict(read_run(folder)), asdict(settings))
+    elif names - {LOCK}:
         raise FolderError(
             str(folder), "a new run begins in an empty folder", "other files", "Name another --run"
         )
-    write_text(path, yaml.safe_dump({"format": FORMAT} | asdict(settings), sort_keys=False))
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """The folder's lock, while the body runs."""
+    lock = FileLock(folder / LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise FolderError(
+            str(folder),
+            "one nas.train at a time works in a run's folder",
+            "another one is at work there",
+            "Wait for it or stop it, or name another --run",
+        ) from error
+    except OSError as error:
+        raise FolderError(
+            str(folder),
+            "a run's folder can be written to",
+            error.strerror or str(error),
+            "Give yourself the right to write there, or name another --run",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def read_run(folder: Path) -> RunSettings:
     """The settings that a run was begun with. Raises FolderError."""
     path = folder / SETTINGS
+    names = {field.name for field in fields(RunSettings)}
+    document = _read_mapping(path, f"the folder of a training run holds a readable {SETTINGS}")
+    try:
+        if document.pop("format", None) != FORMAT or set(document) != names:
+            raise ValueError("another format")
+        return TypeAdapter(RunSettings).validate_python(document)
+    except ValueError as error:  # pydantic's too
+        raise FolderError(
+            str(path),
+            f"a training run's settings have format {FORMAT} and its keys",
+            "something else",
+            "Name the folder that this version of nas.train wrote",
+        ) from error
+
+
+def _read_mapping(path: Path, rule: str) -> dict[str, Any]:
+    """The mapping in a YAML file of a run's folder; FolderError with that rule where none is."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise FolderError(
-            str(folder),
-            f"the folder of a training run holds a readable {SETTINGS}",
+            str(path.parent),
+            rule,
             " ".join(str(error).split()),
             "Name the folder that nas.train wrote",
         ) from error
-    names = {field.name for field in fields(RunSettings)}
-    if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
-        document = {}
-    if set(document) != names:
-        raise FolderError(
-            str(path),
-            f"a training run's settings have format {FORMAT}",
-            "something else",
-            "Name the folder that this version of nas.train wrote",
-        )
-    return RunSettings(**document)
+    return document if isinstance(document, dict) else {}
 
 
 def _compare(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
@@ -114,18 +187,32 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def read_trainings(run: Path) -> list[TrainingFolder]:
-    """The trainings that a run's folder holds, done or not, in the order of their names."""
+    """The trainings that a run's folder holds, done or not, in the order of their names.
+
+    Raises FolderError where one of them can't be read, or there is none.
+    """
     trainings = []
     for path in sorted(run.glob("*/model.yaml")):
-        document = yaml.safe_load((path.parent / "training.yaml").read_text(encoding="utf-8"))
-        trainings.append(
-            TrainingFolder(
-                folder=path.parent,
-                model=path.read_text(encoding="utf-8"),
-                seed=document["seed"],
-                names=tuple(document["names"]),
-                image_size=document["image_size"],
-            )
+        document = _read_mapping(
+            path.with_name("training.yaml"), "a training's folder holds a readable training.yaml"
+        )
+        try:
+            model = path.read_text(encoding="utf-8")
+            document |= {"folder": path.parent, "model": model}
+            trainings.append(TypeAdapter(TrainingFolder).validate_python(document))
+        except (OSError, ValueError) as error:
+            raise FolderError(
+                str(path.parent),
+                "a training's folder holds model.yaml and training.yaml as nas.train wrote them",
+                "something else",
+                "Delete this folder, and repeat the command that began the run",
+            ) from error
+    if not trainings:
+        raise FolderError(
+            str(run),
+            "a run that goes on has at least one training",
+            "none",
+            "Repeat the command that began the run",
         )
     return trainings
 
@@ -155,14 +242,14 @@ class TrainingFolder:
     def last(self) -> Path:
         return self.folder / "last.pt"
 
-    def begin(self) -> None:
-        """Writes down what is to be trained, unless the same stands there already."""
+    def check(self) -> None:
+        """FolderError where another model is trained here already."""
         path = self.folder / "model.yaml"
-        if not path.exists():
-            document = {"seed": self.seed, "names": list(self.names), "image_size": self.image_size}
-            write_text(self.folder / "training.yaml", yaml.safe_dump(document, sort_keys=False))
-            write_text(path, self.model)
-        elif path.read_text(encoding="utf-8") != self.model:
+        try:
+            is_other = self._is_begun() and path.read_text(encoding="utf-8") != self.model
+        except (OSError, UnicodeDecodeError):
+            is_other = True
+        if is_other:
             raise FolderError(
                 str(path),
                 "a training goes on with the model that it began with",
@@ -170,11 +257,34 @@ class TrainingFolder:
                 "Rename the model, or name another --run",
             )
 
+    def begin(self) -> None:
+        """Writes down what is to be trained, unless the same stands there already."""
+        self.check()
+        if not self._is_begun():
+            document = {"seed": self.seed, "names": list(self.names), "image_size": self.image_size}
+            write_text(self.folder / "training.yaml", yaml.safe_dump(document, sort_keys=False))
+            write_text(self.folder / "model.yaml", self.model)
+
+    def _is_begun(self) -> bool:
+        return all((self.folder / name).exists() for name in ("model.yaml", "training.yaml"))
+
     def state(self) -> Mapping[str, Any] | None:
         """What `train` takes to go on from here; None if nothing was done yet."""
         if not self.last.exists():
             return None
-        return load_checkpoint(self.last).training
+        try:
+            state = load_checkpoint(self.last).training
+        except CheckpointError as error:
+            raise FolderError(error.where, error.rule, error.got, BEGIN_AGAIN) from error
+        missing = sorted(STATE_KEYS - set(state or ()))
+        if state is None or missing:
+            raise FolderError(
+                str(self.last),
+                "a last.pt holds what going on takes",
+                f"none of its {', '.join(missing)}",
+                BEGIN_AGAIN,
+            )
+        return state
 
     def keep(self, standing: Standing) -> None:
         """Writes the files at the end of a lap; last.pt, which a resumption trusts, comes last."""
@@ -211,14 +321,3 @@ def _table(laps: tuple[Lap, ...]) -> str:
             }
         )
     return text.getvalue()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -28,31 +28,34 @@ def set_priors(detector: Detector, plan: BatchPlan) -> None:
     a good part of them on raising biases.
     """
     targets = [plan.make(step)[1] for step in range(BATCHES)]
+    images = plan.seen(BATCHES)
     head = detector.head
     if isinstance(head, Detect):
-        _set_anchored(head, plan, [one for one in targets if isinstance(one, Targets)])
+        _set_anchored(head, plan, [one for one in targets if isinstance(one, Targets)], images)
     else:
-        _set_anchor_free(head, plan, [one for one in targets if isinstance(one, Objects)])
+        _set_anchor_free(head, plan, [one for one in targets if isinstance(one, Objects)], images)
 
 
-def _set_anchored(head: Detect, plan: BatchPlan, targets: list[Targets]) -> None:
+def _set_anchored(head: Detect, plan: BatchPlan, targets: list[Targets], images: int) -> None:
     classes = np.concatenate([one.classes for one in targets])
     class_bias = torch.from_numpy(_logit(_shares(classes, plan.grid.num_classes))).float()
     for conv, stride, cells in zip(head.m, plan.grid.strides, plan.grid.cells, strict=True):
         assert isinstance(conv, nn.Conv2d)
         assert conv.bias is not None
         answering = [len(np.unique(one.cells[one.strides == stride])) for one in targets]
-        rate = FRESH_OVERLAP * np.mean(answering) / (plan.batch_size * cells)
+        rate = FRESH_OVERLAP * np.mean(answering) / (images / BATCHES * cells)
         with torch.no_grad():
             bias = conv.bias.view(head.num_anchors, -1)
             bias[:, 4] = float(_logit(np.array([rate]))[0])
             bias[:, 5:] = class_bias.to(bias.device)
 
 
-def _set_anchor_free(head: AnchorFreeDetect, plan: BatchPlan, targets: list[Objects]) -> None:
+def _set_anchor_free(
+    head: AnchorFreeDetect, plan: BatchPlan, targets: list[Objects], images: int
+) -> None:
     """A cell's mean score to reach: ten cells an object, half of a fresh overlap each."""
     classes = np.concatenate([one.classes[one.is_real] for one in targets])
-    answering = CELLS_PER_OBJECT * len(classes) / (BATCHES * plan.batch_size)
+    answering = CELLS_PER_OBJECT * len(classes) / images
     rate = min(1.0, answering / sum(plan.grid.cells)) * FRESH_OVERLAP / 2
     class_bias = torch.from_numpy(_logit(rate * _shares(classes, plan.grid.num_classes))).float()
     with torch.no_grad():

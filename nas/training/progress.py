@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from nas import NasError
 from nas.detector.builder import Detector
 from nas.training.metrics import Grades
+
+STATE_KEYS: Final = frozenset(
+    {
+        "average", "best", "laps", "optimizer", "scaler", "seed", "step", "steps", "updates",
+        "weights",
+    }
+)  # fmt: skip
+"""What a `Standing.state` holds."""
 
 
 class TrainingError(NasError):

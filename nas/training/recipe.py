@@ -15,6 +15,7 @@ from nas.space.spec import ModelSpec
 from nas.training.augment import AugmentSettings
 from nas.training.loss import LossSettings
 from nas.training.settings import TrainSettings
+from nas.training.text import read_text
 
 NESTED: Final = {"loss": LossSettings, "augment": AugmentSettings}
 """The keys under which a mapping of its own stands."""
@@ -92,12 +93,21 @@ def _refuse_unknown(document: dict[str, Any], kind: type[Any], where: str) -> No
 def _read(path: Path) -> dict[str, Any]:
     """The mapping that stands in a YAML file."""
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise RecipeError(str(path), "a recipe is a readable YAML file", reason) from error
+        document = yaml.safe_load(read_text(path))
+    except (OSError, yaml.YAMLError) as error:
+        raise RecipeError(
+            str(path),
+            "a recipe is a readable YAML file",
+            " ".join(str(error).split()),
+            "Correct its path, or what stands in it",
+        ) from error
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise RecipeError(str(path), "a recipe is a mapping of settings", type(document).__name__)
+        raise RecipeError(
+            str(path),
+            "a recipe is a mapping of settings",
+            type(document).__name__,
+            "Write `key: value`, a line for each setting",
+        )
     return document

@@ -18,7 +18,7 @@ class TrainSettings:
     steps: int | None = None
     """Batches in all, instead of epochs."""
     batch_size: int = 16
-    """Images per step."""
+    """Images per step, at most: where `epochs` are counted, a pass is cut into equal batches."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """SGD with Nesterov momentum, or AdamW."""
     lr: float = 0.01
@@ -78,7 +78,7 @@ class TrainSettings:
             raise ValueError("evaluate_every and recalibration_batches are at least 0")
 
     def epoch_steps(self, images: int) -> int:
-        """Steps that make one pass over so many images; the last batch runs into the next pass."""
+        """Steps that make one pass over so many images; where `steps` are given, just over one."""
         return max(1, -(-images // self.batch_size))
 
     def total_steps(self, images: int) -> int:

@@ -57,6 +57,7 @@ class Training:
             augment=settings.augment,
             closing_step=self.steps - round(settings.closing_share * self.steps),
             seed=seed,
+            steps_per_pass=None if settings.epochs is None else settings.epoch_steps(len(part)),
         )
         layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         self.detector = detector.to(self.device, memory_format=layout).train()  # type: ignore[call-overload]
@@ -132,7 +133,7 @@ class Training:
         self.lap_start = self.step
         lap = Lap(
             step=self.step,
-            epoch=self.step * self.settings.batch_size / self.images,
+            epoch=self.plan.seen(self.step) / self.images,
             lr=self.lr,
             box=parts[0],
             objectness=parts[1],
@@ -170,21 +171,29 @@ class Training:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes back to a standing."""
-        if (state["steps"], state["seed"]) != (self.steps, self.seed):
+        if (state.get("steps"), state.get("seed")) != (self.steps, self.seed):
             raise TrainingError(
                 "checkpoint",
                 f"it is of a training of {self.steps} steps with seed {self.seed}",
-                f"{state['steps']} steps, seed {state['seed']}",
+                f"{state.get('steps')} steps, seed {state.get('seed')}",
                 "Resume with the settings that it was started with",
             )
-        self.detector.load_state_dict(state["weights"])
-        self.average.detector.load_state_dict(state["average"])
-        self.average.updates = state["updates"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.step = self.lap_start = state["step"]
-        self.best = state["best"]
-        self.laps = [Lap(**lap) for lap in state["laps"]]
+        try:
+            self.detector.load_state_dict(state["weights"])
+            self.average.detector.load_state_dict(state["average"])
+            self.average.updates = state["updates"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.step = self.lap_start = state["step"]
+            self.best = state["best"]
+            self.laps = [Lap(**lap) for lap in state["laps"]]
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise TrainingError(
+                "checkpoint",
+                "it holds all that going on takes, of this model",
+                " ".join(f"{type(error).__name__}: {error}".split())[:200],
+                "Delete the last.pt: this training then begins again, and the others go on",
+            ) from error
 
 
 def head_grid(detector: Detector, image_size: int) -> HeadGrid:

@@ -15,7 +15,7 @@ from nas.training.augment import (
     random_matrix,
     warp,
 )
-from tests.training.pictures import squares
+from tests.training.pictures import image_set, squares
 
 STILL = AugmentSettings(
     mosaic=0, scale=0, translate=0, flip_horizontal=0, hue=0, saturation=0, value=0
@@ -161,6 +161,29 @@ def test_mosaic_takes_the_picture_and_not_its_padding() -> None:
     settings = AugmentSettings(mosaic=1.0, hue=0, saturation=0, value=0)
     batch = make_batch(wide, np.arange(4), settings, np.random.default_rng(0))
     assert not (batch.images == 255).all(axis=3).any()
+
+
+@given(seed=st.integers(0, 10**6), zoom=st.floats(0, 0.9))
+@settings(max_examples=60, deadline=None)
+def test_no_box_of_a_mosaic_reaches_into_the_grey(seed: int, zoom: float) -> None:
+    """Pictures without grey, boxes as large as the pictures: a box shows picture and no padding."""
+    full = [[(0, 0.0, 0.0, SIZE, SIZE), (1, 0.0, 20.0, SIZE, 40.0)]]
+    part = image_set(4 * full, ("a", "b"), SIZE)
+    strengths = AugmentSettings(mosaic=1.0, scale=zoom, hue=0, saturation=0, value=0)
+    batch = make_batch(part, np.arange(4), strengths, np.random.default_rng(seed))
+    assert len(batch.boxes)
+    for owner, box in zip(batch.owners, batch.boxes, strict=True):
+        left, top = np.ceil(box[:2] + 1).astype(int)
+        right, bottom = np.floor(box[2:] - 1).astype(int)
+        assert (batch.images[owner, top:bottom, left:right] == 90).all()
+
+
+def test_what_a_mosaic_cuts_off_counts_as_lost() -> None:
+    """An object of which the picture shows a twentieth is dropped, however large that is."""
+    whole = np.array([[-380.0, 0.0, 20.0, 40.0]])
+    there = np.array([[0.0, 0.0, 20.0, 40.0]])
+    _, keep = move_boxes(whole, np.eye(3), SIZE, there)
+    assert keep.tolist() == [False]
 
 
 def test_colour_jitter_moves_hue_and_brightness_and_keeps_grey_grey() -> None:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +17,13 @@ import pytest
 import torch
 import yaml
 
-from nas import NasError, evaluate, train
+from nas import NasError, evaluate, export, train
 from nas.space.spec import dump_spec, with_anchors
 from nas.training.checkpoint import load_checkpoint
-from nas.training.folder import read_run, read_trainings
+from nas.training.folder import open_run, read_run, read_trainings
 from nas.training.loop import Standing
 from nas.training.recipe import RecipeError, parse_recipe, read_recipe
+from nas.training.written import check_room
 from tests.training.pictures import squares, tiny_spec
 
 RECIPE = {"batch_size": 4, "optimizer": "adamw", "lr": 0.01, "augment": {"mosaic": 0.0}}
@@ -105,15 +112,14 @@ def test_resumed_equals_never_stopped(home: Path) -> None:
     # Begin the other as the command does, and die after the first lap.
     from nas.space.spec import parse_spec
     from nas.training.dataset import load_part, read_data
-    from nas.training.folder import open_run
     from nas.training.loop import train as train_loop
 
     settings = read_run(whole)
-    open_run(stopped, settings)
     part = load_part(read_data(settings.data), "train", 64)
     val = load_part(read_data(settings.data), "val", 64)
     files = replace(read_trainings(whole)[0], folder=stopped / "tiny-s0")
-    files.begin()
+    with open_run(stopped, settings):
+        files.begin()
 
     def keep_and_die(standing: Standing) -> None:
         files.keep(standing)
@@ -145,6 +151,7 @@ def test_resumed_equals_never_stopped(home: Path) -> None:
         ({"resume": Path("x")}, "--resume: a run is resumed as it was begun"),
         ({"data": "nowhere.yaml"}, "nowhere.yaml: --data names a readable data.yaml"),
         ({"weights": Path("nowhere.pt")}, "nowhere.pt: a checkpoint is a readable file"),
+        ({"weights": Path()}, "a checkpoint is a readable file; got Is a directory"),
         ({"recipe": Path("nowhere.yaml")}, "nowhere.yaml: a recipe is a readable YAML file"),
     ],
 )
@@ -171,6 +178,192 @@ def test_a_folder_of_other_settings_or_another_model_is_refused(home: Path) -> N
         train.run(asked(home, run=str(home / "other")))
     with pytest.raises(NasError, match=r"holds a readable settings.yaml"):
         train.run(train.Arguments(resume=home / "other"))
+
+
+def begun(home: Path) -> Path:
+    """A run of one epoch, done; its last.pt."""
+    train.run(asked(home, epochs=1))
+    return home / "run" / "tiny-s0" / "last.pt"
+
+
+def damaged(path: Path, how: str) -> None:
+    """Spoils a checkpoint as disks and people do."""
+    content = path.read_bytes()
+    document = torch.load(path, weights_only=True)
+    middle = len(content) // 2
+    if how == "half of the bytes":
+        path.write_bytes(content[:middle])
+    elif how == "a hole":
+        path.write_bytes(content[:middle] + bytes(512) + content[middle + 512 :])
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "a text":
+        path.write_text("names: [a]\n")
+    elif how == "a half dict":
+        torch.save({"format": 1, "model": document["model"]}, path)
+    elif how == "another's":
+        torch.save({"epoch": 3, "state_dict": document["weights"]}, path)
+    elif how == "other weights":
+        weights = dict(list(document["weights"].items())[:-3])
+        torch.save(document | {"weights": weights}, path)
+    elif how == "not finite":
+        weights = {key: value * float("nan") for key, value in document["weights"].items()}
+        torch.save(document | {"weights": weights}, path)
+    elif how == "code":
+        path.write_bytes(pickle.dumps({"format": 1, "model": Path("x")}))
+
+
+DAMAGES = (
+    "half of the bytes", "a hole", "empty", "a text", "a half dict", "another's", "other weights",
+    "not finite", "code",
+)  # fmt: skip
+
+
+def test_a_damaged_checkpoint_is_one_message_wherever_it_is_given(home: Path) -> None:
+    last = begun(home)
+    whole = last.read_bytes()
+    for how in DAMAGES:
+        last.write_bytes(whole)
+        damaged(last, how)
+        doors = [
+            lambda: evaluate.run(evaluate.Arguments(model=last, data=str(home / "data.yaml"))),
+            lambda: export.run(export.Arguments(model=home / "tiny.yaml", weights=last)),
+        ]
+        if how != "other weights":  # a start takes those that fit
+            doors.append(lambda: train.run(asked(home, run=str(home / "new"), weights=last)))
+        for door in doors:
+            with pytest.raises(NasError, match=r"last\.pt") as caught:
+                door()
+            assert "\n" not in str(caught.value), how
+            assert caught.value.remedy, how
+    assert not (home / "new").exists()
+
+
+@pytest.mark.parametrize("how", [*DAMAGES, "no training", "half a state"])
+def test_a_damaged_last_pt_is_told_and_its_remedy_works(home: Path, how: str) -> None:
+    last = begun(home)
+    before = (last.parent / "best.pt").read_bytes()
+    document = torch.load(last, weights_only=True)
+    if how == "no training":
+        torch.save(document | {"training": None}, last)
+    elif how == "half a state":
+        state = {key: document["training"][key] for key in ("steps", "seed", "weights")}
+        torch.save(document | {"training": state | {"step": 1}}, last)
+    else:
+        damaged(last, how)
+    if how != "other weights":  # going on takes the loop's own, which are whole
+        with pytest.raises(NasError, match=r"last\.pt.*Delete it"):
+            train.run(train.Arguments(resume=home / "run"))
+        assert (last.parent / "best.pt").read_bytes() == before
+    last.unlink()
+    train.run(train.Arguments(resume=home / "run"))
+    assert load_checkpoint(last).training
+
+
+def nas_train(home: Path, *flags: str, before: str = "") -> subprocess.Popen[str]:
+    """nas.train in a process of its own; `before` is what that does first."""
+    code = f"{before}\nimport sys\nfrom nas import train\nfrom nas.terminal import command_line\n"
+    code += "command_line(train.Arguments, train.run)"
+    arguments = [str(home / "tiny.yaml"), "--data", str(home / "data.yaml"), "--image-size", "64"]
+    arguments += ["--recipe", str(home / "recipe.yaml"), "--run", str(home / "run"), *flags]
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.slow
+def test_a_second_training_in_one_folder_is_refused_and_a_killed_one_does_not_block(
+    home: Path,
+) -> None:
+    first = nas_train(home, "--epochs", "400")
+    try:
+        deadline = time.monotonic() + 120
+        while not (home / "run" / "tiny-s0" / "last.pt").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        with pytest.raises(NasError, match=r"run: one nas\.train at a time.*name another --run"):
+            train.run(asked(home, epochs=400))
+    finally:
+        first.kill()
+        first.communicate()
+    with open_run(home / "run", read_run(home / "run")):
+        pass
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_leaves_the_last_good_files(home: Path) -> None:
+    """The size of a file is limited where a full disk would end it: between best.pt and last.pt."""
+    last = begun(home)
+    sizes = [(last.parent / name).stat().st_size for name in ("best.pt", "last.pt")]
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({sum(sizes) // 2},) * 2)"
+    shutil.rmtree(home / "run")
+    process = nas_train(home, "--epochs", "1", before=limit)
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 2, told
+    assert "Traceback" not in told
+    assert "last.pt: the files of a run can be written" in told
+    assert "the same command then goes on" in told
+    kept = {path.name for path in last.parent.iterdir()}
+    assert kept == {"best.pt", "metrics.csv", "model.yaml", "training.yaml"}
+    train.run(asked(home, epochs=1))
+    assert load_checkpoint(last).training
+
+
+def test_a_folder_that_cannot_be_a_run_is_told_at_the_start(home: Path) -> None:
+    (home / "file").write_text("mine")
+    for name in ("file", "file/below", "x" * 300):
+        with pytest.raises(NasError, match=re.escape(name)) as caught:
+            train.run(asked(home, run=str(home / name)))
+        assert "--run" in caught.value.remedy
+    assert (home / "file").read_text() == "mine"
+    with pytest.raises(NasError, match=r"need 1000000000000\.0 MB.*another disk"):
+        check_room(home / "not" / "yet", 10**18)
+
+
+@pytest.mark.parametrize("flaw", ["unlabelled", "unreadable", "absent", "wrong"])
+def test_a_test_part_that_cannot_grade_is_told_before_the_training(
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    flaw: str,
+) -> None:
+    images, labels = home / "images" / "test", home / "labels" / "test"
+    if flaw == "unlabelled":
+        shutil.rmtree(labels)
+    elif flaw == "unreadable":
+        for image in images.iterdir():
+            image.write_bytes(b"no image")
+    elif flaw == "absent":
+        shutil.rmtree(images)
+    else:
+        (labels / "0.txt").write_text("9 0.5 0.5 0.1 0.1\n")
+    train.run(asked(home, epochs=1))
+    told = capsys.readouterr()
+    said = caplog.text + told.err
+    assert "going on without the test part" in said
+    if "going on" in told.err:
+        assert told.err.index("going on") < told.err.index("epoch 1.0")
+    assert "val mAP50" in told.out
+    assert "test mAP50" not in told.out
+    train.run(train.Arguments(resume=home / "run"))
+    with pytest.raises(NasError, match="test"):
+        evaluate.run(
+            evaluate.Arguments(
+                model=home / "run/tiny-s0/best.pt", data=str(home / "data.yaml"), part="test"
+            )
+        )
+
+
+def test_what_cannot_be_trained_is_told_before_anything_is_written(home: Path) -> None:
+    (home / "recipe.yaml").write_text(yaml.safe_dump(RECIPE | {"batch_size": 1}))
+    with pytest.raises(NasError, match="Train at 64 px or more"):
+        train.run(asked(home, image_size=32))
+    best = begun(home).with_name("best.pt")
+    document = torch.load(best, weights_only=True)
+    torch.save(document | {"weights": {"x": torch.zeros(3)}}, home / "alien.pt")
+    with pytest.raises(NasError, match=r"--weights: at least one of its weights"):
+        train.run(asked(home, run=str(home / "new"), weights=home / "alien.pt"))
+    assert not (home / "new").exists()
 
 
 def test_poor_anchors_are_fitted_to_the_data_and_it_is_said(

@@ -165,6 +165,30 @@ def test_every_pass_shows_every_image_once() -> None:
     assert stream[:10].tolist() != stream[10:20].tolist()
 
 
+@pytest.mark.parametrize(("count", "batch"), [(3, 16), (17, 16), (16, 16), (33, 8), (1, 4)])
+def test_passes_asked_for_are_passes_made(count: int, batch: int) -> None:
+    """Each pass shows every image once, in batches that differ by one image at most."""
+    settings = replace(QUICK, epochs=3, batch_size=batch)
+    run = Training(tiny_detector(), squares(count), settings, 0, "cpu")
+    steps = [run.plan.indices(step) for step in range(run.steps)]
+    assert run.plan.seen(run.steps) == 3 * count
+    stream = np.concatenate(steps)
+    for lap in range(3):
+        assert sorted(stream[lap * count : (lap + 1) * count].tolist()) == list(range(count))
+    sizes = {len(step) for step in steps}
+    assert max(sizes) <= batch
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_lap_says_the_passes_that_were_made() -> None:
+    part = squares(3)
+    trained = train(tiny_detector(), part, part, replace(QUICK, epochs=2, batch_size=16), seed=0)
+    assert [lap.epoch for lap in trained.laps] == [1.0, 2.0]
+    assert [lap.step for lap in trained.laps] == [1, 2]
+    by_steps = replace(QUICK, epochs=None, steps=3, batch_size=2, evaluate_every=0)
+    assert train(tiny_detector(), part, part, by_steps, seed=0).laps[-1].epoch == 2.0
+
+
 def test_the_schedule_rises_and_falls_and_norms_do_not_decay() -> None:
     settings = TrainSettings(warmup=0.1, weight_decay=0.05)
     optimizer = make_optimizer(tiny_detector(), settings)
