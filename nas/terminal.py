@@ -16,14 +16,19 @@ from nas import NasError
 Arguments = TypeVar("Arguments")
 
 
-def command_line(arguments_type: type[Arguments], run: Callable[[Arguments], None]) -> None:
-    """Parses sys.argv into `arguments_type` (a dataclass), runs, and exits with the right code."""
+def command_line(
+    arguments_type: type[Arguments], run: Callable[[Arguments], None], program: str | None = None
+) -> None:
+    """Parses sys.argv into `arguments_type` (a dataclass), runs, and exits with the right code.
+
+    program  what the usage calls it; None: as python -m was told
+    """
     import tyro
 
     spec = sys.modules["__main__"].__spec__
     arguments = tyro.cli(
         arguments_type,
-        prog=f"python -m {spec.name}" if spec else None,
+        prog=program or (f"python -m {spec.name}" if spec else None),
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
     )
     guarded(lambda: run(arguments))
