@@ -11,11 +11,9 @@ versions may change (and are warned of), everything else is an error that names 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
-import os
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +24,7 @@ from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import yaml
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import nas
@@ -228,11 +227,11 @@ def open_run(folder: Path, settings: Settings) -> Iterator[Run]:
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     """Holds the folder's lock, which the system takes back however the process ends."""
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    lock = FileLock(folder / ".lock")
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            lock.acquire(blocking=False)
+        except Timeout:
             raise RunError(
                 str(folder),
                 "one search at a time writes in a run's folder",
@@ -241,7 +240,7 @@ def _lock(folder: Path) -> Iterator[None]:
             ) from None
         yield
     finally:
-        os.close(descriptor)
+        lock.release()
 
 
 def identity(settings: Settings) -> str:
