@@ -8,11 +8,16 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+_DATA = tempfile.TemporaryDirectory(prefix="nas-tests-")
+# No test finds, or leaves, tables among the user's data.
+os.environ["XDG_DATA_HOME"] = _DATA.name
 
 
 def absent(what: str, variable: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 NAS = Path(__file__).resolve().parents[1] / "nas"
 FLOORS = {
     "": -1,
-    "__main__": 0,
+    "__main__": 6,
     "places": 0,
     "stats": 0,
     "terminal": 0,
