@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 
 # Before torch is imported anywhere: two test processes share the cores.
@@ -15,9 +16,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-_DATA = tempfile.TemporaryDirectory(prefix="nas-tests-")
 # No test finds, or leaves, tables among the user's data.
-os.environ["XDG_DATA_HOME"] = _DATA.name
+os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="nas-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_DATA_HOME"], ignore_errors=True)
 
 
 def absent(what: str, variable: str) -> None:
