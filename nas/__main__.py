@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Final
@@ -72,7 +73,12 @@ def run(words: list[str]) -> None:
 
 
 def main() -> None:
-    """The entry point."""
+    """The entry point.
+
+    A grading process that it starts finds modules where the command does: a file struct.py in the
+    current folder, which Python looks in first there (before 3.11 always), would end it.
+    """
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     guarded(lambda: run(sys.argv[1:]))
 
 

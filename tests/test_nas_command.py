@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +96,36 @@ def test_a_mistake_is_one_message_as_under_python_m() -> None:
     whole = said("predict", "nothing.yaml")
     assert whole.returncode == 2
     assert whole.stderr.startswith("error: nothing.yaml: the model YAML exists; got no such file.")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python looks there first before 3.11")
+def test_files_named_like_modules_disturb_no_search(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    (here / "nas").mkdir(parents=True)
+    for name in ("numpy", "queue", "random", "struct", "torch"):
+        (here / f"{name}.py").write_text("raise SystemExit('not this')\n")
+    # As pip writes it.
+    script = tmp_path / "nas"
+    script.write_text("from nas.__main__ import main\nif __name__ == '__main__':\n    main()\n")
+    words = [
+        "search",
+        "--space",
+        "tiny",
+        "--proxy",
+        "fake",
+        "--budget",
+        "1",
+        "--run",
+        "one",
+        "--no-baselines",
+    ]
+    done = subprocess.run(
+        [sys.executable, str(script), *words],
+        cwd=here,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (here / "runs" / "one" / "pareto.json").is_file()
