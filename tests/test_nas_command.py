@@ -107,20 +107,9 @@ def test_files_named_like_modules_disturb_no_search(tmp_path: Path) -> None:
     # As pip writes it.
     script = tmp_path / "nas"
     script.write_text("from nas.__main__ import main\nif __name__ == '__main__':\n    main()\n")
-    words = [
-        "search",
-        "--space",
-        "tiny",
-        "--proxy",
-        "fake",
-        "--budget",
-        "1",
-        "--run",
-        "one",
-        "--no-baselines",
-    ]
+    flags = ["--space", "tiny", "--proxy", "fake", "--budget", "1", "--run", "one"]
     done = subprocess.run(
-        [sys.executable, str(script), *words],
+        [sys.executable, str(script), "search", *flags, "--no-baselines"],
         cwd=here,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
