@@ -37,13 +37,12 @@ class Arguments:
 
 def run(arguments: Arguments, root: Path | None = None) -> None:
     """Looks here or there, and prints the findings."""
-    from nas.latency.device import ROOT, read_device
+    from nas.latency.device import read_device
     from nas.latency.diagnosis import diagnose
     from nas.latency.facts import facts_here
     from nas.latency.remote import look
     from nas.latency.ssh import Login
 
-    root = root or ROOT
     named = read_device(arguments.device, root) if arguments.device else None
     if arguments.host:
         facts = look(Login(arguments.host), with_runtimes=True)
@@ -58,7 +57,7 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
         print(answer(where, device, facts, findings))
 
 
-def recognised(facts: Facts, root: Path) -> Device:
+def recognised(facts: Facts, root: Path | None = None) -> Device:
     """The device that the machine is by its device tree; `host`, any machine, for others."""
     from nas.latency.device import read_device, read_devices
 

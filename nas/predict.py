@@ -45,7 +45,7 @@ class Arguments:
 
 def run(arguments: Arguments, root: Path | None = None) -> None:
     """Reads the model and the table, and prints the latency and where it goes."""
-    from nas.latency.device import ROOT, read_device
+    from nas.latency.device import read_device
     from nas.latency.estimated import load_table_model
     from nas.latency.four_rules import four_rules, rule_costs
     from nas.space.blocks import blocks
@@ -54,7 +54,6 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
 
     spec = read_spec(arguments.model)
     image_size = image_size_of(arguments.image_size, [spec])
-    root = root or ROOT
     device = read_device(arguments.device, root)
     key = device.key(arguments.runtime, arguments.precision, arguments.threads)
     graph = model_graph(spec, image_size)

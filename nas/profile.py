@@ -5,7 +5,8 @@
 
 Every distinct block of the space is timed, and whole random detectors of it: half of these
 correct the predictor, the other half state its error. Each row is kept at once in
-latency_tables/<device>/; the same command resumes, and does nothing when all is done.
+latency_tables/<device>/ of the current folder where that has a latency_tables/, else of the user's
+data folder; the same command resumes, and does nothing when all is done.
 
     python -m nas.profile --device rpi4 --from-log benchncnn.txt
     python -m nas.profile --device myboard --from-csv measurements.csv
@@ -71,7 +72,7 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     from nas.latency.choice import runner_for
     from nas.latency.condensed import read_condensed
     from nas.latency.corrected import read_correction
-    from nas.latency.device import ROOT, check_key, read_device
+    from nas.latency.device import check_key, new_root, read_device
     from nas.latency.estimate import read_estimate
     from nas.latency.estimated import correction_words
     from nas.latency.fit import read_fits, write_fit
@@ -80,7 +81,6 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     from nas.latency.validation import has_enough, validate
     from nas.space.search_space import read_space
 
-    root = root or ROOT
     started = time.monotonic()
     limit = seconds(arguments.time_limit) if arguments.time_limit else None
     device = read_device(arguments.device, root)
@@ -97,10 +97,15 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     runner = runner_for(device, arguments.host or None, say)
     space = read_space(arguments.space)
 
-    with open_table(key, root) as writer:
+    # Whatever lies farther answers until now; what is timed goes to one place.
+    home = new_root(root)
+    for path in key.files(".jsonl", root):
+        if path != key.path(home):
+            say(f"{key}: {path} is a table of an earlier profile; this one is {key.path(home)}")
+    with open_table(key, home) as writer:
         table = writer.table
         report_damage(table)
-        fits = [fit for fit in read_fits(key, root) if fit.space_digest == space.digest]
+        fits = [fit for fit in read_fits(key, home) if fit.space_digest == space.digest]
         wanted = plan(space, arguments.validate)
         work = pending(wanted, table, order_of_work(wanted, is_limited=limit is not None))
         if len(work) or not fits or fits[0].table_rows != table.row_count():
@@ -117,19 +122,19 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
                 show(rows, len(work), left)
                 work = doubtful(wanted, table)
             if not has_enough(table, wanted) and (estimated := read_estimate(key, root)):
-                correction = read_correction(estimated, key, root)
+                correction = read_correction(estimated, key, home)
                 if correction is not None:
                     print(f"{key}: too few whole detectors are timed for a fit of its own; until")
                     print(f"a longer profile has them, answers are {correction_words(correction)}")
                     return
             fits = [validate(table, wanted, time.strftime("%Y-%m-%d"))]
-            write_fit(key, fits[0], root)
+            write_fit(key, fits[0], home)
         # Kept for the commands that will ask.
-        told = read_condensed(key, root, fits[0].smoothness())
+        told = read_condensed(key, home, fits[0].smoothness())
     print(summary(table, told, fits[0]))
 
 
-def estimate(arguments: Arguments, device: Device, root: Path) -> None:
+def estimate(arguments: Arguments, device: Device, root: Path | None) -> None:
     """Writes the estimated tables of a log, a CSV or both, and prints what they stand on."""
     import time
 

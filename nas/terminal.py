@@ -74,10 +74,15 @@ class Stream(io.TextIOWrapper):
             ) from error
 
 
-def command_line(arguments_type: type[Arguments], run: Callable[[Arguments], None]) -> None:
-    """Parses sys.argv into `arguments_type` (a dataclass), runs, and exits with the right code."""
+def command_line(
+    arguments_type: type[Arguments], run: Callable[[Arguments], None], program: str | None = None
+) -> None:
+    """Parses sys.argv into `arguments_type` (a dataclass), runs, and exits with the right code.
+
+    program  what the usage calls it; None: as python -m was told
+    """
     open_streams()
-    guarded(lambda: run(_parse(arguments_type)))
+    guarded(lambda: run(_parse(arguments_type, program)))
 
 
 def open_streams() -> None:
@@ -131,12 +136,12 @@ def _end(code: int, message: str) -> None:
     sys.exit(code)
 
 
-def _parse(arguments_type: type[Arguments]) -> Arguments:
+def _parse(arguments_type: type[Arguments], program: str | None) -> Arguments:
     import tyro
 
     spec = sys.modules["__main__"].__spec__
     return tyro.cli(
         arguments_type,
-        prog=f"python -m {spec.name}" if spec else None,
+        prog=program or (f"python -m {spec.name}" if spec else None),
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
     )

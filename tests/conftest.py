@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 
 # Before torch is imported anywhere: two test processes share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# No test finds, or leaves, tables among the user's data.
+os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="nas-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_DATA_HOME"], ignore_errors=True)
 
 
 def absent(what: str, variable: str) -> None:

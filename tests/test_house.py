@@ -14,6 +14,8 @@ import pytest
 NAS = Path(__file__).resolve().parents[1] / "nas"
 FLOORS = {
     "": -1,
+    "__main__": 6,
+    "places": 0,
     "stats": 0,
     "terminal": 0,
     "space": 1,

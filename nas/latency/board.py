@@ -46,14 +46,12 @@ With `is_alone` one board.py at a time times on a machine; another waits `wait_s
 from __future__ import annotations
 
 import base64
-import fcntl
 import gc
 import json
 import math
 import os
 import platform
 import random
-import resource
 import struct
 import sys
 import time
@@ -64,6 +62,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+
+try:
+    import fcntl
+    import resource
+except ImportError:
+    IS_POSIX = False
+else:
+    IS_POSIX = True
+"""Without them (Windows) no lock is held, and no sample is known to be preempted."""
 
 PROTOCOL = 2
 """Version of PACK and LINES. 1: the first. 2: visits, anchors beside networks, int8."""
@@ -110,12 +117,12 @@ class Loaded:
         self.prepare()
         if self.is_whole:
             self.run()
-        switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+        switches = _switches()
         begin_cpu = time.thread_time_ns()
         begin = time.perf_counter_ns()
         self.run()
         elapsed = time.perf_counter_ns() - begin
-        if resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw != switches:
+        if _switches() != switches:
             self.preempted.append(len(self.samples_ms))
             self.cpu_ms.append(_rounded((time.thread_time_ns() - begin_cpu) / 1e6))
         self.samples_ms.append(_rounded(elapsed / 1e6))
@@ -656,12 +663,19 @@ def read_pack(lines: Iterator[str]) -> tuple[Json, list[Json]]:
     return header, [json.loads(line) for line in lines if line.strip()]
 
 
+def _switches() -> int:
+    """How often the kernel gave our core to something else; 0 where it doesn't say."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw if IS_POSIX else 0
+
+
 def hold_board(seconds: float) -> Any:
     """The user's lock on this machine, until the process ends; ValueError where another has it.
 
     Two profiles at once would time one another. One that was cut off may hold it for the rest of
     its ring: its next line finds nobody.
     """
+    if not IS_POSIX:
+        return None
     base = os.environ.get("XDG_CACHE_HOME")
     folder = (Path(base) if base else Path.home() / ".cache") / "pi-detector-nas"
     folder.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nas.latency.cost_model import CostModel, Smoothness, fit_cost_model
-from nas.latency.device import ROOT, TableKey
+from nas.latency.device import TableKey
 from nas.latency.measurement import DRIFT_LIMIT, INTERVAL_LIMIT
 from nas.latency.table import Table, missing_table, read_table
 from nas.space.blocks import Block
@@ -91,13 +91,13 @@ class Condensed(_Frozen):
         return kept.cost_model() if kept is not None and kept.smoothness == wanted else None
 
 
-def condensed_path(key: TableKey, root: Path = ROOT) -> Path:
+def condensed_path(key: TableKey, root: Path | None = None) -> Path:
     """Where what is kept of a table lies."""
     return key.path(root).with_suffix(".condensed.json")
 
 
 def read_condensed(
-    key: TableKey, root: Path = ROOT, smoothness: Smoothness | None = None
+    key: TableKey, root: Path | None = None, smoothness: Smoothness | None = None
 ) -> Condensed:
     """The table of a key, condensed: from the file beside it, or from the table and then kept.
 

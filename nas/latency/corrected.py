@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nas.latency.condensed import read_condensed
-from nas.latency.device import ROOT, TableKey
+from nas.latency.device import TableKey
 from nas.latency.estimate import EstimatedTable, block_ms, corrected
 from nas.space.blocks import Block
 from nas.space.ops import expand
@@ -55,7 +55,9 @@ class Correction(BaseModel):
     after: float | None
 
 
-def read_correction(table: EstimatedTable, key: TableKey, root: Path = ROOT) -> Correction | None:
+def read_correction(
+    table: EstimatedTable, key: TableKey, root: Path | None = None
+) -> Correction | None:
     """The table corrected by what was measured under its key; None where that is no block."""
     condensed = read_condensed(key, root)
     if not any(expand(block).ops for block in condensed.block_ms):

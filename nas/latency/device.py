@@ -9,10 +9,15 @@ from typing import Annotated, Any, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nas import NasError
+from nas import NasError, places
 
-ROOT: Final = Path(__file__).resolve().parents[2] / "latency_tables"
-"""Where device folders lie."""
+ROOT: Final = places.shipped("latency_tables")
+"""The device folders that ship.
+
+`root`, wherever it is asked for, is a folder like it that alone is looked in and written to. None:
+every place, the nearest first (nas.places), so that for one device what ships, what the user has
+measured and what lies in the current folder come together.
+"""
 
 DEVICE_TREE: Final = Path("/proc/device-tree")
 """Where a board says what it is, in the files `model` and `compatible`."""
@@ -39,9 +44,23 @@ class TableKey:
         """The name of the table's files in the device's folder, without an ending."""
         return f"{self.runtime}-{self.precision}-{self.threads}t"
 
-    def path(self, root: Path = ROOT) -> Path:
-        """The table's file."""
-        return root / self.device / f"{self.stem}.jsonl"
+    def path(self, root: Path | None = None) -> Path:
+        """The measured table's file: the nearest that has been fitted, else the nearest.
+
+        So a profile that was just begun doesn't hide a whole one that lies farther.
+        """
+        there = self.files(".jsonl", root)
+        fitted = [path for path in there if places.is_file(path.with_suffix(".fit.json"))]
+        return next(iter(fitted or there), self.new_file(".jsonl", root))
+
+    def files(self, ending: str, root: Path | None = None) -> list[Path]:
+        """The table's files of that ending that are there, the nearest first."""
+        found = [one / self.device / f"{self.stem}{ending}" for one in roots(root)]
+        return [path for path in found if places.is_file(path)]
+
+    def new_file(self, ending: str, root: Path | None = None) -> Path:
+        """Where a new file of the table goes."""
+        return new_root(root) / self.device / f"{self.stem}{ending}"
 
     def __str__(self) -> str:
         plural = "" if self.threads == 1 else "s"
@@ -105,23 +124,27 @@ class Device(BaseModel):
         return self.is_named_in(told)
 
 
-def read_devices(root: Path = ROOT) -> tuple[Device, ...]:
+def roots(root: Path | None = None) -> tuple[Path, ...]:
+    """The folders that devices are looked for in, the nearest first: `root` alone, or all."""
+    return places.places("latency_tables") if root is None else (root,)
+
+
+def new_root(root: Path | None = None) -> Path:
+    """The folder that a new table goes to: `root`, or where what a person makes goes."""
+    return places.home("latency_tables") if root is None else root
+
+
+def read_devices(root: Path | None = None) -> tuple[Device, ...]:
     """Every device that has a file, by name."""
-    return tuple(read_device(path.parent.name, root) for path in sorted(root.glob("*/device.yaml")))
+    return tuple(read_device(name, root) for name in sorted(_device_files(root)))
 
 
-def read_device(name: str, root: Path = ROOT) -> Device:
+def read_device(name: str, root: Path | None = None) -> Device:
     """The device of that name; DeviceError where its file is missing or breaks a rule."""
-    path = root / name / "device.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(found.parent.name for found in root.glob("*/device.yaml")))
-        raise DeviceError(
-            "--device",
-            "the device has a file latency_tables/<device>/device.yaml",
-            f"'{name}', and no {path}",
-            f"Known here: {known or 'none'}. A new board needs a file of ten lines "
-            "(docs/boards.md, Another board)",
-        )
+    files = [one / name / "device.yaml" for one in roots(root) if places.is_name(name)]
+    path = next(filter(places.is_file, files), None)
+    if path is None:
+        raise _unknown_device(name, root)
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
         return Device.model_validate({**_mapping(document, path), "name": name})
@@ -133,6 +156,24 @@ def read_device(name: str, root: Path = ROOT) -> Device:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         raise DeviceError(f"{path}, {field}", first["msg"], repr(first["input"])) from None
+
+
+def _device_files(root: Path | None) -> dict[str, Path]:
+    """The device.yaml of every device, by the device's name."""
+    found = places.listed("latency_tables", "*/device.yaml", root).values()
+    return {path.parent.name: path for path in found}
+
+
+def _unknown_device(name: str, root: Path | None) -> DeviceError:
+    files = _device_files(root)
+    known = places.told({device: path.parents[1] for device, path in files.items()})
+    return DeviceError(
+        "--device",
+        "the device is the name of a folder in latency_tables/ with a device.yaml",
+        f"{name!r}",
+        f"Known here: {known}. A new board needs a file of ten lines, here in latency_tables/NAME/"
+        f" or in {new_root(root) / 'NAME'} (docs/boards.md, Another board)",
+    )
 
 
 def check_key(key: TableKey, device: Device) -> None:

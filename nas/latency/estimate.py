@@ -31,7 +31,7 @@ from nas.latency.board_model import (
     group_counts,
     read_board_model,
 )
-from nas.latency.device import ROOT, Device, TableKey
+from nas.latency.device import Device, TableKey
 from nas.latency.public_log import LogError, PublicLog
 from nas.latency.shape import features
 from nas.latency.table import TableError
@@ -55,6 +55,9 @@ to 5.4 % in the mean, half of them to 4 % (LOG.md)."""
 
 COVERAGE: Final = 0.9
 """What the interval claims."""
+
+ENDING: Final = ".estimated.json"
+"""Of the files of estimated tables."""
 
 INT8: Final = "_int8"
 
@@ -393,12 +396,13 @@ def corrected(table: EstimatedTable, measured_ms: Mapping[Block, float]) -> Esti
     )
 
 
-def estimate_path(key: TableKey, root: Path = ROOT) -> Path:
-    """Where the estimated table of a key lies."""
-    return key.path(root).with_suffix(".estimated.json")
+def estimate_path(key: TableKey, root: Path | None = None) -> Path:
+    """Where the estimated table of a key lies: the nearest, or where a new one goes."""
+    there = key.files(ENDING, root)
+    return there[0] if there else key.new_file(ENDING, root)
 
 
-def read_estimate(key: TableKey, root: Path = ROOT) -> EstimatedTable | None:
+def read_estimate(key: TableKey, root: Path | None = None) -> EstimatedTable | None:
     """The estimated table of that key, None where there is none; TableError where it is broken."""
     path = estimate_path(key, root)
     if not path.exists():
@@ -421,9 +425,12 @@ def read_estimate(key: TableKey, root: Path = ROOT) -> EstimatedTable | None:
     return table
 
 
-def write_estimate(table: EstimatedTable, root: Path = ROOT) -> Path:
-    """Writes the table in place of an earlier one; returns the file."""
-    path = estimate_path(table.key, root)
+def write_estimate(table: EstimatedTable, root: Path | None = None) -> Path:
+    """Writes the table, in place of an earlier one there; returns the file.
+
+    root  the folder that it goes to; None: where what a person makes goes (nas.places)
+    """
+    path = table.key.new_file(ENDING, root)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(table.model_dump_json(indent=1) + "\n", encoding="utf-8")

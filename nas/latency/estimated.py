@@ -10,7 +10,7 @@ from typing import Any, Final, get_args
 import numpy as np
 
 from nas.latency.corrected import Correction, read_correction
-from nas.latency.device import ROOT, Runtime, TableKey, read_device
+from nas.latency.device import Runtime, TableKey, read_device
 from nas.latency.estimate import (
     EstimatedTable,
     block_work,
@@ -230,7 +230,7 @@ def correction_words(correction: Correction) -> str:
 
 
 def load_table_model(
-    key: TableKey, root: Path = ROOT, space: SearchSpace | None = None, num_classes: int = 80
+    key: TableKey, root: Path | None = None, space: SearchSpace | None = None, num_classes: int = 80
 ) -> TableModel:
     """What answers for a key: its measured table where one was fitted, else its estimated one.
 
@@ -247,7 +247,7 @@ def load_table_model(
     return EstimatedPredictor(table, device.title, device.default_host or "", correction)
 
 
-def _check_threads(key: TableKey, root: Path) -> None:
+def _check_threads(key: TableKey, root: Path | None) -> None:
     """TableError where estimated tables answer for other thread counts, or nothing can be timed."""
     device = read_device(key.device, root)
     counts = device.threads or range(1, (device.cores or 1) + 1)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nas.latency.correction import Correction
 from nas.latency.cost_model import Smoothness
-from nas.latency.device import ROOT, TableKey
+from nas.latency.device import TableKey
 from nas.latency.table import TableError, profile_command
 
 FORMAT: Final = 1
@@ -111,12 +111,12 @@ class FitFile(_Frozen):
     fits: list[SpaceFit]
 
 
-def fit_path(key: TableKey, root: Path = ROOT) -> Path:
+def fit_path(key: TableKey, root: Path | None = None) -> Path:
     """Where the fits of a table lie."""
     return key.path(root).with_suffix(".fit.json")
 
 
-def read_fits(key: TableKey, root: Path = ROOT) -> list[SpaceFit]:
+def read_fits(key: TableKey, root: Path | None = None) -> list[SpaceFit]:
     """The fits of a table, the last made last; TableError where the file breaks its format."""
     path = fit_path(key, root)
     if not path.exists():
@@ -133,7 +133,7 @@ def read_fits(key: TableKey, root: Path = ROOT) -> list[SpaceFit]:
         ) from None
 
 
-def write_fit(key: TableKey, fit: SpaceFit, root: Path = ROOT) -> Path:
+def write_fit(key: TableKey, fit: SpaceFit, root: Path | None = None) -> Path:
     """Keeps a fit in place of an earlier one of the same space; returns the file."""
     path = fit_path(key, root)
     others = [old for old in read_fits(key, root) if old.space_digest != fit.space_digest]

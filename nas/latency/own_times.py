@@ -17,9 +17,10 @@ import numpy as np
 
 from nas import NasError, stats
 from nas.latency.board_model import MODELS
-from nas.latency.device import ROOT, Device, TableKey, check_key
+from nas.latency.device import Device, TableKey, check_key
 from nas.latency.estimate import (
     COVERAGE,
+    ENDING,
     FEWEST_NETWORKS,
     RECENT,
     EstimatedTable,
@@ -236,15 +237,20 @@ def errors_in_turn(table: EstimatedTable, found: Evidence) -> HeldOutErrors | No
     )
 
 
-def keep_before(table: EstimatedTable, root: Path = ROOT) -> tuple[EstimatedTable, Path] | None:
-    """The other table that stands in a new one's place, and where a copy of it is kept.
+def keep_before(
+    table: EstimatedTable, root: Path | None = None
+) -> tuple[EstimatedTable, Path] | None:
+    """The other table that answered until now, and where it is kept.
 
-    None where there is none, or it says the same. Nothing of an earlier table is lost.
+    One that stands in the new one's place is copied, another one stays where it lies. None where
+    there is none, or it says the same. Nothing of an earlier table is lost.
     """
     before = read_estimate(table.key, root)
     if before is None or before == table.model_copy(update={"date": before.date}):
         return None
     path = estimate_path(table.key, root)
+    if path != table.key.new_file(ENDING, root):
+        return before, path
     number = 1
     while (kept := path.with_suffix(f".before-{number}.json")).exists():
         number += 1
@@ -252,7 +258,7 @@ def keep_before(table: EstimatedTable, root: Path = ROOT) -> tuple[EstimatedTabl
     return before, kept
 
 
-def put_in_place(table: EstimatedTable, root: Path = ROOT) -> list[str]:
+def put_in_place(table: EstimatedTable, root: Path | None = None) -> list[str]:
     """Writes a table; lines that say where, and what it replaces."""
     replaced = keep_before(table, root)
     said = [f"written: {write_estimate(table, root)}"]
@@ -260,7 +266,7 @@ def put_in_place(table: EstimatedTable, root: Path = ROOT) -> list[str]:
         before, kept = replaced
         said.append(
             f"it answers for {table.key} instead of the table of {before.date} "
-            f"({before.sources[0]}), which is kept as {kept.name}"
+            f"({before.sources[0]}), which is kept as {kept}"
         )
     if read_fits(table.key, root):
         said.append(f"{table.key} has a measured table, and that goes on answering for it")

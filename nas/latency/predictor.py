@@ -27,7 +27,7 @@ from nas.latency.cost_model import (
     fit_cost_model,
     fit_rates,
 )
-from nas.latency.device import ROOT, TableKey
+from nas.latency.device import TableKey
 from nas.latency.fit import SpaceFit, read_fits
 from nas.latency.table import TableError, profile_command
 from nas.space.blocks import Block, Layer, blocks, layers
@@ -320,7 +320,7 @@ def table_doubts(key: TableKey, table: Condensed, fit: SpaceFit) -> list[str]:
 
 
 def load_predictor(
-    key: TableKey, root: Path = ROOT, space: SearchSpace | None = None, num_classes: int = 80
+    key: TableKey, root: Path | None = None, space: SearchSpace | None = None, num_classes: int = 80
 ) -> Predictor:
     """The predictor of a table, fitted for `space` (None: the space fitted last).
 

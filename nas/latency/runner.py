@@ -94,7 +94,7 @@ def ended(where: str, code: int, said: str) -> BoardError:
     remedy = RESUMES
     if IMPORT_ERROR.search(got):
         remedy = SEE_RUNTIMES
-    elif number == signal.SIGKILL:
+    elif names.get(number) == "SIGKILL":
         remedy = f"Was it short of memory? {RESUMES}"
     return BoardError(where, "the board answers until it is done", got, remedy)
 

@@ -17,7 +17,6 @@ corrupt line elsewhere is named and costs only itself.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -26,8 +25,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
-from nas import NasError
-from nas.latency.device import ROOT, TableKey
+from filelock import FileLock, Timeout
+
+from nas import NasError, places
+from nas.latency.device import TableKey, new_root, roots
 from nas.latency.measurement import Anchor, Measurement, Network, Samples
 from nas.latency.steadiness import Steadiness, steadiness
 from nas.space.blocks import Block
@@ -90,7 +91,7 @@ class Table:
         return sum(map(len, self.blocks.values())) + sum(map(len, self.networks.values()))
 
 
-def read_table(key: TableKey, root: Path = ROOT) -> Table:
+def read_table(key: TableKey, root: Path | None = None) -> Table:
     """The table of that key; TableError where it is missing, of another key or newer format."""
     path = key.path(root)
     try:
@@ -114,17 +115,19 @@ def read_table(key: TableKey, root: Path = ROOT) -> Table:
     return table
 
 
-def missing_table(key: TableKey, root: Path = ROOT) -> TableError:
+def missing_table(key: TableKey, root: Path | None = None) -> TableError:
     """The error for a key without a table: it lists those there are, and the command to make it."""
-    folder = root / key.device
-    there = [
-        *(f"{path.stem} (measured)" for path in sorted(folder.glob("*.jsonl"))),
-        *(f"{path.name.split('.')[0]} (estimated)" for path in sorted(folder.glob(ESTIMATED))),
-    ]
+    there: dict[str, Path] = {}
+    for folder in (one / key.device for one in roots(root)):
+        measured = {f"{path.stem} (measured)": folder for path in folder.glob("*.jsonl")}
+        estimated = {
+            f"{path.name.split('.')[0]} (estimated)": folder for path in folder.glob(ESTIMATED)
+        }
+        there |= {name: at for name, at in (measured | estimated).items() if name not in there}
     return TableError(
         f"latency table of {key}",
         "the table has been made, or estimated",
-        f"no {key.path(root)}; tables of {key.device} there: {', '.join(there) or 'none'}",
+        f"no {key.path(root)}; tables of {key.device}: {places.told(there)}",
         f"Make it: {profile_command(key)}",
     )
 
@@ -280,20 +283,16 @@ class TableWriter:
 
 
 @contextmanager
-def open_table(key: TableKey, root: Path = ROOT) -> Iterator[TableWriter]:
+def open_table(key: TableKey, root: Path | None = None) -> Iterator[TableWriter]:
     """The table, made if need be, locked for writing; TableError where another one writes it.
+
+    root  the folder that it lies in; None: where what a person makes goes (nas.places)
 
     A table in which nothing came to stand (its board was not to be reached) is removed again.
     """
+    root = new_root(root)
     path = key.path(root)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TableError(
-                str(path), "one profile at a time writes a table", "another one is at work on it"
-            ) from None
+    with _held(path), path.open("ab+") as file:
         if os.fstat(file.fileno()).st_size == 0:
             header = {"line": "header", "format": FORMAT, **asdict(key)}
             file.write(json.dumps(header, separators=(",", ":")).encode() + b"\n")
@@ -303,10 +302,38 @@ def open_table(key: TableKey, root: Path = ROOT) -> Iterator[TableWriter]:
         try:
             yield writer
         finally:
+            os.fsync(file.fileno())
             if writer.table.is_empty():
+                # Closed first: Windows removes no file that is open.
+                file.close()
                 path.unlink()
-            else:
-                os.fsync(file.fileno())
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Holds the table's lock, which the system takes back however the process ends."""
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise TableError(
+            str(path),
+            "one profile at a time writes a table",
+            "another one is at work on it",
+            "Wait for it",
+        ) from None
+    except OSError as error:
+        raise TableError(
+            str(path.parent),
+            "the folder of a table can be written in",
+            str(error),
+            "Run it in a folder of your own that has a folder latency_tables/: tables go there",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _drop_cut_line(file: IO[bytes]) -> None:

@@ -88,7 +88,7 @@ def _wheel(name: str, version: str, facts: Facts, folder: Path) -> Path:
         fetched = sorted(Path(incoming).glob("*.whl"))
         if done.returncode or not fetched:
             raise _not_fetched(f"{name} {version}", facts, done.stderr)
-        return fetched[0].rename(folder / fetched[0].name)
+        return fetched[0].replace(folder / fetched[0].name)
 
 
 def _not_fetched(what: str, facts: Facts, log: str) -> BoardError:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from nas import places
 from nas.space.blocks import layers, strides
 from nas.space.search_space import SPACES, Candidate, SearchSpace, architecture_digest
 from nas.space.spec import ModelSpec, read_spec, with_classes
 
 REFERENCES: Final = SPACES / "reference"
-"""Where the hand-designed detectors lie."""
+"""Where those that ship lie; one's own in nearer places join them (nas.places)."""
 
 _STRIDED_SIZE: Final = 256
 """Pixels; any multiple of a detector's largest stride gives the same strides."""
@@ -22,9 +23,12 @@ def reference_size(space: SearchSpace) -> int:
     return int(sizes[(len(sizes) - 1) // 2])
 
 
-def reference_files(folder: Path = REFERENCES) -> list[Path]:
-    """Their files by name."""
-    return sorted(folder.glob("*.yaml"))
+def reference_files(folder: Path | None = None) -> list[Path]:
+    """Their files by name: of a folder, or of every place, the nearest of each name."""
+    if folder is not None:
+        return sorted(folder.glob("*.yaml"))
+    found = places.listed("search_spaces", "reference/*.yaml").values()
+    return sorted(found, key=lambda path: path.name)
 
 
 def as_candidate(spec: ModelSpec, image_size: int) -> Candidate:
@@ -39,7 +43,7 @@ def fits(spec: ModelSpec, image_size: int) -> bool:
 
 
 def read_references(
-    space: SearchSpace, num_classes: int, folder: Path = REFERENCES
+    space: SearchSpace, num_classes: int, folder: Path | None = None
 ) -> dict[str, Candidate]:
     """Name -> detector, at the space's middle image size, of those that this size fits.
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from nas import places
 from nas.space.argument import SpecError
 from nas.space.choices import Choose, Options, Size, SpaceError, Strict
 from nas.space.spec import ModelSpec, model_text, parse_spec
@@ -41,6 +42,9 @@ class ScaledModel:
     def __init__(self, definition: ScaledDefinition, where: str) -> None:
         self.definition = definition
         path = Path(where).parent / definition.model
+        if not places.is_file(path):
+            # One's own space may scale a model that ships.
+            path = places.find("search_spaces", definition.model) or path
         try:
             self._text, self._path = model_text(path), path
             self.spec = self._at(1.0, 1.0)

@@ -21,6 +21,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from nas import places
 from nas.space.blocks import Block, blocks
 from nas.space.choices import Choose, Option, SpaceError
 from nas.space.compound import CompoundDefinition, CompoundModel
@@ -47,8 +48,8 @@ __all__ = [
     "read_space",
 ]
 
-SPACES: Final = Path(__file__).resolve().parents[2] / "search_spaces"
-"""Where a space is looked for when it is given by name."""
+SPACES: Final = places.shipped("search_spaces")
+"""The spaces that ship; a name is looked up nearer first (nas.places)."""
 
 Definition = SpaceDefinition | ScaledDefinition | CompoundDefinition
 """What a space's file may hold."""
@@ -184,28 +185,41 @@ def architecture_digest(spec: ModelSpec, image_size: int) -> str:
 
 
 def read_space(name_or_path: str | Path) -> SearchSpace:
-    """The space of a YAML file, or of `search_spaces/<name>.yaml`.
+    """The space of a YAML file, or of the nearest `search_spaces/<name>.yaml` (nas.places).
 
     SpaceError names the file, the stage and the field, with the rule and what was got.
     """
-    path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        path = SPACES / f"{name_or_path}.yaml"
-        if not path.is_file():
-            known = ", ".join(sorted(p.stem for p in SPACES.glob("*.yaml")))
-            raise SpaceError(
-                f"space {name_or_path}",
-                "a space is a YAML file, or the name of one in search_spaces/",
-                "no such space",
-                f"There are: {known}",
-            )
+    path = _space_path(str(name_or_path))
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise SpaceError(str(path), "the search space exists", "no such file") from None
+        raise SpaceError(
+            str(path), "the search space exists", "no such file", _known_spaces()
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpaceError(str(path), "the search space can be read", str(error)) from None
     return parse_space(text, path.stem, str(path))
+
+
+def _space_path(name_or_path: str) -> Path:
+    """The file that is meant; SpaceError for a name that no place has."""
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml") or (name_or_path and not places.is_name(name_or_path)):
+        return places.found_path("search_spaces", path)
+    found = places.find("search_spaces", f"{name_or_path}.yaml")
+    if found is None:
+        raise SpaceError(
+            f"space {name_or_path}",
+            "a space is a YAML file, or the name of one in search_spaces/",
+            "no such space",
+            _known_spaces(),
+        )
+    return found
+
+
+def _known_spaces() -> str:
+    known = places.listed("search_spaces", "*.yaml").values()
+    return f"There are: {places.told({path.stem: path.parent for path in known})}"
 
 
 def parse_space(text: str, name: str, where: str) -> SearchSpace:

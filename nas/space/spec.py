@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import yaml
 
+from nas import places
 from nas.space.arguments import (
     ACTIVATIONS,
     SpecError,
@@ -142,7 +143,21 @@ def read_spec(path: str | Path) -> ModelSpec:
 
     yolov8m.yaml, where there is no such file, is scale m of yolov8.yaml.
     """
-    return parse_spec(model_text(Path(path)), str(path), Path(path).stem)
+    path = model_path(Path(path))
+    return parse_spec(model_text(path), str(path), path.stem)
+
+
+def model_path(path: Path) -> Path:
+    """The path itself where it leads to a file; a name without an ending is looked up.
+
+    `yolov5n` and `search_spaces/reference/yolov5n.yaml` mean the nearest file of that name in
+    search_spaces/reference/ (nas.places).
+    """
+    if places.is_file(family_file(path)):
+        return path
+    if not path.suffix and places.is_name(str(path)):
+        return places.find("search_spaces", f"reference/{path}.yaml") or path
+    return places.found_path("search_spaces", path)
 
 
 def model_text(path: Path) -> str:
@@ -150,7 +165,12 @@ def model_text(path: Path) -> str:
     try:
         return family_file(path).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise SpecError(str(path), "the model YAML exists", "no such file") from None
+        raise SpecError(
+            str(path),
+            "the model YAML exists",
+            "no such file",
+            "A model that ships goes by its name without an ending, as yolov5n does",
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(str(path), "the model YAML can be read", str(error)) from None
 

@@ -19,7 +19,6 @@ from nas import NasError
 from nas.accuracy import Score
 from nas.latency.predictor import Latency, LatencyModel
 from nas.space.references import (
-    REFERENCES,
     as_candidate,
     fits,
     reference_files,
@@ -70,7 +69,7 @@ def grid(candidates: Candidates, model: LatencyModel) -> list[Baseline]:
 
 
 def references(
-    candidates: Candidates, model: LatencyModel, folder: Path = REFERENCES
+    candidates: Candidates, model: LatencyModel, folder: Path | None = None
 ) -> list[Baseline]:
     """The hand-designed detectors, for the data at hand, at the space's middle image size.
 

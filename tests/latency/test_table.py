@@ -124,7 +124,8 @@ def test_a_file_without_a_header_is_refused(content: bytes, tmp_path: Path) -> N
 def test_a_missing_table_names_those_there_and_the_command(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(
-        TableError, match=r"there: ncnn-fp32-1t \(measured\)\..*--device fake --threads 2\.$"
+        TableError,
+        match=r"fake: ncnn-fp32-1t \(measured\) \(in .*fake\)\..*--device fake --threads 2\.$",
     ):
         read_table(TableKey(device="fake", threads=2), tmp_path)
 
