@@ -125,11 +125,11 @@ def read_subject(arguments: Arguments) -> Subject:
 
 def read_weights(path: Path, model: Path) -> Checkpoint:
     """The checkpoint; NasError where it was trained from another model than the YAML."""
-    from nas.space.spec import parse_spec, read_spec
+    from nas.space.spec import parse_written, read_spec
     from nas.training.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(path)
-    asked, trained = read_spec(model), parse_spec(checkpoint.model, str(path))
+    asked, trained = read_spec(model), parse_written(checkpoint.model, str(path))
     if (asked.rows, asked.activation) != (trained.rows, trained.activation):
         pairs = zip(asked.rows, trained.rows, strict=False)
         first = next((i for i, (a, b) in enumerate(pairs) if a != b), None)

@@ -217,7 +217,7 @@ def train_one(
     """Trains one model with one seed, from where it was stopped if it was."""
     import torch
 
-    from nas.space.spec import parse_spec
+    from nas.space.spec import parse_written
     from nas.training.display import follow
     from nas.training.loop import train
 
@@ -226,7 +226,7 @@ def train_one(
         say(f"{files.name}: trained already")
         return
     torch.manual_seed(files.seed)
-    detector = recipe.build(parse_spec(files.model, str(files.folder)))
+    detector = recipe.build(parse_written(files.model, str(files.folder)))
     if start is not None and state is None:
         recipe = take_over(start, detector, files.name, recipe)
     device = "cuda" if torch.cuda.is_available() else "cpu"

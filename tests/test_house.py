@@ -14,6 +14,7 @@ import pytest
 NAS = Path(__file__).resolve().parents[1] / "nas"
 FLOORS = {
     "": -1,
+    "documents": 0,
     "stats": 0,
     "terminal": 0,
     "space": 1,

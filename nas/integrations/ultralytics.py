@@ -104,7 +104,7 @@ def build(theirs: Any, document: dict[str, Any], ch: int) -> tuple[Any, list[int
     """What their `parse_model` returns: the rows in sequence, and which of them are read later."""
     from torch import nn
 
-    from nas.detector.convolution import ACTIVATION_MODULES
+    from nas.detector.convolution import activation_module
     from nas.integrations.rows import build_rows, mark_head, read_mapping
     from nas.integrations.ultralytics_weights import without_anchors
     from nas.space.arguments import SpecError
@@ -118,7 +118,7 @@ def build(theirs: Any, document: dict[str, Any], ch: int) -> tuple[Any, list[int
     rows = build_rows(spec, "model YAML")
     # Their head takes its activation and its form (YOLOv8's) from attributes of classes.
     before = theirs.Conv.default_act, getattr(theirs.Detect, "legacy", False)
-    theirs.Conv.default_act = ACTIVATION_MODULES[spec.activation]()
+    theirs.Conv.default_act = activation_module(spec.activation)
     theirs.Detect.legacy = True
     try:
         head = theirs.Detect(nc=spec.num_classes, ch=list(rows.head_channels))

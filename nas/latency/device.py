@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas import NasError
+from nas.documents import read_yaml
 
 ROOT: Final = Path(__file__).resolve().parents[2] / "latency_tables"
 """Where device folders lie."""
@@ -122,13 +122,9 @@ def read_device(name: str, root: Path = ROOT) -> Device:
             f"Known here: {known or 'none'}. A new board needs a file of ten lines "
             "(docs/boards.md, Another board)",
         )
+    document = read_yaml(path, "the device's file", DeviceError)
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
         return Device.model_validate({**_mapping(document, path), "name": name})
-    except yaml.YAMLError as error:
-        raise DeviceError(
-            str(path), "the file is plain YAML", " ".join(str(error).split())
-        ) from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from nas.documents import parse_yaml, read_yaml
 from nas.space.blocks import Block, blocks
 from nas.space.choices import Choose, Option, SpaceError
 from nas.space.compound import CompoundDefinition, CompoundModel
@@ -199,22 +199,16 @@ def read_space(name_or_path: str | Path) -> SearchSpace:
                 "no such space",
                 f"There are: {known}",
             )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SpaceError(str(path), "the search space exists", "no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpaceError(str(path), "the search space can be read", str(error)) from None
-    return parse_space(text, path.stem, str(path))
+    return make_space(read_yaml(path, "the search space", SpaceError), path.stem, str(path))
 
 
 def parse_space(text: str, name: str, where: str) -> SearchSpace:
     """The space described by YAML text; `where` names it in errors (SpaceError)."""
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise SpaceError(where, "the file is plain YAML (no code, no tags)", reason) from None
+    return make_space(parse_yaml(text, where, SpaceError), name, where)
+
+
+def make_space(document: Any, name: str, where: str) -> SearchSpace:
+    """The space that a YAML's document describes (SpaceError)."""
     if not isinstance(document, dict):
         raise SpaceError(where, "a space is a mapping", type(document).__name__)
     try:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nas import NasError
 from nas.detector.builder import Detector, build_detector
-from nas.space.spec import dump_spec, parse_spec
+from nas.space.spec import dump_spec, parse_written
 
 FORMAT: Final = 1
 """1: the first."""
@@ -44,7 +44,7 @@ class Checkpoint:
 
     def build(self) -> Detector:
         """The detector with these weights, in eval mode on the CPU."""
-        detector = build_detector(parse_spec(self.model, where="checkpoint"))
+        detector = build_detector(parse_written(self.model, where="checkpoint"))
         detector.load_state_dict(dict(self.weights))
         return detector.eval()
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from nas.documents import read_yaml
 from nas.training.images import DataError
 
 IMAGE_SUFFIXES: Final = frozenset(
@@ -39,20 +39,7 @@ class DataFile(BaseModel):
 
 def read_document(file: Path) -> DataFile:
     """The data.yaml, checked against its form."""
-    try:
-        raw: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(
-            str(file),
-            "--data names a readable data.yaml, or is the word `shapes`",
-            reason,
-            "Correct the path",
-        ) from error
-    except yaml.YAMLError as error:
-        raise DataError(
-            str(file), "a data.yaml is valid YAML", " ".join(str(error).split()), "Correct it"
-        ) from error
+    raw = read_yaml(file, "--data, a data.yaml or the word `shapes`,", DataError)
     if not isinstance(raw, dict):
         raise DataError(
             str(file),

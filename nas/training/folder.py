@@ -24,6 +24,7 @@ from typing import Any, Final
 import yaml
 
 from nas import NasError
+from nas.documents import read_yaml
 from nas.training.checkpoint import Checkpoint, load_checkpoint, make_checkpoint, save_checkpoint
 from nas.training.progress import Lap, Standing
 
@@ -67,15 +68,7 @@ def open_run(folder: Path, settings: RunSettings) -> None:
 def read_run(folder: Path) -> RunSettings:
     """The settings that a run was begun with. Raises FolderError."""
     path = folder / SETTINGS
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise FolderError(
-            str(folder),
-            f"the folder of a training run holds a readable {SETTINGS}",
-            " ".join(str(error).split()),
-            "Name the folder that nas.train wrote",
-        ) from error
+    document = read_yaml(path, f"the {SETTINGS} of a training run", FolderError)
     names = {field.name for field in fields(RunSettings)}
     if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
         document = {}
@@ -117,7 +110,8 @@ def read_trainings(run: Path) -> list[TrainingFolder]:
     """The trainings that a run's folder holds, done or not, in the order of their names."""
     trainings = []
     for path in sorted(run.glob("*/model.yaml")):
-        document = yaml.safe_load((path.parent / "training.yaml").read_text(encoding="utf-8"))
+        settings = path.parent / "training.yaml"
+        document = read_yaml(settings, "a training's own settings", FolderError)
         trainings.append(
             TrainingFolder(
                 folder=path.parent,

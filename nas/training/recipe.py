@@ -6,11 +6,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from nas import NasError
 from nas.detector.builder import Detector, build_detector
+from nas.documents import read_yaml
 from nas.space.spec import ModelSpec
 from nas.training.augment import AugmentSettings
 from nas.training.loss import LossSettings
@@ -91,11 +91,7 @@ def _refuse_unknown(document: dict[str, Any], kind: type[Any], where: str) -> No
 
 def _read(path: Path) -> dict[str, Any]:
     """The mapping that stands in a YAML file."""
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise RecipeError(str(path), "a recipe is a readable YAML file", reason) from error
+    document = read_yaml(path, "a recipe", RecipeError)
     if document is None:
         return {}
     if not isinstance(document, dict):
