@@ -58,16 +58,18 @@ def decoded(content: bytes, where: str, error: type[NasError] = NasError) -> str
     """The text of a file by its mark, else as UTF-8; `error` where it is in another encoding."""
     encoding = next((name for mark, name in MARKS if content.startswith(mark)), "utf-8")
     try:
-        return content.decode(encoding)
+        if encoding != "utf-8" or b"\0" not in content:
+            return content.decode(encoding)
+        start = content.index(b"\0")
     except UnicodeDecodeError as problem:
-        line = content[: problem.start].count(b"\n") + 1
-        raise error(
-            where,
-            "the file's text is in UTF-8, or in UTF-16 with a mark",
-            f"bytes of another encoding, first in line {line}",
-            "Save it as UTF-8 in an editor, or: "
-            "iconv -f ITS_ENCODING -t UTF-8 FILE > NEW (GBK, CP1252, ...)",
-        ) from None
+        start = problem.start
+    raise error(
+        where,
+        "the file's text is in UTF-8, or in UTF-16 with a mark",
+        f"bytes of another encoding, first in line {content[:start].count(10) + 1}",
+        "Save it as UTF-8 in an editor, or: "
+        "iconv -f ITS_ENCODING -t UTF-8 FILE > NEW (GBK, CP1252, UTF-16LE, ...)",
+    )
 
 
 def parse_yaml(text: str, where: str, error: type[NasError] = NasError) -> Any:

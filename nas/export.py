@@ -71,6 +71,8 @@ def run(arguments: Arguments) -> None:
     folder = folder_of(arguments, subject)
     if subject.checkpoint is None:
         say(f"no --weights: {subject.weights}; good for timing, and for nothing else")
+        if subject.detector.spec.has_open_anchors:
+            say("its anchors are fitted to no data yet (nas.train does): usual ones stand for them")
     document = leave_export(folder, lambda inside: export(arguments, subject, inside))
     if arguments.json:
         print(json.dumps(document, indent=1))

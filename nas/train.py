@@ -171,11 +171,16 @@ def fit_to(spec: ModelSpec, name: str, train_set: ImageSet) -> ModelSpec:
     if not spec.anchors:
         return spec
     sizes = box_sizes(train_set)
+    levels, per_level = len(spec.anchors), len(spec.anchors[0]) // 2
+    if spec.has_open_anchors:
+        fit = fit_anchors(sizes, levels, per_level, seed=0)
+        say(f"{name}: {per_level} anchors a level, fitted to the data (recall {fit.recall:.1%})")
+        return with_anchors(spec, fit.anchors)
     own = assess_anchors(spec.anchors, sizes)
     if own.recall >= GOOD_RECALL:
         say(f"{name}: its anchors suit the data (best possible recall {own.recall:.1%})")
         return spec
-    fit = fit_anchors(sizes, len(spec.anchors), len(spec.anchors[0]) // 2, seed=0)
+    fit = fit_anchors(sizes, levels, per_level, seed=0)
     if fit.fitness <= own.fitness:
         say(f"{name}: its anchors stay; none better were found (recall {own.recall:.1%})")
         return spec

@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from nas.documents import parse_yaml, read_yaml
-from nas.space.blocks import Block, blocks
+from nas.space.blocks import Block, detect_blocks, layers
 from nas.space.choices import Choose, Option, SpaceError
 from nas.space.compound import CompoundDefinition, CompoundModel
 from nas.space.scaled import ScaledDefinition, ScaledModel
@@ -152,16 +152,24 @@ class SearchSpace:
 
         return self.build(look_up, num_classes, anchors)
 
-    def blocks(self, num_classes: int = USUAL_CLASSES) -> tuple[Block, ...]:
+    def blocks(self, *num_classes: int) -> tuple[Block, ...]:
         """Every distinct block that a candidate of this space can have, at every image size.
+
+        num_classes   those of Detect: for one number (80, where none is given) or for each of more
 
         A block depends on a few neighbouring choices only, so a covering family of candidates
         finds them all without enumerating the space (see `_covering`).
         """
         found: dict[Block, None] = {}
         for choices in self._covering():
-            candidate = self.rebuild(choices, num_classes)
-            found.update(dict.fromkeys(blocks(candidate.spec, candidate.image_size)))
+            candidate = self.rebuild(choices)
+            *before, last = layers(candidate.spec, candidate.image_size)
+            heads = [
+                detect_blocks(last, candidate.spec, one) for one in num_classes or (USUAL_CLASSES,)
+            ]
+            found.update(dict.fromkeys(block for layer in before for block in layer.blocks))
+            for level in zip(*heads, strict=True):
+                found.update(dict.fromkeys(level))
         return tuple(found)
 
     def _covering(self) -> Iterator[dict[str, Any]]:
