@@ -52,16 +52,19 @@ def run_yolo(arguments: list[str]) -> None:
 
 def import_weights(source: Path, target: Path) -> None:
     """Reads a checkpoint of Ultralytics and writes ours, and its model YAML beside it."""
-    from nas.integrations.checkpoints import keep
+    from nas.integrations.checkpoints import check_target, keep
     from nas.integrations.ultralytics_weights import read_ultralytics
 
+    check_target(source, target)
     say(keep(read_ultralytics(source), target))
 
 
 def export_weights(source: Path, target: Path) -> None:
     """Reads our checkpoint and writes Ultralytics', made of its own classes and our modules."""
+    from nas.integrations.checkpoints import check_target
     from nas.integrations.ultralytics_weights import export_ultralytics
 
+    check_target(source, target)
     theirs = enter()
     install(theirs)
     export_ultralytics(theirs, source, target)

@@ -56,16 +56,19 @@ def run_script(script: Path, arguments: list[str]) -> None:
 
 def import_weights(source: Path, target: Path) -> None:
     """Reads YOLOv5's checkpoint and writes ours, and its model YAML beside it."""
-    from nas.integrations.checkpoints import keep
+    from nas.integrations.checkpoints import check_target, keep
     from nas.integrations.yolov5_weights import read_yolov5
 
+    check_target(source, target)
     say(keep(read_yolov5(source), target))
 
 
 def export_weights(checkout: Path, source: Path, target: Path) -> None:
     """Reads our checkpoint and writes YOLOv5's, made of its own classes and of our modules."""
+    from nas.integrations.checkpoints import check_target
     from nas.integrations.yolov5_weights import export_yolov5
 
+    check_target(source, target)
     if not (checkout / "models" / "yolo.py").is_file():
         raise CheckoutError(
             str(checkout), "the folder is a YOLOv5 checkout", "no models/yolo.py in it", USAGE
@@ -94,7 +97,7 @@ def enter(checkout: Path) -> Any:
     sys.path.insert(0, str(checkout.resolve()))
     try:
         requirements = checkout / "requirements.txt"
-        if requirements.is_file() and "ultralytics" in requirements.read_text(encoding="utf-8"):
+        if requirements.is_file() and b"ultralytics" in requirements.read_bytes():
             # Where this import fails, YOLOv5 itself runs whatever pip stands first on the PATH.
             import_module("ultralytics")
         return import_module("models.yolo")

@@ -42,9 +42,24 @@ class Checkpoint:
     training: Mapping[str, Any] | None = None
     """The loop's own state (see nas.training.loop); None in a best.pt."""
 
-    def build(self) -> Detector:
-        """The detector with these weights, in eval mode on the CPU."""
-        detector = build_detector(parse_written(self.model, where="checkpoint"))
+    def build(self, where: str = "checkpoint") -> Detector:
+        """The detector with these weights, in eval mode on the CPU.
+
+        CheckpointError where a tensor lacks, or has another shape than the model's.
+        """
+        detector = build_detector(parse_written(self.model, where=where))
+        own = {name: tuple(value.shape) for name, value in detector.state_dict().items()}
+        held = {name: tuple(value.shape) for name, value in self.weights.items()}
+        differing = [name for name in {**own, **held} if own.get(name) != held.get(name)]
+        if differing:
+            first = differing[0]
+            raise CheckpointError(
+                where,
+                "the weights are those of the model that stands beside them",
+                f"{first}: {held.get(first, 'absent')} instead of {own.get(first, 'nothing')}"
+                f" ({len(differing)} of {len(own)} tensors differ)",
+                "The file is damaged or was edited: give another best.pt or last.pt",
+            )
         detector.load_state_dict(dict(self.weights))
         return detector.eval()
 
