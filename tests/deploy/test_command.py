@@ -225,7 +225,7 @@ def test_a_rename_that_fails_leaves_the_one_before(
         return real(self, target)
 
     monkeypatch.setattr(Path, "rename", rename)
-    with pytest.raises(ExportFolderError, match="No space left on device.*Make room there"):
+    with pytest.raises(ExportFolderError, match=r"No space left on device.*Make room there"):
         export.run(asked(home, format=("ncnn",)))
     assert {path.name: path.read_bytes() for path in (home / "out").iterdir()} == before
     assert {path.name for path in home.iterdir()} == {"tiny.yaml", "best.pt", "out"}
