@@ -129,9 +129,10 @@ def read_subject(arguments: Arguments) -> Subject:
 def read_weights(path: Path, model: Path) -> Checkpoint:
     """The checkpoint; NasError where it was trained from another model than the YAML."""
     from nas.space.spec import parse_spec, parse_written, read_spec
-    from nas.training.checkpoint import load_checkpoint
+    from nas.training.checkpoint import check_whole, load_checkpoint
 
     checkpoint = load_checkpoint(path)
+    check_whole(path)
     asked, trained = read_spec(model), parse_written(checkpoint.model, str(path))
     # A file of ours from before `channel_multiple` stood in it is read as YOLOv5 would.
     if asked.rows not in (trained.rows, parse_spec(checkpoint.model, str(path)).rows):

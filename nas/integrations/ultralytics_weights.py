@@ -17,7 +17,7 @@ from nas.integrations.checkpoints import checkpoint_of, save_pickled
 from nas.integrations.pickles import read_model
 from nas.integrations.rows import read_mapping
 from nas.space.spec import ModelSpec, dump_spec
-from nas.training.checkpoint import Checkpoint, load_checkpoint
+from nas.training.checkpoint import Checkpoint, check_whole, load_checkpoint
 
 
 def without_anchors(spec: ModelSpec) -> ModelSpec:
@@ -46,7 +46,8 @@ def export_ultralytics(theirs: Any, source: Path, target: Path) -> None:
     Runs with our parser in place (nas.integrations.ultralytics). NasError for a head with anchors.
     """
     checkpoint = load_checkpoint(source)
-    detector = checkpoint.build()
+    check_whole(source)
+    detector = checkpoint.build(str(source))
     if detector.spec.anchors:
         raise NasError(
             str(source),

@@ -138,12 +138,6 @@ def build(theirs: Any, document: dict[str, Any], ch: list[int]) -> tuple[Any, li
 
     if ch != [3]:
         raise SpecError("model YAML, ch", "an image has 3 channels", str(ch))
-    count = document.get("anchors")
-    if isinstance(count, int):
-        # YOLOv5 takes a number of anchors, and fits them to the data later.
-        levels = len(document["head"][-1][0])
-        sizes = [[float(1 + value) for value in range(2 * count)]] * levels
-        document = {**document, "anchors": sizes}
     spec = read_mapping(document, "model YAML")
     if not spec.anchors:
         raise SpecError(
@@ -153,7 +147,11 @@ def build(theirs: Any, document: dict[str, Any], ch: list[int]) -> tuple[Any, li
             "Train it with nas.train or with Ultralytics (python -m nas.integrations.ultralytics)",
         )
     rows = build_rows(spec, "model YAML")
-    head = theirs.Detect(spec.num_classes, [list(one) for one in spec.anchors], rows.head_channels)
+    anchors = [list(level) for level in spec.anchors]
+    if spec.has_open_anchors:
+        # YOLOv5 fits anchors to the data unless those that it begins with suit it: these don't.
+        anchors = [[float(1 + place) for place in range(len(level))] for level in anchors]
+    head = theirs.Detect(spec.num_classes, anchors, rows.head_channels)
     modules = nn.Sequential(*rows.modules, mark_head(head, rows))
     say(f"model YAML: {len(modules)} rows, read and built by nas, Detect by YOLOv5")
     return modules, sorted({*rows.saved, *rows.head_inputs})

@@ -21,7 +21,7 @@ from nas.integrations.pickles import read_model
 from nas.integrations.rows import read_mapping
 from nas.space.blocks import layers, strides
 from nas.space.spec import Anchors, ModelSpec, dump_spec, with_anchors
-from nas.training.checkpoint import Checkpoint, load_checkpoint
+from nas.training.checkpoint import Checkpoint, check_whole, load_checkpoint
 
 _SIZE: Final = 256
 HALF_ROUNDING: Final = 1e-3
@@ -48,7 +48,8 @@ def export_yolov5(theirs: Any, source: Path, target: Path) -> None:
     Runs in YOLOv5's process, with our parser in place (nas.integrations.yolov5).
     """
     checkpoint = load_checkpoint(source)
-    detector = checkpoint.build()
+    check_whole(source)
+    detector = checkpoint.build(str(source))
     model = theirs.Model(yaml.safe_load(dump_spec(detector.spec)), ch=3)
     state = dict(detector.state_dict())
     name = _anchors_name(detector.spec)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,3 +143,22 @@ def load_checkpoint(path: Path) -> Checkpoint:
         map50=document["map50"],
         training=document["training"],
     )
+
+
+def check_whole(path: Path) -> None:
+    """CheckpointError where bytes of a checkpoint changed since it was written.
+
+    torch.load does not look at the sums that its files keep, and takes such weights as they are.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (OSError, zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, EOFError) as error:
+        damaged = str(error)
+    if damaged is not None:
+        raise CheckpointError(
+            str(path),
+            "a checkpoint is as it was written",
+            f"damage in its part {damaged}",
+            "Copy it once more, or give the other one of best.pt and last.pt",
+        )

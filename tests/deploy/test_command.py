@@ -290,6 +290,12 @@ def test_damaged_weights_are_named(home: Path) -> None:
         torch.save({**content, "weights": weights}, home / "damaged.pt")
         with pytest.raises(NasError, match=rf"damaged\.pt: .*{told}"):
             export.run(asked(home, weights=home / "damaged.pt"))
+    whole = (home / "best.pt").read_bytes()
+    place = whole.index(content["weights"][first].numpy().tobytes()) + 9
+    changed = whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :]
+    (home / "damaged.pt").write_bytes(changed)
+    with pytest.raises(CheckpointError, match="as it was written; got damage in its part"):
+        export.run(asked(home, weights=home / "damaged.pt"))
     assert not (home / "out").exists()
 
 

@@ -200,8 +200,8 @@ def test_anchors_that_are_none_get_one_message(value: str) -> None:
 @pytest.mark.parametrize(
     ("name", "scale"),
     [("yolov8n", "n"), ("yolov8s", "s"), ("yolo11m", "m"), ("v2s_yolov8n", "n"),
-     ("yolov8m-p2", "m"), ("my_yolov5s_2m", "s"), ("drone_run2m", None), ("model", None), ("yolov8", None),
-     ("run3s", None), ("YOLOV8s", None), ("", None)],
+     ("yolov8m-p2", "m"), ("my_yolov5s_2m", "s"), ("drone_run2m", None), ("model", None),
+     ("yolov8", None),     ("run3s", None), ("YOLOV8s", None), ("", None)],
 )  # fmt: skip
 def test_the_scale_is_looked_for_where_ultralytics_does_and_said(
     name: str, scale: str | None, caplog: pytest.LogCaptureFixture
