@@ -295,9 +295,9 @@ def changed(draw: st.DrawFn, documents: list[Any]) -> str:
             if how == 0:
                 del node[key]
             elif how == 1 and isinstance(node, dict):
-                node[draw(KEYS)] = draw(VALUES)
+                node[draw(KEYS)] = copy.deepcopy(draw(VALUES))
             else:
-                node[key] = draw(VALUES)
+                node[key] = copy.deepcopy(draw(VALUES))
             break
     return yaml.safe_dump(document)
 
