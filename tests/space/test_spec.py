@@ -101,7 +101,9 @@ def test_a_model_may_say_its_image_size() -> None:
         SpecError, match="--image-size: the image size is a multiple of 32 up to 8192; got 70"
     ):
         image_size_of(70, [spec])
-    with pytest.raises(SpecError, match="image_size: the image size is a multiple of 32; got 100"):
+    with pytest.raises(
+        SpecError, match="image_size: the image size is a multiple of 32 up to 8192; got 100"
+    ):
         parse_spec("image_size: 100\n" + SMALL)
 
 
