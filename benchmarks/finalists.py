@@ -27,7 +27,7 @@ import yaml
 from nas.latency.device import TableKey
 from nas.latency.estimated import load_table_model
 from nas.space.search_space import Candidate, architecture_digest, read_space
-from nas.space.spec import Anchors, dump_spec, parse_spec, read_spec, with_anchors
+from nas.space.spec import Anchors, dump_spec, parse_written, read_spec, with_anchors
 from nas.stats import mape, spearman
 from nas.training.dataset import DataConfig
 
@@ -102,7 +102,7 @@ def rivals(run: Path, jobs: list[Job], seed: int) -> Iterator[Job]:
     )
     predictor, rng = load_table_model(key, space=space), np.random.default_rng(seed)
     for job in jobs:
-        num_classes = parse_spec(job.model).num_classes
+        num_classes = parse_written(job.model).num_classes
         for _ in range(100_000):
             drawn = space.random(rng, num_classes)
             latency_ms = predictor.predict(drawn.spec, drawn.image_size).ms
@@ -124,7 +124,7 @@ def proxy_score(job: Job, run: Path, data: DataConfig, anchors: Anchors) -> floa
 
     settings = yaml.safe_load((run / "settings.yaml").read_text())["proxy"]
     proxy = build_proxy(parse_proxy(settings, str(run)), data)
-    spec = with_anchors(parse_spec(job.model), anchors)
+    spec = with_anchors(parse_written(job.model), anchors)
     candidate = Candidate(
         spec=spec,
         image_size=job.image_size,
@@ -153,7 +153,7 @@ def train_one(job: Job, run: Path, data: str, epochs: int, seed: int) -> Result:
     train_set = load_part(config, "train", job.image_size)
     anchors = fit_anchors(box_sizes(train_set), seed=seed).anchors
     torch.manual_seed(seed)
-    detector = build_detector(with_anchors(parse_spec(job.model), anchors))
+    detector = build_detector(with_anchors(parse_written(job.model), anchors))
     augment = AugmentSettings(mosaic=0.0, scale=0.25)
     settings = replace(short_settings(), steps=None, epochs=epochs, augment=augment)
     trained = train(detector, train_set, None, settings, seed=seed)

@@ -19,6 +19,10 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 
+LONGEST = 500
+"""Characters of what was got that a message shows."""
+
+
 class NasError(Exception):
     """A mistake of the user's, or of a file they gave us: shown as one message, exit code 2.
 
@@ -41,7 +45,8 @@ class NasError(Exception):
     def __str__(self) -> str:
         text = f"{self.where}: {self.rule}"
         if self.got:
-            text += f"; got {self.got}"
+            is_long = len(self.got) > LONGEST
+            text += f"; got {self.got[:LONGEST]} ..." if is_long else f"; got {self.got}"
         if not text.endswith("."):
             text += "."
         if self.remedy:

@@ -24,6 +24,7 @@ from nas.terminal import command_line, show_table
 if TYPE_CHECKING:
     from nas.deploy.report import Exported, Report
     from nas.detector.builder import Detector
+    from nas.space.spec import Row
     from nas.training.checkpoint import Checkpoint
 
 
@@ -71,6 +72,8 @@ def run(arguments: Arguments) -> None:
     folder = folder_of(arguments, subject)
     if subject.checkpoint is None:
         say(f"no --weights: {subject.weights}; good for timing, and for nothing else")
+        if subject.detector.spec.has_open_anchors:
+            say("its anchors are fitted to no data yet (nas.train does): usual ones stand for them")
     document = leave_export(folder, lambda inside: export(arguments, subject, inside))
     if arguments.json:
         print(json.dumps(document, indent=1))
@@ -125,28 +128,56 @@ def read_subject(arguments: Arguments) -> Subject:
 
 def read_weights(path: Path, model: Path) -> Checkpoint:
     """The checkpoint; NasError where it was trained from another model than the YAML."""
-    from nas.space.spec import parse_spec, read_spec
+    from nas.space.spec import parse_spec, parse_written, read_spec
     from nas.training.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(path)
-    asked, trained = read_spec(model), parse_spec(checkpoint.model, str(path))
-    if (asked.rows, asked.activation) != (trained.rows, trained.activation):
-        pairs = zip(asked.rows, trained.rows, strict=False)
-        first = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
-        got = f"{len(trained.rows)} rows" if first is None else f"another row {first}"
+    asked, trained = read_spec(model), parse_written(checkpoint.model, str(path))
+    # A file of ours from before `channel_multiple` stood in it is read as YOLOv5 would.
+    if asked.rows not in (trained.rows, parse_spec(checkpoint.model, str(path)).rows):
         raise NasError(
             str(path),
             f"the weights were trained from {model} (classes and anchors may differ)",
-            got if asked.rows != trained.rows else f"activation {trained.activation}",
-            "Give the model.yaml that lies beside the best.pt",
+            other_row(asked.rows, trained.rows),
+            f"Give the model.yaml that lies beside {path.name}",
         )
+    if asked.activation != trained.activation:
+        raise NasError(
+            str(path),
+            f"the weights were trained from {model}, with its activation {asked.activation}",
+            f"activation {trained.activation}",
+            f"Give the model.yaml that lies beside {path.name}",
+        )
+    for name, value in checkpoint.weights.items():
+        if not bool(value.isfinite().all()):
+            raise NasError(
+                str(path),
+                "every weight is a finite number",
+                f"{name} with NaN or infinite ones",
+                "Its training diverged: give an earlier checkpoint, or train at a lower rate",
+            )
     return checkpoint
+
+
+def other_row(asked: tuple[Row, ...], trained: tuple[Row, ...]) -> str:
+    """In which row two models first differ, and how."""
+    pairs = zip(asked, trained, strict=False)
+    first = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
+    if first is None:
+        return f"{len(trained)} rows instead of {len(asked)}"
+    mine, theirs = asked[first], trained[first]
+    told = [f"{row.number} x {row.module} {list(row.args)}" for row in (theirs, mine)]
+    return f"row {first} (tensors model.{first}.*): {told[0]} instead of {told[1]}"
 
 
 def folder_of(arguments: Arguments, subject: Subject) -> Path:
     """Where the export is left."""
     if arguments.run is not None:
         path = Path(arguments.run)
+        if arguments.run.strip() in ("", ".", ".."):
+            raise NasError(
+                "--run", "a run has a name, or is a folder", repr(arguments.run), "Name it"
+            )
         return Path("runs") / path if len(path.parts) == 1 else path
     name = re.sub(r"[^\w.-]+", "_", arguments.model.stem)
     return Path("runs") / f"export-{name}-{subject.image_size}px"

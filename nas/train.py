@@ -176,11 +176,16 @@ def fit_to(spec: ModelSpec, name: str, train_set: ImageSet) -> ModelSpec:
     if not spec.anchors:
         return spec
     sizes = box_sizes(train_set)
+    levels, per_level = len(spec.anchors), len(spec.anchors[0]) // 2
+    if spec.has_open_anchors:
+        fit = fit_anchors(sizes, levels, per_level, seed=0)
+        say(f"{name}: {per_level} anchors a level, fitted to the data (recall {fit.recall:.1%})")
+        return with_anchors(spec, fit.anchors)
     own = assess_anchors(spec.anchors, sizes)
     if own.recall >= GOOD_RECALL:
         say(f"{name}: its anchors suit the data (best possible recall {own.recall:.1%})")
         return spec
-    fit = fit_anchors(sizes, len(spec.anchors), len(spec.anchors[0]) // 2, seed=0)
+    fit = fit_anchors(sizes, levels, per_level, seed=0)
     if fit.fitness <= own.fitness:
         say(f"{name}: its anchors stay; none better were found (recall {own.recall:.1%})")
         return spec
@@ -248,7 +253,7 @@ def train_one(
     """Trains one model with one seed, from where it was stopped if it was."""
     import torch
 
-    from nas.space.spec import parse_spec
+    from nas.space.spec import parse_written
     from nas.training.display import follow
     from nas.training.loop import train
 
@@ -257,7 +262,7 @@ def train_one(
         say(f"{files.name}: trained already")
         return
     torch.manual_seed(files.seed)
-    detector = recipe.build(parse_spec(files.model, str(files.folder)))
+    detector = recipe.build(parse_written(files.model, str(files.folder)))
     if start is not None and state is None:
         recipe = take_over(start, detector, files.name, recipe)
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -16,6 +16,7 @@ FLOORS = {
     "": -1,
     "__main__": 6,
     "places": 0,
+    "documents": 0,
     "stats": 0,
     "terminal": 0,
     "space": 1,

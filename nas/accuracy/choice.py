@@ -14,11 +14,11 @@ import shutil
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from nas import NasError
 from nas.accuracy.proxy import Proxy
+from nas.documents import read_yaml
 from nas.training.dataset import DataConfig
 
 
@@ -119,15 +119,7 @@ def read_proxy(name_or_path: str | Path) -> ShortTrainingSettings | FakeSettings
                 f"There are: {', '.join(PROXIES)}",
             )
         return PROXIES[str(name_or_path)]()
-    try:
-        document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ProxyError(str(path), "the proxy's YAML can be read", reason) from None
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ProxyError(str(path), "the file is plain YAML (no code, no tags)", reason) from None
-    return parse_proxy(document, str(path))
+    return parse_proxy(read_yaml(path, "the proxy's YAML", ProxyError), str(path))
 
 
 def parse_proxy(document: Any, where: str) -> ShortTrainingSettings | FakeSettings:
@@ -135,7 +127,7 @@ def parse_proxy(document: Any, where: str) -> ShortTrainingSettings | FakeSettin
     if not isinstance(document, dict):
         raise ProxyError(where, "a proxy's YAML is a mapping with a kind", type(document).__name__)
     kind = document.get("kind")
-    if kind not in PROXIES:
+    if not isinstance(kind, str) or kind not in PROXIES:
         names = " or ".join(PROXIES)
         raise ProxyError(f"{where}, kind", f"the kind is {names}", repr(kind))
     try:

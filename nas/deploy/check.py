@@ -1,28 +1,26 @@
 """Exported files run by their own runtimes, and how far their outputs are from torch's.
 
 Two questions, kept apart. *Is the file right?* It is compared with torch computing with the
-weights as the file stores them; more than rounding means a wrong file, and nothing is exported.
+weights as the file stores them, part by part (nas.deploy.parts); more than rounding means a wrong
+file, and nothing is exported.
 *What did storing cost?* It is compared with torch as it was trained; that is what is reported.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
 
 from nas import NasError
 from nas.deploy.decode import in_layout, layout_of
+from nas.deploy.parts import Part, box_parts, map_parts
 from nas.deploy.picture import Array
 from nas.deploy.weights import Precision, as_stored
 from nas.detector.builder import Detector
-
-ROUNDING: Final = 1e-3
-"""The share of the largest value that a right file may be off by: fp32 sums in another order, and
-Winograd's convolutions, are at some 1e-5 here."""
 
 
 class WrongFileError(NasError):
@@ -89,15 +87,16 @@ def compare(
     shapes = [one.shape for one in outputs]
     if shapes != [one.shape for one in stored]:
         raise WrongFileError(where, f"the outputs are {[one.shape for one in stored]}", f"{shapes}")
-    largest = max(float(np.abs(one).max()) for one in stored)
-    off = _max_difference(outputs, stored)
-    if not off <= ROUNDING * max(largest, 1.0):
+    worst = max(_parts(detector, outputs, stored, image.shape[-1], has_boxes), key=_excess)
+    if not worst.excess <= 1:
+        off, allowed = worst.worst
         raise WrongFileError(
             where,
-            f"the outputs equal torch's within {ROUNDING:g} of the largest ({largest:.4g})",
-            f"{off:.4g}",
+            f"the outputs equal torch's, its {worst.name} within {allowed:.2g}",
+            f"{off:.2g} off",
             "This is our fault: please report it with the model YAML",
         )
+    largest = max(float(np.abs(one).max()) for one in stored)
     shares = None
     if has_boxes:
         scores = np.s_[..., 4:] if layout_of(detector) == "yolov5" else np.s_[:, 4:]
@@ -105,6 +104,25 @@ def compare(
     return Comparison(
         max_error=_max_difference(outputs, trained), max_share_error=shares, largest=largest
     )
+
+
+def _parts(
+    detector: Detector, ours: list[Array], torchs: list[Array], image_size: int, has_boxes: bool
+) -> Iterator[Part]:
+    pairs = [
+        tuple(np.asarray(one, np.float64) for one in pair)
+        for pair in zip(ours, torchs, strict=True)
+    ]
+    if has_boxes:
+        yield from box_parts(detector, image_size, *pairs[0])
+        return
+    for level, pair in enumerate(pairs):
+        yield from map_parts(detector, level, *pair)
+
+
+def _excess(part: Part) -> float:
+    """For the worst of all: what is no number is worse than any."""
+    return part.excess if np.isfinite(part.excess) else np.inf
 
 
 def _torch_outputs(detector: Detector, image: Array, *, has_boxes: bool) -> list[Array]:

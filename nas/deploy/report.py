@@ -5,6 +5,7 @@ Everything is written beside the folder first, and takes its place when all of i
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -21,6 +22,9 @@ FORMAT: Final = 1
 """1: the first."""
 
 REPORT: Final = "report.json"
+
+BEFORE: Final = ".before"
+"""Ends the name of an earlier export while the new one takes its place."""
 
 
 class ExportFolderError(NasError):
@@ -85,23 +89,55 @@ def leave_export(folder: Path, make: Callable[[Path], Report]) -> dict[str, Any]
 
     make    writes its files into the (temporary) folder that it is given, and reports them
 
-    An earlier export there is replaced. ExportFolderError where the folder holds anything else.
+    An earlier export there is replaced once all of the new one stands, and stays as it is where
+    anything fails. ExportFolderError where the folder holds anything else, or can't be written.
     """
-    check_folder(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    before = folder.with_name(f".{folder.name}.{os.getpid()}.before")
-    temporary.mkdir()
+    folder = folder.resolve()
     try:
-        document = make(temporary).document(temporary)
-        (temporary / REPORT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        if folder.exists():
-            folder.rename(before)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(before, ignore_errors=True)
+        _recover(folder)
+        check_folder(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+        temporary.mkdir()
+        try:
+            document = make(temporary).document(temporary)
+            text = json.dumps(document, indent=1) + "\n"
+            (temporary / REPORT).write_text(text, encoding="utf-8")
+            _replace(folder, temporary)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise ExportFolderError(
+            str(folder),
+            "an export can be written there",
+            f"{error.strerror or error} ({error.filename or 'writing'})",
+            "Make room there, or name another folder with --run; an earlier export is as it was",
+        ) from error
     return document
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Puts a folder in the place of another, which comes back where that fails."""
+    before = folder.with_name(f".{folder.name}.{os.getpid()}{BEFORE}")
+    if not folder.exists():
+        new.rename(folder)
+        return
+    folder.rename(before)
+    try:
+        new.rename(folder)
+    except BaseException:
+        before.rename(folder)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _recover(folder: Path) -> None:
+    """Puts an earlier export back that a kill between two renames left under its other name."""
+    left = sorted(folder.parent.glob(f".{glob.escape(folder.name)}.*{BEFORE}"))
+    if left and not folder.exists():
+        left.pop().rename(folder)
+    for path in left:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def check_folder(folder: Path) -> None:

@@ -8,19 +8,27 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from nas.space.activation import kind_of, slope_of
+
 BN_EPS: Final = 1e-3
 """YOLOv5's and EfficientNetV2's."""
 
-ACTIVATION_MODULES: Final[dict[str, Callable[[], nn.Module]]] = {
+_ACTIVATIONS: Final[dict[str, Callable[[], nn.Module]]] = {
     "SiLU": lambda: nn.SiLU(inplace=True),
     "ReLU": lambda: nn.ReLU(inplace=True),
     "Hardswish": lambda: nn.Hardswish(inplace=True),
-    "LeakyReLU": lambda: nn.LeakyReLU(0.1, inplace=True),
     "Sigmoid": nn.Sigmoid,
     "Hardsigmoid": nn.Hardsigmoid,
     "": nn.Identity,
 }
-"""Name in a model YAML, or of a gate -> module; LeakyReLU with Darknet's slope 0.1."""
+"""Name here, or of a gate -> module; LeakyReLU, which has a slope, apart."""
+
+
+def activation_module(name: str) -> nn.Module:
+    """The module of an activation by its name here (nas.space.activation), or of a gate."""
+    if kind_of(name) == "LeakyReLU":
+        return nn.LeakyReLU(slope_of(name), inplace=True)
+    return _ACTIVATIONS[name]()
 
 
 class Conv(nn.Module):
@@ -40,7 +48,7 @@ class Conv(nn.Module):
         padding = kernel // 2 if padding is None else padding
         self.conv = nn.Conv2d(c_in, c_out, kernel, stride, padding, groups=groups, bias=False)
         self.bn: nn.Module = nn.BatchNorm2d(c_out, eps=BN_EPS)
-        self.act = ACTIVATION_MODULES[activation]()
+        self.act = activation_module(activation)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.act(self.bn(self.conv(x)))
@@ -61,9 +69,9 @@ class SqueezeExcite(nn.Module):
         super().__init__()
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.reduce = nn.Conv2d(channels, squeeze, 1)
-        self.act = ACTIVATION_MODULES[activation]()
+        self.act = activation_module(activation)
         self.expand = nn.Conv2d(squeeze, channels, 1)
-        self.gate = ACTIVATION_MODULES[gate]()
+        self.gate = activation_module(gate)
 
     def forward(self, x: Tensor) -> Tensor:
         scale = self.gate(self.expand(self.act(self.reduce(self.pool(x)))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nas.detector.convolution import ACTIVATION_MODULES, BN_EPS, Conv, SqueezeExcite
+from nas.detector.convolution import BN_EPS, Conv, SqueezeExcite, activation_module
 from nas.space.block import Block, has_residual, hidden_channels, squeeze_channels
 from nas.space.ops_light import SHUFFLE_GROUPS, has_two_branches, inverted_squeeze
 
@@ -121,7 +121,7 @@ class RepVGGBlock(nn.Module):
         self.identity: nn.Module | None = (
             nn.BatchNorm2d(c_in, eps=BN_EPS) if has_residual(block) else None
         )
-        self.act = ACTIVATION_MODULES[block.activation]()
+        self.act = activation_module(block.activation)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.dense(x)
@@ -194,7 +194,7 @@ class Dense(nn.Module):
         self.conv = nn.Conv2d(
             block.channels_in[0], block.channels_out, block.kernel, padding=block.kernel // 2
         )
-        self.act = ACTIVATION_MODULES[block.activation]()
+        self.act = activation_module(block.activation)
         self.drop = nn.Dropout(block.dropout)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +36,37 @@ def checkpoint_of(
     return make_checkpoint(detector.eval(), names, size)
 
 
+def check_target(source: Path, target: Path) -> None:
+    """NasError where a checkpoint can't be written to `target`, before any work is done."""
+    rule = "the new checkpoint goes to a file of its own, in a folder that is there"
+    got = ""
+    if target.is_dir():
+        got = "a folder"
+    elif not target.absolute().parent.is_dir():
+        got = f"no folder {target.parent}"
+    elif target.exists() and source.exists() and target.samefile(source):
+        got = "the file that is read"
+    if got:
+        raise NasError(str(target), rule, got, "Name another file")
+
+
 def keep(checkpoint: Checkpoint, target: Path) -> str:
-    """Writes a checkpoint of ours, and its model YAML beside it; returns a line about them."""
-    save_checkpoint(target, checkpoint)
+    """Writes a checkpoint of ours, and its model YAML beside it; returns a line about them.
+
+    NasError where another file has the YAML's name, or the disk is full.
+    """
     beside = target.with_suffix(".yaml")
-    beside.write_text(checkpoint.model, encoding="utf-8")
+    text = checkpoint.model
+    if beside.exists() and beside.read_bytes() != text.encode():
+        raise NasError(
+            str(beside),
+            "the model YAML is written beside the weights",
+            "another file of that name, which stays",
+            "Name another file for the weights, or move that one away",
+        )
+    with written(target):
+        save_checkpoint(target, checkpoint)
+        write_whole(beside, text.encode())
     classes = ", ".join(checkpoint.names)
     count = len(checkpoint.weights)
     return f"{target}, {beside}: {count} tensors, {checkpoint.image_size} px, {classes}"
@@ -45,12 +74,32 @@ def keep(checkpoint: Checkpoint, target: Path) -> str:
 
 def save_pickled(content: dict[str, Any], target: Path) -> None:
     """Writes a checkpoint of theirs, whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with written(target):
+        write_whole(target, buffer.getvalue())
+
+
+def write_whole(target: Path, content: bytes) -> None:
+    """Writes a file so that a reader, or a kill, finds the old one or the new one."""
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        torch.save(content, temporary)
+        temporary.write_bytes(content)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def written(target: Path) -> Iterator[None]:
+    """Turns what a disk objects to into one message (torch's writer has RuntimeErrors of its
+    own)."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        remedy = "Make room, or name a file where you may write"
+        raise NasError(str(target), "the file can be written", reason, remedy) from error
 
 
 def _check_names(where: str, own: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+import zlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -79,10 +80,13 @@ def read_pickle(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (OSError, zipfile.BadZipFile) as error:
+            damaged = archive.testzip()
+    except (OSError, zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, EOFError) as error:
         raise PickleError(str(path), rule, str(error), remedy) from None
     if any(name.endswith("/constants.pkl") for name in names):
         raise PickleError(str(path), rule, "TorchScript", remedy)
+    if damaged is not None:
+        raise PickleError(str(path), rule, f"damage in its part {damaged}", "Copy it once more")
     reader = ModuleType("reader")
     reader.Unpickler = _Unpickler  # type: ignore[attr-defined]
     try:
@@ -98,14 +102,21 @@ def read_pickle(path: Path) -> dict[str, Any]:
 def state_of(module: Shell, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     """The state dict of a pickled torch module: names and tensors."""
     state = vars(module)
-    passing = state.get("_non_persistent_buffers_set", ())
+    passing = state.get("_non_persistent_buffers_set")
+    passing = passing if isinstance(passing, set) else set()
     for kind in ("_parameters", "_buffers"):
-        for name, value in state.get(kind, {}).items():
+        for name, value in _entries(state, kind):
             if isinstance(value, Tensor) and name not in passing:
                 yield f"{prefix}{name}", value.detach()
-    for name, child in state.get("_modules", {}).items():
+    for name, child in _entries(state, "_modules"):
         if isinstance(child, Shell):
             yield from state_of(child, f"{prefix}{name}.")
+
+
+def _entries(state: dict[str, Any], kind: str) -> Iterable[tuple[Any, Any]]:
+    """A mapping in a module's state; nothing where something else stands there."""
+    found = state.get(kind)
+    return found.items() if isinstance(found, dict) else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +140,9 @@ def read_model(path: Path, tool: str, options: str) -> PickledModel:
     options  the checkpoint's entry in which the training's settings stand
     """
     document = read_pickle(path)
-    model = document.get("ema") or document.get("model")
-    if not isinstance(model, Shell) or not isinstance(getattr(model, "yaml", None), dict):
+    held = [one for one in map(document.get, ("ema", "model")) if isinstance(one, Shell)]
+    model = held[0] if held else None
+    if model is None or not isinstance(getattr(model, "yaml", None), dict):
         raise PickleError(
             str(path),
             f"a checkpoint of {tool} holds a pickled model under `ema` or `model`",
@@ -138,6 +150,8 @@ def read_model(path: Path, tool: str, options: str) -> PickledModel:
             f"Give a best.pt or last.pt of {tool}",
         )
     names = getattr(model, "names", ())
+    if isinstance(names, dict):
+        names = names.values()
     settings = document.get(options)
     told = settings.get("imgsz") if isinstance(settings, dict) else getattr(settings, "imgsz", None)
     is_size = isinstance(told, int) and told >= 32 and told % 32 == 0
@@ -147,6 +161,6 @@ def read_model(path: Path, tool: str, options: str) -> PickledModel:
             name: value.float() if value.is_floating_point() else value
             for name, value in state_of(model)
         },
-        names=tuple(map(str, names.values() if isinstance(names, dict) else names)),
+        names=tuple(map(str, names)) if isinstance(names, Iterable) else (),
         image_size=told if is_size else None,
     )

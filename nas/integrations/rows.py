@@ -14,7 +14,7 @@ import yaml
 from torch import nn
 
 from nas.detector.builder import build_detector
-from nas.space.arguments import ARGUMENTS
+from nas.space.arguments import ARGUMENTS, SpecError
 from nas.space.blocks import Layer, layers
 from nas.space.spec import KEYS, ModelSpec, parse_spec
 
@@ -35,8 +35,14 @@ class Rows:
 
 def is_ours(document: Mapping[str, Any]) -> bool:
     """Whether a model's mapping can be read here: every row's module is one that we know."""
-    rows = [*document.get("backbone", ()), *document.get("head", ())]
-    return bool(rows) and all(len(row) == 4 and row[2] in ARGUMENTS for row in rows)
+    parts = [document.get(part) for part in ("backbone", "head")]
+    rows = [row for part in parts if isinstance(part, list) for row in part]
+    return bool(rows) and all(map(_is_known, rows))
+
+
+def _is_known(row: Any) -> bool:
+    is_row = isinstance(row, list) and len(row) == 4 and isinstance(row[2], str)
+    return is_row and row[2] in ARGUMENTS
 
 
 def read_mapping(document: Mapping[str, Any], where: str) -> ModelSpec:
@@ -47,7 +53,13 @@ def read_mapping(document: Mapping[str, Any], where: str) -> ModelSpec:
         kept.pop("scale", None)
     elif not kept.get("scale"):
         kept["scale"] = next(iter(kept["scales"]))
-    return parse_spec(yaml.safe_dump(kept), where)
+    try:
+        text = yaml.safe_dump(kept)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())[:200]
+        rule = "a model's mapping holds numbers, text, lists and mappings alone"
+        raise SpecError(where, rule, reason, "Give a checkpoint of an unchanged model") from None
+    return parse_spec(text, where)
 
 
 def build_rows(spec: ModelSpec, where: str) -> Rows:

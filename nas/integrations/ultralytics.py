@@ -52,16 +52,19 @@ def run_yolo(arguments: list[str]) -> None:
 
 def import_weights(source: Path, target: Path) -> None:
     """Reads a checkpoint of Ultralytics and writes ours, and its model YAML beside it."""
-    from nas.integrations.checkpoints import keep
+    from nas.integrations.checkpoints import check_target, keep
     from nas.integrations.ultralytics_weights import read_ultralytics
 
+    check_target(source, target)
     say(keep(read_ultralytics(source), target))
 
 
 def export_weights(source: Path, target: Path) -> None:
     """Reads our checkpoint and writes Ultralytics', made of its own classes and our modules."""
+    from nas.integrations.checkpoints import check_target
     from nas.integrations.ultralytics_weights import export_ultralytics
 
+    check_target(source, target)
     theirs = enter()
     install(theirs)
     export_ultralytics(theirs, source, target)
@@ -104,7 +107,7 @@ def build(theirs: Any, document: dict[str, Any], ch: int) -> tuple[Any, list[int
     """What their `parse_model` returns: the rows in sequence, and which of them are read later."""
     from torch import nn
 
-    from nas.detector.convolution import ACTIVATION_MODULES
+    from nas.detector.convolution import activation_module
     from nas.integrations.rows import build_rows, mark_head, read_mapping
     from nas.integrations.ultralytics_weights import without_anchors
     from nas.space.arguments import SpecError
@@ -118,7 +121,7 @@ def build(theirs: Any, document: dict[str, Any], ch: int) -> tuple[Any, list[int
     rows = build_rows(spec, "model YAML")
     # Their head takes its activation and its form (YOLOv8's) from attributes of classes.
     before = theirs.Conv.default_act, getattr(theirs.Detect, "legacy", False)
-    theirs.Conv.default_act = ACTIVATION_MODULES[spec.activation]()
+    theirs.Conv.default_act = activation_module(spec.activation)
     theirs.Detect.legacy = True
     try:
         head = theirs.Detect(nc=spec.num_classes, ch=list(rows.head_channels))

@@ -16,7 +16,7 @@ from nas import NasError
 from nas.integrations.checkpoints import checkpoint_of, save_pickled
 from nas.integrations.pickles import read_model
 from nas.integrations.rows import read_mapping
-from nas.space.spec import ModelSpec
+from nas.space.spec import ModelSpec, dump_spec
 from nas.training.checkpoint import Checkpoint, load_checkpoint
 
 
@@ -54,7 +54,7 @@ def export_ultralytics(theirs: Any, source: Path, target: Path) -> None:
             "weights of a head with anchors",
             "Train the model there from its YAML; the way to YOLOv5 is nas.integrations.yolov5",
         )
-    document = {**yaml.safe_load(checkpoint.model), "scale": ""}
+    document = {**yaml.safe_load(dump_spec(detector.spec)), "scale": ""}
     model = theirs.DetectionModel(document, ch=3, verbose=False)
     constant = f"model.{len(detector.spec.rows) - 1}.dfl.conv.weight"
     state = {**detector.state_dict(), constant: model.state_dict()[constant]}

@@ -56,16 +56,19 @@ def run_script(script: Path, arguments: list[str]) -> None:
 
 def import_weights(source: Path, target: Path) -> None:
     """Reads YOLOv5's checkpoint and writes ours, and its model YAML beside it."""
-    from nas.integrations.checkpoints import keep
+    from nas.integrations.checkpoints import check_target, keep
     from nas.integrations.yolov5_weights import read_yolov5
 
+    check_target(source, target)
     say(keep(read_yolov5(source), target))
 
 
 def export_weights(checkout: Path, source: Path, target: Path) -> None:
     """Reads our checkpoint and writes YOLOv5's, made of its own classes and of our modules."""
+    from nas.integrations.checkpoints import check_target
     from nas.integrations.yolov5_weights import export_yolov5
 
+    check_target(source, target)
     if not (checkout / "models" / "yolo.py").is_file():
         raise CheckoutError(
             str(checkout), "the folder is a YOLOv5 checkout", "no models/yolo.py in it", USAGE
@@ -94,7 +97,7 @@ def enter(checkout: Path) -> Any:
     sys.path.insert(0, str(checkout.resolve()))
     try:
         requirements = checkout / "requirements.txt"
-        if requirements.is_file() and "ultralytics" in requirements.read_text(encoding="utf-8"):
+        if requirements.is_file() and b"ultralytics" in requirements.read_bytes():
             # Where this import fails, YOLOv5 itself runs whatever pip stands first on the PATH.
             import_module("ultralytics")
         return import_module("models.yolo")
@@ -135,12 +138,6 @@ def build(theirs: Any, document: dict[str, Any], ch: list[int]) -> tuple[Any, li
 
     if ch != [3]:
         raise SpecError("model YAML, ch", "an image has 3 channels", str(ch))
-    count = document.get("anchors")
-    if isinstance(count, int):
-        # YOLOv5 takes a number of anchors, and fits them to the data later.
-        levels = len(document["head"][-1][0])
-        sizes = [[float(1 + value) for value in range(2 * count)]] * levels
-        document = {**document, "anchors": sizes}
     spec = read_mapping(document, "model YAML")
     if not spec.anchors:
         raise SpecError(
@@ -150,7 +147,11 @@ def build(theirs: Any, document: dict[str, Any], ch: list[int]) -> tuple[Any, li
             "Train it with nas.train or with Ultralytics (python -m nas.integrations.ultralytics)",
         )
     rows = build_rows(spec, "model YAML")
-    head = theirs.Detect(spec.num_classes, [list(one) for one in spec.anchors], rows.head_channels)
+    anchors = [list(level) for level in spec.anchors]
+    if spec.has_open_anchors:
+        # YOLOv5 fits anchors to the data unless those that it begins with suit it: these don't.
+        anchors = [[float(1 + place) for place in range(len(level))] for level in anchors]
+    head = theirs.Detect(spec.num_classes, anchors, rows.head_channels)
     modules = nn.Sequential(*rows.modules, mark_head(head, rows))
     say(f"model YAML: {len(modules)} rows, read and built by nas, Detect by YOLOv5")
     return modules, sorted({*rows.saved, *rows.head_inputs})

@@ -20,7 +20,7 @@ from nas.integrations.checkpoints import checkpoint_of, save_pickled
 from nas.integrations.pickles import read_model
 from nas.integrations.rows import read_mapping
 from nas.space.blocks import layers, strides
-from nas.space.spec import Anchors, ModelSpec, with_anchors
+from nas.space.spec import Anchors, ModelSpec, dump_spec, with_anchors
 from nas.training.checkpoint import Checkpoint, load_checkpoint
 
 _SIZE: Final = 256
@@ -35,7 +35,7 @@ def read_yolov5(path: Path) -> Checkpoint:
     what does not suit.
     """
     pickled, where = read_model(path, "YOLOv5", options="opt"), str(path)
-    spec = read_mapping(_with_plain_anchors(pickled.yaml), where)
+    spec = read_mapping(pickled.yaml, where)
     spec = with_anchors(spec, _anchors(spec, pickled.state, where))
     plain = torch.tensor(spec.anchors).view(len(spec.anchors), -1, 2)
     weights = {**pickled.state, _anchors_name(spec): plain}
@@ -49,7 +49,7 @@ def export_yolov5(theirs: Any, source: Path, target: Path) -> None:
     """
     checkpoint = load_checkpoint(source)
     detector = checkpoint.build()
-    model = theirs.Model(yaml.safe_load(checkpoint.model), ch=3)
+    model = theirs.Model(yaml.safe_load(dump_spec(detector.spec)), ch=3)
     state = dict(detector.state_dict())
     name = _anchors_name(detector.spec)
     steps = torch.tensor(detector.head.strides, dtype=torch.float32).view(-1, 1, 1)
@@ -64,13 +64,6 @@ def export_yolov5(theirs: Any, source: Path, target: Path) -> None:
 
 def _anchors_name(spec: ModelSpec) -> str:
     return f"model.{len(spec.rows) - 1}.anchors"
-
-
-def _with_plain_anchors(document: dict[str, Any]) -> dict[str, Any]:
-    """The mapping without anchors that are a count (YOLOv5 takes one: they are learned then)."""
-    if isinstance(document.get("anchors"), list):
-        return document
-    return {key: value for key, value in document.items() if key != "anchors"}
 
 
 def _anchors(spec: ModelSpec, state: dict[str, Tensor], where: str) -> Anchors:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -22,7 +22,7 @@ from nas.latency.measurement import (
 from nas.latency.pack import Job, Pack, Timing
 from nas.latency.runner import Line, Runner
 from nas.latency.table import Table, TableWriter
-from nas.space.blocks import OUTPUTS_PER_ANCHOR, Block, blocks
+from nas.space.blocks import Block, blocks
 from nas.space.ops import expand, macs, model_graph
 from nas.space.references import read_references
 from nas.space.search_space import Candidate, SearchSpace
@@ -78,11 +78,7 @@ def plan(space: SearchSpace, detectors: int, seed: int = 0) -> Plan:
     found = tuple(
         dict.fromkeys(
             (
-                *(
-                    with_detect_classes(block, classes)
-                    for block in space.blocks(CLASS_COUNTS[-1])
-                    for classes in (CLASS_COUNTS if block.module == "Detect" else CLASS_COUNTS[:1])
-                ),
+                *space.blocks(*CLASS_COUNTS),
                 *(
                     block
                     for one in hand_designed
@@ -109,14 +105,6 @@ def plan(space: SearchSpace, detectors: int, seed: int = 0) -> Plan:
 
 def _macs(walk: Sequence[Block]) -> int:
     return sum(macs(expand(block)) for block in walk)
-
-
-def with_detect_classes(block: Block, classes: int) -> Block:
-    """A space's Detect for another number of classes (it is for the largest); others as is."""
-    if block.module != "Detect":
-        return block
-    per_level = block.channels_out // (OUTPUTS_PER_ANCHOR + CLASS_COUNTS[-1])
-    return replace(block, channels_out=per_level * (OUTPUTS_PER_ANCHOR + classes))
 
 
 def _spread(sizes: NDArray[np.float64], count: int) -> list[int]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas import NasError, places
+from nas.documents import read_yaml
 
 ROOT: Final = places.shipped("latency_tables")
 """The device folders that ship.
@@ -145,13 +145,9 @@ def read_device(name: str, root: Path | None = None) -> Device:
     path = next(filter(places.is_file, files), None)
     if path is None:
         raise _unknown_device(name, root)
+    document = read_yaml(path, "the device's file", DeviceError)
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
         return Device.model_validate({**_mapping(document, path), "name": name})
-    except yaml.YAMLError as error:
-        raise DeviceError(
-            str(path), "the file is plain YAML", " ".join(str(error).split())
-        ) from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])

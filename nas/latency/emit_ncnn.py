@@ -20,26 +20,27 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from nas.space.activation import kind_of, slope_of
 from nas.space.ops import Graph, Op, OpKind
 
 MAGIC: Final = "7767517"
 
 FUSED_ACTIVATIONS: Final[dict[str, str]] = {
     "ReLU": " 9=1",
-    "LeakyReLU": " -23310=1,0.1 9=2",
+    "LeakyReLU": " -23310=1,{slope!r} 9=2",
     "Sigmoid": " 9=4",
 }
-"""Activation -> what it adds to the convolution or inner product before it."""
+"""Kind of activation -> what it adds to the convolution or inner product before it."""
 
 LAYER_ACTIVATIONS: Final[dict[str, tuple[str, str]]] = {
     "SiLU": ("Swish", ""),
     "ReLU": ("ReLU", ""),
-    "LeakyReLU": ("ReLU", " 0=0.1"),
+    "LeakyReLU": ("ReLU", " 0={slope!r}"),
     "Sigmoid": ("Sigmoid", ""),
     "Hardswish": ("HardSwish", " 0=0.166666672 1=0.5"),
     "Hardsigmoid": ("HardSigmoid", " 0=0.166666672 1=0.5"),
 }
-"""Activation -> ncnn layer type and its parameters, where it stands alone."""
+"""Kind of activation -> ncnn layer type and its parameters, where it stands alone."""
 
 
 INT8_SCALES: Final[dict[str, str]] = {
@@ -98,8 +99,10 @@ class _Writer:
             self.vectors.add(output)
         if op.kind is OpKind.CONVOLUTION:
             follower = self.only_reader.get(output)
-            if follower and follower.activation in FUSED_ACTIVATIONS:
-                parameters += FUSED_ACTIVATIONS[follower.activation]
+            if follower and is_fused(follower.activation):
+                parameters += _with_slope(
+                    FUSED_ACTIVATIONS[kind_of(follower.activation)], follower.activation
+                )
                 if output in self.vectors:
                     self.vectors.add(follower.output)
                 output = follower.output
@@ -174,8 +177,19 @@ def _split(op: Op) -> tuple[str, str]:
     return "Slice", f" -23300={count}{',-233' * count} 1=0"
 
 
+def is_fused(activation: str) -> bool:
+    """Whether ncnn computes an activation inside the convolution before it."""
+    return kind_of(activation) in FUSED_ACTIVATIONS
+
+
+def _with_slope(parameters: str, activation: str) -> str:
+    """The parameters with the slope put in, where they speak of one."""
+    return parameters.format(slope=slope_of(activation)) if "{" in parameters else parameters
+
+
 def _activation(op: Op) -> tuple[str, str]:
-    return LAYER_ACTIVATIONS[op.activation]
+    layer, parameters = LAYER_ACTIVATIONS[kind_of(op.activation)]
+    return layer, _with_slope(parameters, op.activation)
 
 
 _LAYERS: Final[dict[OpKind, Callable[[Op], tuple[str, str]]]] = {

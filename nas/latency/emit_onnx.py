@@ -20,6 +20,7 @@ from onnx import helper
 
 from nas.latency.board import BIAS_FAN_IN
 from nas.latency.emit_qdq import CHANNELS_LAST, Pieces, Weight, quantised
+from nas.space.activation import kind_of, slope_of
 from nas.space.ops import Graph, Op, OpKind, Shape
 
 OPSET: Final = 17
@@ -216,9 +217,10 @@ def _activation(op: Op, inputs: list[str], output: str) -> list[onnx.NodeProto]:
             _node("Sigmoid", inputs, [gate]),
             _node("Mul", [*inputs, gate], [output]),
         ]
+    if kind_of(op.activation) == "LeakyReLU":
+        return [_node("LeakyRelu", inputs, [output], alpha=slope_of(op.activation))]
     kind, attributes = {
         "ReLU": ("Relu", {}),
-        "LeakyReLU": ("LeakyRelu", {"alpha": 0.1}),
         "Hardswish": ("HardSwish", {}),
         "Sigmoid": ("Sigmoid", {}),
         "Hardsigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),

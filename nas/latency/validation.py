@@ -20,7 +20,7 @@ from nas.latency.steadiness import Steadiness
 from nas.latency.table import Table, TableError, profile_command
 from nas.space.blocks import Block, blocks
 from nas.space.ops import expand, macs
-from nas.space.spec import parse_spec
+from nas.space.spec import parse_written
 
 Array = NDArray[np.float64]
 
@@ -65,7 +65,7 @@ def _timed(network: Network, rows: Sequence[Measurement], steady: Steadiness) ->
     return Timed(
         digest=network.digest,
         image_size=network.image_size,
-        walk=blocks(parse_spec(network.model), network.image_size),
+        walk=blocks(parse_written(network.model), network.image_size),
         ms=steady.ms(rows),
         turns=tuple(steady.ms([row]) for row in rows),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from nas.latency.emit_ncnn import FUSED_ACTIVATIONS
+from nas.latency.emit_ncnn import is_fused
 from nas.space.ops import Graph, Op, OpKind
 
 KERNELS: Final = (
@@ -93,7 +93,7 @@ def graph_work(graph: Graph, precision: str = "fp32", runtime: str = "ncnn") -> 
         if op.kind is OpKind.CONVOLUTION
         and len(readers.get(op.output, ())) == 1
         and op.output not in graph.outputs
-        and readers[op.output][0].activation in FUSED_ACTIVATIONS
+        and is_fused(readers[op.output][0].activation)
     }
     found: list[Work] = []
     for op in graph.ops:

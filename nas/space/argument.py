@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from nas import NasError
 
@@ -60,17 +60,6 @@ STRIDE = Argument(
 )
 
 
-ACTIVATIONS: Final = ("SiLU", "ReLU", "Hardswish", "LeakyReLU")
-"""What a model YAML's `activation`, or a row's, may name (YOLOv5 writes the model's `nn.ReLU()`,
-which is read too)."""
-
-ACTIVATION = Argument(
-    name="activation",
-    rule=f"the activation is null (the model's) or one of {', '.join(ACTIVATIONS)}",
-    check=lambda v: v is None or v in ACTIVATIONS,
-)
-
-
 def kernel(default: int) -> Argument:
     return Argument(
         name="kernel",
@@ -83,8 +72,8 @@ def kernel(default: int) -> Argument:
 def expand_ratio(default: float) -> Argument:
     return Argument(
         name="expand_ratio",
-        rule="the expansion is a number of at least 1",
-        check=lambda v: is_number(v) and v >= 1,
+        rule="the expansion is a number from 1 to 64",
+        check=lambda v: is_number(v) and 1 <= v <= 64,
         default=default,
     )
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from nas.space.activation import ACTIVATION, ACTIVATIONS
 from nas.space.argument import (
-    ACTIVATION,
-    ACTIVATIONS,
     CHANNELS,
     STRIDE,
     Argument,
@@ -30,6 +29,7 @@ __all__ = [
     "DEPTH_INSIDE",
     "Argument",
     "SpecError",
+    "activation_position",
     "check_module",
     "has_channels",
     "read_arguments",
@@ -116,6 +116,12 @@ DEPTH_INSIDE: Final = frozenset({"C3", "C2f"})
 def has_channels(module: str) -> bool:
     """Whether the module's first argument is its output channels (and so scales with the width)."""
     return ARGUMENTS[module][:1] == (CHANNELS,)
+
+
+def activation_position(module: str) -> int | None:
+    """Where a module's activation stands among its arguments; None where it takes none."""
+    names = [argument.name for argument in ARGUMENTS[module]]
+    return names.index("activation") if "activation" in names else None
 
 
 def check_module(module: Any, where: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from nas.space.activation import ACTIVATION
 from nas.space.argument import (
-    ACTIVATION,
     CHANNELS,
     STRIDE,
     Argument,

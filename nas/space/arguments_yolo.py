@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from nas.space.activation import ACTIVATION
 from nas.space.argument import (
-    ACTIVATION,
     CHANNELS,
     Argument,
     is_int,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from nas.space.arguments import SpecError
 from nas.space.block import Block, output_size
 from nas.space.rows import BOX_BINS, OUTPUTS_PER_ANCHOR, ROW_BLOCKS, RowInput
-from nas.space.spec import ModelSpec, Row
+from nas.space.spec import ModelSpec, Row, with_classes
 
 __all__ = [
     "BOX_BINS",
@@ -18,6 +18,7 @@ __all__ = [
     "Block",
     "Layer",
     "blocks",
+    "detect_blocks",
     "layers",
     "output_size",
     "strides",
@@ -85,6 +86,20 @@ def layers(spec: ModelSpec, image_size: int, where: str | None = None) -> tuple[
         )
     _check_detect(spec, walked, where)
     return tuple(walked)
+
+
+def detect_blocks(layer: Layer, spec: ModelSpec, num_classes: int) -> tuple[Block, ...]:
+    """The blocks of a detector's last layer for another number of classes.
+
+    An anchor-free head's inner widths follow the classes too, so that no block alone says it.
+    """
+    inputs = RowInput(
+        channels=tuple(block.channels_in[0] for block in layer.blocks),
+        sizes=tuple((block.height, block.width) for block in layer.blocks),
+        where=spec.where,
+        spec=with_classes(spec, num_classes),
+    )
+    return ROW_BLOCKS[layer.row.module](layer.row, inputs)
 
 
 def strides(walked: tuple[Layer, ...], image_size: int) -> tuple[int, ...]:

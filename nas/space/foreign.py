@@ -1,7 +1,6 @@
 """YOLOv5-Lite's names of modules, and their order of arguments, read as ours.
 
-Its reader rounds every width up to a multiple of 8, at a width multiple of 1.0 too (116 channels
-are 120), and its blocks have activations of their own. What is written is always in our names.
+Its blocks have activations of their own. What is written is always in our names.
 """
 
 from __future__ import annotations

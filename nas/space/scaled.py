@@ -25,6 +25,9 @@ Multiple = Annotated[float, Field(gt=0, le=4)]
 LEVELS = 3
 """Levels of anchors that every candidate of a search gets."""
 
+PER_LEVEL = 3
+"""Anchors in each of them."""
+
 
 class ScaledDefinition(Strict):
     """The YAML of such a space, whole."""
@@ -50,11 +53,13 @@ class ScaledModel:
             self.spec = self._at(1.0, 1.0)
         except SpecError as error:
             raise SpaceError(f"{where}, model", "the model can be read", str(error)) from None
-        if len(self.spec.anchors) not in (0, LEVELS):
+        per_level = {len(level) // 2 for level in self.spec.anchors}
+        if self.spec.anchors and (len(self.spec.anchors), per_level) != (LEVELS, {PER_LEVEL}):
             raise SpaceError(
                 f"{where}, model",
-                f"the model's head has {LEVELS} levels of anchors, or none",
-                f"{len(self.spec.anchors)} levels in {path.name}",
+                f"the model's head has {LEVELS} levels of anchors, {PER_LEVEL} in each, or none",
+                f"{len(self.spec.anchors)} levels of {per_level.pop()} in {path.name}",
+                "Train such a model by nas.train: here every candidate gets the data's anchors",
             )
 
     def build(self, ask: Choose) -> tuple[ModelSpec, int]:

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from nas import places
-from nas.space.blocks import Block, blocks
+from nas.documents import parse_yaml, read_yaml
+from nas.space.blocks import Block, detect_blocks, layers
 from nas.space.choices import Choose, Option, SpaceError
 from nas.space.compound import CompoundDefinition, CompoundModel
 from nas.space.scaled import ScaledDefinition, ScaledModel
@@ -153,16 +153,24 @@ class SearchSpace:
 
         return self.build(look_up, num_classes, anchors)
 
-    def blocks(self, num_classes: int = USUAL_CLASSES) -> tuple[Block, ...]:
+    def blocks(self, *num_classes: int) -> tuple[Block, ...]:
         """Every distinct block that a candidate of this space can have, at every image size.
+
+        num_classes   those of Detect: for one number (80, where none is given) or for each of more
 
         A block depends on a few neighbouring choices only, so a covering family of candidates
         finds them all without enumerating the space (see `_covering`).
         """
         found: dict[Block, None] = {}
         for choices in self._covering():
-            candidate = self.rebuild(choices, num_classes)
-            found.update(dict.fromkeys(blocks(candidate.spec, candidate.image_size)))
+            candidate = self.rebuild(choices)
+            *before, last = layers(candidate.spec, candidate.image_size)
+            heads = [
+                detect_blocks(last, candidate.spec, one) for one in num_classes or (USUAL_CLASSES,)
+            ]
+            found.update(dict.fromkeys(block for layer in before for block in layer.blocks))
+            for level in zip(*heads, strict=True):
+                found.update(dict.fromkeys(level))
         return tuple(found)
 
     def _covering(self) -> Iterator[dict[str, Any]]:
@@ -190,15 +198,9 @@ def read_space(name_or_path: str | Path) -> SearchSpace:
     SpaceError names the file, the stage and the field, with the rule and what was got.
     """
     path = _space_path(str(name_or_path))
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SpaceError(
-            str(path), "the search space exists", "no such file", _known_spaces()
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpaceError(str(path), "the search space can be read", str(error)) from None
-    return parse_space(text, path.stem, str(path))
+    if not path.exists():
+        raise SpaceError(str(path), "the search space exists", "no such file", _known_spaces())
+    return make_space(read_yaml(path, "the search space", SpaceError), path.stem, str(path))
 
 
 def _space_path(name_or_path: str) -> Path:
@@ -224,11 +226,11 @@ def _known_spaces() -> str:
 
 def parse_space(text: str, name: str, where: str) -> SearchSpace:
     """The space described by YAML text; `where` names it in errors (SpaceError)."""
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise SpaceError(where, "the file is plain YAML (no code, no tags)", reason) from None
+    return make_space(parse_yaml(text, where, SpaceError), name, where)
+
+
+def make_space(document: Any, name: str, where: str) -> SearchSpace:
+    """The space that a YAML's document describes (SpaceError)."""
     if not isinstance(document, dict):
         raise SpaceError(where, "a space is a mapping", type(document).__name__)
     try:

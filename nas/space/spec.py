@@ -1,13 +1,16 @@
 """A detector as a model YAML in YOLOv5 v6 form, in and out.
 
     nc: 80
-    depth_multiple: 1.0        # applied on reading; written as 1.0, so a file states true widths
+    depth_multiple: 1.0        # applied on reading, written as 1.0
     width_multiple: 1.0
+    channel_multiple: 1        # optional: what widths are rounded up to a multiple of, 8 (YOLOv5's
+                               # key and rule). Written as 1: a file of ours states true widths
     max_channels: 1024         # optional cap before the width multiple; scale.py: YOLOv8's `scales`
-    activation: SiLU           # optional
+    activation: nn.SiLU()      # optional; activation.py
     image_size: 320            # optional: the pixels that it was made for, a multiple of 32
-    anchors: [[10,13, 16,30, 33,23], [30,61, ...], [116,90, ...]]    # pixels, P3 P4 P5; none
-                               # where the last row is an anchor-free Detect, [nc]
+    anchors: [[10,13, 16,30, 33,23], [30,61, ...], [116,90, ...]]    # pixels, P3 P4 P5; or 3: so
+                               # many for each level, which nas.train fits to the data; none where
+                               # the last row is an anchor-free Detect, [nc]
     backbone: [[from, number, module, args], ...]
     head: [...]
 
@@ -22,33 +25,52 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from nas import places
+from nas.documents import decoded, parse_yaml
+from nas.space.activation import read_activation, written_activation
+from nas.space.anchors import DEFAULT_ANCHORS, Anchors, read_anchors
+from nas.space.argument import is_int
 from nas.space.arguments import (
-    ACTIVATIONS,
     SpecError,
+    activation_position,
     check_module,
     has_channels,
     read_arguments,
 )
-from nas.space.foreign import FOREIGN, translated
-from nas.space.scale import SCALE_KEYS, Scale, family_file, make_divisible, read_scale
+from nas.space.foreign import translated
+from nas.space.scale import DIVISOR, SCALE_KEYS, Scale, family_file, read_scale
 
-Anchors = tuple[tuple[float, ...], ...]
-
-DEFAULT_ANCHORS: Final[Anchors] = (
-    (10, 13, 16, 30, 33, 23),
-    (30, 61, 62, 45, 59, 119),
-    (116, 90, 156, 198, 373, 326),
-)
-"""YOLOv5's anchors for COCO at 640 px: (w, h) pairs in pixels for P3, P4, P5."""
+__all__ = [
+    "DEFAULT_ANCHORS",
+    "KEYS",
+    "USUAL_CLASSES",
+    "USUAL_IMAGE_SIZE",
+    "Anchors",
+    "ModelSpec",
+    "Row",
+    "check_image_size",
+    "dump_spec",
+    "image_size_of",
+    "make_row",
+    "model_text",
+    "parse_spec",
+    "parse_written",
+    "read_spec",
+    "with_anchors",
+    "with_classes",
+]
 
 USUAL_CLASSES: Final = 80
 """Classes of a detector where nothing is said of them (COCO's)."""
 
 USUAL_IMAGE_SIZE: Final = 320
 """Pixels of the image where neither a flag nor a model says it."""
+
+LARGEST_IMAGE_SIZE: Final = 8192
+MOST_CLASSES: Final = 10_000
+MOST_REPEATS: Final = 1000
+WIDEST: Final = 100_000
+"""Far above any detector: a slip of the finger is met where it is read, not by a full memory."""
 
 KEYS: Final = frozenset(
     {
@@ -88,6 +110,7 @@ class ModelSpec:
 
     anchors     none (an empty tuple) where the head is anchor-free
     image_size  pixels of the square image that it was made for; None: not said
+    has_open_anchors   its file says only how many anchors a level has: those here are no data's
     where       its file, for messages
     """
 
@@ -97,6 +120,7 @@ class ModelSpec:
     anchors: Anchors = DEFAULT_ANCHORS
     activation: str = "SiLU"
     image_size: int | None = None
+    has_open_anchors: bool = False
     where: str = field(default="model", compare=False, repr=False)
 
     @property
@@ -112,7 +136,7 @@ def with_classes(spec: ModelSpec, num_classes: int) -> ModelSpec:
 
 def with_anchors(spec: ModelSpec, anchors: Anchors) -> ModelSpec:
     """The same detector with other anchors (pixels); one without anchors stays as it is."""
-    return replace(spec, anchors=anchors) if spec.anchors else spec
+    return replace(spec, anchors=anchors, has_open_anchors=False) if spec.anchors else spec
 
 
 def image_size_of(asked: int | None, specs: Sequence[ModelSpec]) -> int:
@@ -132,10 +156,11 @@ def image_size_of(asked: int | None, specs: Sequence[ModelSpec]) -> int:
 
 
 def check_image_size(value: Any, where: str) -> int:
-    """An image size; SpecError where it isn't a multiple of 32."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 32 or value % 32:
-        raise SpecError(where, "the image size is a multiple of 32", repr(value))
-    return value
+    """An image size; SpecError where it isn't a multiple of 32 up to LARGEST_IMAGE_SIZE."""
+    if not is_int(value) or not 32 <= value <= LARGEST_IMAGE_SIZE or value % 32:
+        rule = f"the image size is a multiple of 32 up to {LARGEST_IMAGE_SIZE}"
+        raise SpecError(where, rule, repr(value))
+    return int(value)
 
 
 def read_spec(path: str | Path) -> ModelSpec:
@@ -163,7 +188,7 @@ def model_path(path: Path) -> Path:
 def model_text(path: Path) -> str:
     """The text of a model YAML; SpecError where it can't be read."""
     try:
-        return family_file(path).read_text(encoding="utf-8")
+        content = family_file(path).read_bytes()
     except FileNotFoundError:
         raise SpecError(
             str(path),
@@ -171,8 +196,15 @@ def model_text(path: Path) -> str:
             "no such file",
             "A model that ships goes by its name without an ending, as yolov5n does",
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise SpecError(str(path), "the model YAML can be read", str(error)) from None
+    return decoded(content, str(path), SpecError)
+
+
+def parse_written(text: str, where: str = "model YAML") -> ModelSpec:
+    """The detector in text that `dump_spec` wrote: true widths, also where it is of a time before
+    this stood in it."""
+    return parse_spec(text, where, channel_multiple=1)
 
 
 def parse_spec(
@@ -180,17 +212,42 @@ def parse_spec(
     where: str = "model YAML",
     name: str = "",
     multiples: tuple[float, float] | None = None,
+    channel_multiple: int = DIVISOR,
 ) -> ModelSpec:
     """The detector described by YAML text; `where` names it in errors (SpecError).
 
     name       of the file, without its ending: it may say which of the `scales` is meant
     multiples  of depth and width, in place of the file's own
+    channel_multiple   what widths are rounded up to a multiple of where the file doesn't say it
     """
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise SpecError(where, "the file is plain YAML (no code, no tags)", reason) from None
+    document = _mapping(parse_yaml(text, where, SpecError), where)
+    num_classes, image_size = document["nc"], document.get("image_size")
+    if not is_int(num_classes) or not 1 <= num_classes <= MOST_CLASSES:
+        rule = f"the number of classes is at least 1 and at most {MOST_CLASSES}"
+        raise SpecError(f"{where}, nc", rule, repr(num_classes))
+    if image_size is not None:
+        check_image_size(image_size, f"{where}, image_size")
+    scale = read_scale({"channel_multiple": channel_multiple, **document}, where, name)
+    if multiples is not None:
+        scale = scale.at(*multiples)
+    head = _read_rows(document["head"], f"{where}, head", scale)
+    activation = document.get("activation")
+    return ModelSpec(
+        num_classes=num_classes,
+        backbone=_read_rows(document["backbone"], f"{where}, backbone", scale),
+        head=head,
+        anchors=_anchors_of(document, head[-1], where),
+        activation="SiLU"
+        if activation is None
+        else read_activation(activation, f"{where}, activation"),
+        image_size=image_size,
+        has_open_anchors=is_int(document.get("anchors")),
+        where=where,
+    )
+
+
+def _mapping(document: Any, where: str) -> dict[Any, Any]:
+    """The document, if its keys are those of a model."""
     if not isinstance(document, dict):
         raise SpecError(
             where, "the file is a mapping with nc, backbone and head", type(document).__name__
@@ -203,37 +260,19 @@ def parse_spec(
     for key in ("nc", "backbone", "head"):
         if key not in document:
             raise SpecError(where, f"the key {key} is there", "none")
-    num_classes = document["nc"]
-    if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 1:
-        raise SpecError(f"{where}, nc", "the number of classes is at least 1", repr(num_classes))
-    image_size = document.get("image_size")
-    if image_size is not None:
-        check_image_size(image_size, f"{where}, image_size")
-    scale = read_scale(document, where, name)
-    if multiples is not None:
-        scale = replace(scale, depth=multiples[0], width=multiples[1])
-    head = _read_rows(document["head"], f"{where}, head", scale)
-    return ModelSpec(
-        num_classes=num_classes,
-        backbone=_read_rows(document["backbone"], f"{where}, backbone", scale),
-        head=head,
-        anchors=_anchors_of(document, head, where),
-        activation=_read_activation(document.get("activation", "SiLU"), where),
-        image_size=image_size,
-        where=where,
-    )
+    return document
 
 
 def dump_spec(spec: ModelSpec, comment: str = "") -> str:
-    """YAML text in YOLOv5 v6 form, both multiples 1.0; `parse_spec` gives the same spec back."""
+    """YAML text in YOLOv5 v6 form, true widths; `parse_spec` gives the same spec back."""
     lines = [f"# {line}" for line in comment.splitlines()]
     lines += [f"nc: {spec.num_classes}", "depth_multiple: 1.0", "width_multiple: 1.0"]
+    lines.append("channel_multiple: 1  # widths as they stand, no multiples of 8")
     if spec.activation != "SiLU":
-        lines.append(f"activation: {spec.activation}")
+        lines.append(f"activation: {written_activation(spec.activation)}")
     if spec.image_size is not None:
         lines.append(f"image_size: {spec.image_size}")
-    lines += ["anchors:"] if spec.anchors else []
-    lines += [f"  - [{', '.join(_number(value) for value in level)}]" for level in spec.anchors]
+    lines += _anchor_lines(spec)
     for name, rows in (("backbone", spec.backbone), ("head", spec.head)):
         lines.append(f"{name}:")
         lines.append("  # [from, number, module, args]")
@@ -241,21 +280,11 @@ def dump_spec(spec: ModelSpec, comment: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
-def _read_activation(value: Any, where: str) -> str:
-    name = str(value).removeprefix("nn.").removesuffix("()")
-    if name not in ACTIVATIONS:
-        raise SpecError(
-            f"{where}, activation",
-            f"the activation is one of {', '.join(ACTIVATIONS)}",
-            repr(value),
-        )
-    return name
-
-
-def _anchors_of(document: dict[Any, Any], head: tuple[Row, ...], where: str) -> Anchors:
+def _anchors_of(document: dict[Any, Any], last: Row, where: str) -> Anchors:
     """The anchors; none where the last row says that its head has none."""
-    if head[-1].module != "Detect" or "anchors" in head[-1].args:
-        return _read_anchors(document.get("anchors", [list(a) for a in DEFAULT_ANCHORS]), where)
+    if last.module != "Detect" or "anchors" in last.args:
+        stated = document.get("anchors", [list(level) for level in DEFAULT_ANCHORS])
+        return read_anchors(stated, len(last.source), f"{where}, anchors")
     if "anchors" in document:
         raise SpecError(
             f"{where}, anchors",
@@ -266,25 +295,13 @@ def _anchors_of(document: dict[Any, Any], head: tuple[Row, ...], where: str) -> 
     return ()
 
 
-def _read_anchors(value: Any, where: str) -> Anchors:
-    rule = "the anchors are a list for each level, of as many (w, h) pairs in each, pixels above 0"
-    remedy = "Example: [[10,13, 16,30, 33,23], [30,61, 62,45, 59,119], [116,90, 156,198, 373,326]]"
-    error = SpecError(f"{where}, anchors", rule, repr(value), remedy)
-    if not isinstance(value, list) or not value:
-        raise error
-    levels = []
-    for level in value:
-        if (
-            not isinstance(level, list)
-            or not level
-            or len(level) % 2
-            or len(level) != len(value[0])
-        ):
-            raise error
-        if any(not isinstance(v, int | float) or isinstance(v, bool) or not v > 0 for v in level):
-            raise error
-        levels.append(tuple(level))
-    return tuple(levels)
+def _anchor_lines(spec: ModelSpec) -> list[str]:
+    if not spec.anchors:
+        return []
+    if spec.has_open_anchors:
+        return [f"anchors: {len(spec.anchors[0]) // 2}  # for each level, to be fitted to the data"]
+    levels = (", ".join(map(_number, level)) for level in spec.anchors)
+    return ["anchors:", *(f"  - [{level}]" for level in levels)]
 
 
 def _read_rows(value: Any, where: str, scale: Scale) -> tuple[Row, ...]:
@@ -300,19 +317,29 @@ def _read_row(value: Any, where: str, scale: Scale) -> Row:
         raise SpecError(where, "a row is [from, number, module, args]", repr(value))
     source, number, module, args = value
     sources = source if isinstance(source, list) else [source]
-    if not sources or any(not isinstance(s, int) or isinstance(s, bool) for s in sources):
+    if not sources or not all(map(is_int, sources)):
         raise SpecError(where, "'from' is a row's number or a list of them", repr(source))
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise SpecError(where, "the number of repeats is at least 1", repr(number))
-    is_foreign = module in FOREIGN if isinstance(module, str) else False
+    if not is_int(number) or not 1 <= number <= MOST_REPEATS:
+        rule = f"the number of repeats is at least 1 and at most {MOST_REPEATS}"
+        raise SpecError(where, rule, repr(number))
     module, args = translated(module, [_read_name(arg) for arg in args], where)
     module = check_module(module, where)
+    _name_activation(module, args, where)
     read_arguments(module, tuple(args), where)
     if has_channels(module):
         args[0] = scale.channels(args[0])
-        if is_foreign:
-            args[0] = make_divisible(args[0])
+        if args[0] > WIDEST:
+            rule = f"a row's channels are at most {WIDEST}, multiplied"
+            raise SpecError(where, rule, str(args[0]), "Correct the row or the width multiple")
+        read_arguments(module, tuple(args), where)
     return Row(source=tuple(sources), number=scale.number(number), module=module, args=tuple(args))
+
+
+def _name_activation(module: str, args: list[Any], where: str) -> None:
+    """Puts the name here in the place of a row's activation as people write it."""
+    place = activation_position(module)
+    if place is not None and place < len(args) and args[place] is not None:
+        args[place] = read_activation(args[place], f"{where}, argument 'activation' of {module}")
 
 
 def _read_name(value: Any) -> Any:

@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import nas
 from nas.accuracy import ProxySettings
+from nas.documents import read_yaml
 from nas.latency.predictor import LatencyKind, LatencyModel
 from nas.space.search_space import SearchSpace
 from nas.study.files import write_atomically, writing
@@ -148,16 +149,11 @@ def versions() -> dict[str, str]:
 def read_settings(folder: Path) -> Settings:
     """The settings of an existing run. Raises RunError."""
     path = folder / "settings.yaml"
+    if not path.exists():
+        raise RunError(str(folder), "the folder is a run's: it has a settings.yaml", "none")
+    document = read_yaml(path, "the run's settings", RunError)
     try:
-        document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
         return Settings.model_validate(document)
-    except FileNotFoundError:
-        raise RunError(
-            str(folder), "the folder is a run's: it has a settings.yaml", "none"
-        ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise RunError(str(path), "the run's settings can be read", reason) from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

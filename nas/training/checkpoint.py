@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nas import NasError
 from nas.detector.builder import Detector, build_detector
-from nas.space.spec import dump_spec, parse_spec
+from nas.space.spec import dump_spec, parse_written
 from nas.training.written import write_bytes
 
 FORMAT: Final = 1
@@ -60,8 +60,11 @@ class Checkpoint:
     """Its file, for messages."""
 
     def build(self) -> Detector:
-        """The detector with these weights, in eval mode on the CPU."""
-        spec = parse_spec(self.model, where=self.where)
+        """The detector with these weights, in eval mode on the CPU.
+
+        CheckpointError where a tensor lacks, or has another shape than the model's.
+        """
+        spec = parse_written(self.model, where=self.where)
         if spec.num_classes != len(self.names):
             raise CheckpointError(
                 self.where,
@@ -70,15 +73,19 @@ class Checkpoint:
                 ANOTHER,
             )
         detector = build_detector(spec)
-        try:
-            detector.load_state_dict(dict(self.weights))
-        except RuntimeError as error:
+        own = {name: tuple(value.shape) for name, value in detector.state_dict().items()}
+        held = {name: tuple(value.shape) for name, value in self.weights.items()}
+        differing = [name for name in {**own, **held} if own.get(name) != held.get(name)]
+        if differing:
+            first = differing[0]
             raise CheckpointError(
                 self.where,
-                "the weights of a checkpoint fit its model",
-                " ".join(str(error).split())[:200],
+                "the weights are those of the model that stands beside them",
+                f"{first}: {held.get(first, 'absent')} instead of {own.get(first, 'nothing')}"
+                f" ({len(differing)} of {len(own)} tensors differ)",
                 ANOTHER,
-            ) from error
+            )
+        detector.load_state_dict(dict(self.weights))
         return detector.eval()
 
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from nas.documents import read_yaml
 from nas.training.images import DataError
-from nas.training.text import read_text
 
 logger = logging.getLogger(__name__)
 
@@ -84,25 +84,12 @@ def _is_given(part: Any) -> bool:
 
 def _read_mapping(file: Path) -> dict[str, Any]:
     """The mapping that stands in the file, its names as they are spelled there."""
-    try:
-        text = read_text(file)
-    except OSError as error:
-        raise DataError(
-            str(file),
-            "--data names a readable data.yaml, or is the word `shapes`",
-            error.strerror or str(error),
-            "Correct the path",
-        ) from error
-    try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        if isinstance(tree, yaml.MappingNode):
-            _refuse_key_twice(file, tree)
-            _keep_names(file, tree)
-        raw: Any = yaml.SafeLoader("").construct_document(tree) if tree is not None else None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DataError(
-            str(file), "a data.yaml is valid YAML", " ".join(str(error).split()), "Correct it"
-        ) from error
+    raw = read_yaml(
+        file,
+        "--data, a data.yaml or the word `shapes`,",
+        DataError,
+        lambda tree: _keep_names(file, tree),
+    )
     if not isinstance(raw, dict):
         raise DataError(
             str(file),
@@ -113,25 +100,10 @@ def _read_mapping(file: Path) -> dict[str, Any]:
     return {str(key): value for key, value in raw.items()}
 
 
-def _refuse_key_twice(file: Path, tree: yaml.MappingNode) -> None:
-    """Raises DataError for a key that stands there twice: YAML would keep the second, unsaid."""
-    seen: dict[str, int] = {}
-    for key, _ in tree.value:
-        line = key.start_mark.line + 1
-        if not isinstance(key, yaml.ScalarNode):
-            continue
-        if key.value in seen:
-            raise DataError(
-                f"{file}:{line}",
-                "each key of a data.yaml stands there once",
-                f"`{key.value}:` in lines {seen[key.value]} and {line}",
-                "Remove one of them",
-            )
-        seen[key.value] = line
-
-
-def _keep_names(file: Path, tree: yaml.MappingNode) -> None:
+def _keep_names(file: Path, tree: yaml.Node) -> None:
     """Makes text of class names that YAML takes for something else, as they are spelled."""
+    if not isinstance(tree, yaml.MappingNode):
+        return
     changed = []
     for node in _name_nodes(tree):
         is_text = node.tag == "tag:yaml.org,2002:str"

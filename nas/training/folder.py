@@ -25,6 +25,7 @@ import yaml
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
+from nas.documents import read_yaml
 from nas.training.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -134,7 +135,7 @@ def read_run(folder: Path) -> RunSettings:
     """The settings that a run was begun with. Raises FolderError."""
     path = folder / SETTINGS
     names = {field.name for field in fields(RunSettings)}
-    document = _read_mapping(path, f"the folder of a training run holds a readable {SETTINGS}")
+    document = _read_mapping(path, f"the {SETTINGS} of a training run")
     try:
         if document.pop("format", None) != FORMAT or set(document) != names:
             raise ValueError("another format")
@@ -148,17 +149,9 @@ def read_run(folder: Path) -> RunSettings:
         ) from error
 
 
-def _read_mapping(path: Path, rule: str) -> dict[str, Any]:
-    """The mapping in a YAML file of a run's folder; FolderError with that rule where none is."""
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise FolderError(
-            str(path.parent),
-            rule,
-            " ".join(str(error).split()),
-            "Name the folder that nas.train wrote",
-        ) from error
+def _read_mapping(path: Path, what: str) -> dict[str, Any]:
+    """The mapping in a YAML file of a run's folder; FolderError where none can be read."""
+    document = read_yaml(path, what, FolderError)
     return document if isinstance(document, dict) else {}
 
 
@@ -193,9 +186,7 @@ def read_trainings(run: Path) -> list[TrainingFolder]:
     """
     trainings = []
     for path in sorted(run.glob("*/model.yaml")):
-        document = _read_mapping(
-            path.with_name("training.yaml"), "a training's folder holds a readable training.yaml"
-        )
+        document = _read_mapping(path.with_name("training.yaml"), "a training's own training.yaml")
         try:
             model = path.read_text(encoding="utf-8")
             document |= {"folder": path.parent, "model": model}

@@ -6,16 +6,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from nas import NasError
 from nas.detector.builder import Detector, build_detector
+from nas.documents import read_yaml
 from nas.space.spec import ModelSpec
 from nas.training.augment import AugmentSettings
 from nas.training.loss import LossSettings
 from nas.training.settings import TrainSettings
-from nas.training.text import read_text
 
 NESTED: Final = {"loss": LossSettings, "augment": AugmentSettings}
 """The keys under which a mapping of its own stands."""
@@ -92,15 +91,7 @@ def _refuse_unknown(document: dict[str, Any], kind: type[Any], where: str) -> No
 
 def _read(path: Path) -> dict[str, Any]:
     """The mapping that stands in a YAML file."""
-    try:
-        document = yaml.safe_load(read_text(path))
-    except (OSError, yaml.YAMLError) as error:
-        raise RecipeError(
-            str(path),
-            "a recipe is a readable YAML file",
-            " ".join(str(error).split()),
-            "Correct its path, or what stands in it",
-        ) from error
+    document = read_yaml(path, "a recipe", RecipeError)
     if document is None:
         return {}
     if not isinstance(document, dict):

@@ -70,7 +70,7 @@ def test_a_mistake_names_file_key_and_rule(document: object, message: str) -> No
 def test_a_proxy_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ProxyError, match="There are: short_training, fake"):
         read_proxy("magic")
-    with pytest.raises(ProxyError, match="can be read; got No such file"):
+    with pytest.raises(ProxyError, match="exists; got no such file"):
         read_proxy(tmp_path / "none.yaml")
     file = tmp_path / "code.yaml"
     file.write_text("kind: !!python/object:os.system {}\n")

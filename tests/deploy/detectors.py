@@ -25,8 +25,8 @@ def reference_path(name: str) -> Path:
     return SPACES / "reference" / f"{name}.yaml"
 
 
-def reference(name: str, size: int = SIZE) -> Detector:
-    return random_detector(with_classes(read_spec(reference_path(name)), 3), size)
+def reference(name: str, size: int = SIZE, num_classes: int = 3) -> Detector:
+    return random_detector(with_classes(read_spec(reference_path(name)), num_classes), size)
 
 
 def candidate(space: str, seed: int) -> Detector:

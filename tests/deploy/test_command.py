@@ -208,3 +208,115 @@ def test_the_command_exits_with_2(home: Path, flags: list[str]) -> None:
     assert done.returncode == 2, done.stderr
     assert flags[1] in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_rename_that_fails_leaves_the_one_before(
+    home: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    export.run(asked(home, format=("onnx",)))
+    before = {path.name: path.read_bytes() for path in (home / "out").iterdir()}
+    real, calls = Path.rename, []
+
+    def rename(self: Path, target: Path) -> Path:
+        calls.append(target)
+        if len(calls) == failing:
+            raise OSError(28, "No space left on device", str(self))
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(ExportFolderError, match=r"No space left on device.*Make room there"):
+        export.run(asked(home, format=("ncnn",)))
+    assert {path.name: path.read_bytes() for path in (home / "out").iterdir()} == before
+    assert {path.name for path in home.iterdir()} == {"tiny.yaml", "best.pt", "out"}
+
+
+def test_a_kill_between_two_renames_is_mended_by_the_next_export(home: Path) -> None:
+    export.run(asked(home, format=("onnx",)))
+    (home / "out").rename(home / ".out.123.before")
+    with pytest.raises(RuntimeError):
+        leave_export(home / "out", failed)
+    assert (home / "out" / "tiny-fp32.onnx").is_file()
+    (home / ".out.123.before").mkdir()
+    export.run(asked(home, format=("ncnn",)))
+    assert {path.name for path in home.iterdir()} == {"tiny.yaml", "best.pt", "out"}
+    assert not list((home / "out").glob("*.onnx"))
+
+
+def failed(folder: Path) -> Report:
+    raise RuntimeError("killed")
+
+
+def full(folder: Path) -> Report:
+    (folder / "half").write_text("half")
+    raise OSError(28, "No space left on device", str(folder / "half"))
+
+
+def test_a_full_disk_and_a_file_for_a_folder_get_one_message(home: Path) -> None:
+    with pytest.raises(ExportFolderError, match="an export can be written there; got No space"):
+        leave_export(home / "out", full)
+    for run in (home / "best.pt", home / "best.pt" / "below"):
+        with pytest.raises(ExportFolderError):
+            export.run(asked(home, run=str(run), format=("ncnn",)))
+    for run in ("", ".", ".."):
+        with pytest.raises(NasError, match="--run: a run has a name"):
+            export.run(asked(home, run=run, format=("ncnn",)))
+    assert {path.name for path in home.iterdir()} == {"tiny.yaml", "best.pt"}
+
+
+def test_a_linked_folder_stays_linked(home: Path) -> None:
+    (home / "elsewhere").mkdir()
+    (home / "out").symlink_to(home / "elsewhere")
+    for formats in (("onnx",), ("ncnn",)):
+        export.run(asked(home, format=formats))
+        assert (home / "out").is_symlink()
+    assert (home / "elsewhere" / "tiny-fp32.ncnn.param").is_file()
+
+
+def test_damaged_weights_are_named(home: Path) -> None:
+    content = torch.load(home / "best.pt", weights_only=True)
+    first, *_, last = content["weights"]
+    for told, change in (
+        (f"{first}: absent instead of", {first: None}),
+        (f"{last}: .*instead of", {last: torch.zeros(3)}),
+        (f"{first} with NaN", {first: content["weights"][first] * float("nan")}),
+        ("spare: .* instead of nothing", {"spare": torch.zeros(1)}),
+    ):
+        weights = {
+            name: value
+            for name, value in {**content["weights"], **change}.items()
+            if value is not None
+        }
+        torch.save({**content, "weights": weights}, home / "damaged.pt")
+        with pytest.raises(NasError, match=rf"damaged\.pt: .*{told}"):
+            export.run(asked(home, weights=home / "damaged.pt"))
+    whole = (home / "best.pt").read_bytes()
+    place = whole.index(content["weights"][first].numpy().tobytes()) + 9
+    changed = whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :]
+    (home / "damaged.pt").write_bytes(changed)
+    with pytest.raises(CheckpointError, match="as it was written; got damage in its part"):
+        export.run(asked(home, weights=home / "damaged.pt"))
+    assert not (home / "out").exists()
+
+
+def test_a_model_from_before_widths_were_marked_still_fits_its_weights(home: Path) -> None:
+    text = "\n".join(
+        line
+        for line in (home / "tiny.yaml")
+        .read_text()
+        .replace("Conv, [8, ", "Conv, [9, ")
+        .splitlines()
+        if not line.startswith("channel_multiple")
+    )
+    from nas.deploy.weights import random_detector
+    from nas.space.spec import parse_written
+
+    odd = random_detector(with_classes(parse_written(text), 3), 96)
+    checkpoint = make_checkpoint(odd, NAMES, 96)
+    old = "\n".join(
+        line for line in checkpoint.model.splitlines() if not line.startswith("channel_multiple")
+    )
+    save_checkpoint(home / "best.pt", replace(checkpoint, model=old))
+    (home / "tiny.yaml").write_text(text)
+    export.run(asked(home, format=("ncnn",)))
+    assert (home / "out" / "report.json").is_file()

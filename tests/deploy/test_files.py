@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nas.deploy.check import (
-    ROUNDING,
     Comparison,
     WrongFileError,
     compare,
@@ -23,6 +23,7 @@ from nas.deploy.check import (
 from nas.deploy.decode import in_layout, layout_of
 from nas.deploy.ncnn import to_ncnn
 from nas.deploy.onnx import to_onnx
+from nas.deploy.parts import ROUNDING
 from nas.deploy.picture import picture
 from nas.deploy.weights import (
     DeployError,
@@ -32,6 +33,8 @@ from nas.deploy.weights import (
     random_detector,
 )
 from nas.detector.builder import Detector
+from nas.detector.head import Detect
+from nas.space.blocks import BOX_BINS
 from nas.space.ops import OpKind, model_graph
 from nas.training.images import letterbox
 from tests.deploy.detectors import (
@@ -147,6 +150,103 @@ def test_one_wrong_number_in_a_file_is_seen() -> None:
             compare(detector, "fp32", picture(SIZE), outputs, "m.onnx", has_boxes=False)
 
 
+def faint(name: str, num_classes: int) -> Detector:
+    """A reference whose scores are all near their priors, far below a hundredth."""
+    return tamed(reference(name, SIZE, num_classes), 0.01)
+
+
+def lively(name: str, num_classes: int) -> Detector:
+    return tamed(reference(name, SIZE, num_classes))
+
+
+def torchs_outputs(
+    detector: Detector, precision: Precision, *, has_boxes: bool
+) -> list[NDArray[np.float32]]:
+    stored, image = as_stored(detector, precision), torch.from_numpy(picture(SIZE))
+    with torch.no_grad():
+        boxes = in_layout(stored(image), layout_of(detector))
+        return [one.numpy() for one in ([boxes] if has_boxes else stored.maps(image))]
+
+
+def channels_of(detector: Detector, *, has_boxes: bool) -> tuple[list[int], list[int], list[int]]:
+    """Where an output's sides, objectness and classes are, of one anchor."""
+    head = detector.head
+    sides = 4 if has_boxes or isinstance(head, Detect) else 4 * BOX_BINS
+    first = sides + isinstance(head, Detect)
+    return (
+        list(range(sides)),
+        list(range(sides, first)),
+        list(range(first, first + head.num_classes)),
+    )
+
+
+def reordered(
+    detector: Detector, outputs: list[NDArray[np.float32]], order: list[int], *, has_boxes: bool
+) -> list[NDArray[np.float32]]:
+    """The outputs, their channels in another order."""
+    if has_boxes:
+        axis = 2 if layout_of(detector) == "yolov5" else 1
+        return [np.take(one, order, axis) for one in outputs]
+    parts = [one.reshape(-1, len(order), *one.shape[2:]) for one in outputs]
+    return [part[:, order].reshape(one.shape) for part, one in zip(parts, outputs, strict=True)]
+
+
+@pytest.mark.parametrize("has_boxes", [True, False], ids=["boxes", "maps"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(
+    ("name", "num_classes"), [("yolov5n", 2), ("yolov5n", 20), ("yolov8n", 2), ("yolov8n", 80)]
+)
+@pytest.mark.parametrize("make", [faint, lively])
+def test_channels_in_another_order_are_seen_whatever_their_size(
+    make: Callable[[str, int], Detector],
+    name: str,
+    num_classes: int,
+    precision: Precision,
+    has_boxes: bool,
+) -> None:
+    detector = make(name, num_classes)
+    right = torchs_outputs(detector, precision, has_boxes=has_boxes)
+    compare(detector, precision, picture(SIZE), right, "right", has_boxes=has_boxes)
+    sides, objectness, classes = channels_of(detector, has_boxes=has_boxes)
+    step = len(sides) // 4
+    x, y, size = sides[:step], sides[step : 2 * step], sides[2 * step :]
+    orders = {
+        "classes reversed": [*sides, *objectness, *reversed(classes)],
+        "classes rolled": [*sides, *objectness, *classes[1:], classes[0]],
+        "x and y": [*y, *x, *size, *objectness, *classes],
+        "all off by one": np.roll([*sides, *objectness, *classes], 1).tolist(),
+    }
+    if objectness:
+        orders["objectness"] = [*sides, classes[0], *objectness, *classes[1:]]
+    for told, order in orders.items():
+        outputs = reordered(detector, right, order, has_boxes=has_boxes)
+        with pytest.raises(WrongFileError, match=f"{told}: the outputs equal torch's"):
+            compare(detector, precision, picture(SIZE), outputs, told, has_boxes=has_boxes)
+
+
+@pytest.mark.parametrize("name", ["yolov5n", "yolov8n"])
+def test_boxes_of_another_scale_and_shares_that_are_logits_are_seen(name: str) -> None:
+    detector = lively(name, 3)
+    (right,) = torchs_outputs(detector, "fp32", has_boxes=True)
+    rows = right if layout_of(detector) == "yolov5" else right.transpose(0, 2, 1)
+    sides, scores, last = np.s_[..., :4], np.s_[..., 4:], np.s_[..., -1:]
+    for told, place, change in (
+        ("twice as large", sides, lambda part: 2 * part),
+        ("a hundredth larger", sides, lambda part: 1.01 * part),
+        ("shares of the image", sides, lambda part: part / SIZE),
+        ("half a cell aside", sides, lambda part: part + 4),
+        ("no sigmoid", scores, lambda part: np.log(part / (1 - part))),
+        ("no sigmoid of a class", last, lambda part: np.log(part / (1 - part))),
+        ("two sigmoids", scores, lambda part: 1 / (1 + np.exp(-part))),
+        ("nothing there", scores, np.zeros_like),
+    ):
+        wrong = rows.copy()
+        wrong[place] = change(rows[place])
+        outputs = [wrong if rows is right else wrong.transpose(0, 2, 1)]
+        with pytest.raises(WrongFileError, match=f"{told}: the outputs equal torch's"):
+            compare(detector, "fp32", picture(SIZE), outputs, told, has_boxes=True)
+
+
 def test_outputs_that_are_no_numbers_or_of_another_shape_are_seen() -> None:
     detector = small()
     outputs = run_onnx(to_onnx(detector, SIZE, has_boxes=False), picture(SIZE))
@@ -188,12 +288,12 @@ def test_stored_weights_leave_the_detector_alone() -> None:
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
-def tamed(detector: Detector) -> Detector:
+def tamed(detector: Detector, factor: float = 0.1) -> Detector:
     """The detector with smaller logits: at random weights most scores would be 0 or 1."""
     with torch.no_grad():
         for module in detector.head.modules():
             if isinstance(module, nn.Conv2d) and module.bias is not None:
-                module.weight.mul_(0.1)
+                module.weight.mul_(factor)
     return detector
 
 

@@ -56,7 +56,11 @@ def test_the_digest_is_of_the_model_too(tmp_path: Path) -> None:
     ("old", "new", "expected"),
     [
         ("reference/yolov5n.yaml", "none.yaml", "grid.yaml, model: the model can be read; got"),
-        ("reference/yolov5n.yaml", "reference/yolov3-tiny.yaml", "3 levels of anchors, or none"),
+        (
+            "reference/yolov5n.yaml",
+            "reference/yolov3-tiny.yaml",
+            "3 levels of anchors, 3 in each, or none",
+        ),
         ("reference/yolov5n.yaml", "[1]", "grid.yaml, model: input should be a valid string"),
         ("[0.33, 0.67]", "[0.67, 0.33]", "grid.yaml, depth: options that are numbers stand"),
         ("[0.33, 0.67]", "[0, 0.33]", "grid.yaml, depth[0]: input should be greater than 0"),

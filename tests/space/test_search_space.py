@@ -33,7 +33,7 @@ def test_choices_rebuild_the_same_candidate(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_list_of_blocks_is_complete(name: str) -> None:
     space, rng = read_space(name), np.random.default_rng(3)
-    every = set(space.blocks(num_classes=5))
+    every = set(space.blocks(5))
     for _ in range(300):
         candidate = space.random(rng, num_classes=5)
         missing = set(blocks(candidate.spec, candidate.image_size)) - every

@@ -180,7 +180,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("format: 1\n", "settings.yaml, space: field required; got nothing"),
-        ("{", "can be read"),
+        ("{", "plain YAML"),
         ("format: 7\n", "settings.yaml, format: input should be 1; got 7"),
     ],
 )

@@ -149,7 +149,7 @@ def test_a_part_of_background_alone_is_refused(tmp_path: Path, part: str) -> Non
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("names: [a", ["valid YAML"]), ("- a\n- b\n", ["is a mapping", "list"])],
+    [("names: [a", ["plain YAML"]), ("- a\n- b\n", ["is a mapping", "list"])],
 )
 def test_a_file_that_is_no_data_yaml(tmp_path: Path, text: str, words: list[str]) -> None:
     file = tmp_path / "data.yaml"
@@ -158,7 +158,7 @@ def test_a_file_that_is_no_data_yaml(tmp_path: Path, text: str, words: list[str]
 
 
 def test_an_absent_file_and_an_absent_part(tmp_path: Path) -> None:
-    check(tmp_path / "none.yaml", ["none.yaml", "No such file", "shapes"])
+    check(tmp_path / "none.yaml", ["none.yaml", "no such file", "shapes"])
     data = read_data(write_data(tmp_path, GOOD))
     with pytest.raises(DataError, match=r"only train, val.*Add `test:`"):
         load_part(data, "test", 64)
