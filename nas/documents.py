@@ -101,9 +101,9 @@ def parse_yaml(
         root = loader.get_single_node()
         if root is None:
             return None
-        _check(loader, root, where, error)
         if amend is not None:
             amend(root)
+        _check(loader, root, where, error)
         return loader.construct_document(root)
     except yaml.MarkedYAMLError as problem:
         raise error(where, rule, _told(problem), "Correct that line") from None

@@ -146,13 +146,13 @@ def test_resumed_equals_never_stopped(home: Path) -> None:
     [
         ({"models": ()}, "models: at least one model YAML"),
         ({"epochs": 0}, "--epochs: there is at least 1 epoch; got 0"),
-        ({"image_size": 100}, "--image-size: the image size is a multiple of 32; got 100"),
+        ({"image_size": 100}, "--image-size: the image size is a multiple of 32 up to 8192; got 100"),
         ({"seeds": (1, 1)}, "--seeds: seeds are different"),
         ({"resume": Path("x")}, "--resume: a run is resumed as it was begun"),
-        ({"data": "nowhere.yaml"}, "nowhere.yaml: --data names a readable data.yaml"),
+        ({"data": "nowhere.yaml"}, "nowhere.yaml: --data, a data.yaml or the word `shapes`, exists"),
         ({"weights": Path("nowhere.pt")}, "nowhere.pt: a checkpoint is a readable file"),
         ({"weights": Path()}, "a checkpoint is a readable file; got Is a directory"),
-        ({"recipe": Path("nowhere.yaml")}, "nowhere.yaml: a recipe is a readable YAML file"),
+        ({"recipe": Path("nowhere.yaml")}, "nowhere.yaml: a recipe exists; got no such file"),
     ],
 )
 def test_a_wrong_flag_is_one_message_and_nothing_is_written(
@@ -176,7 +176,7 @@ def test_a_folder_of_other_settings_or_another_model_is_refused(home: Path) -> N
     (home / "other" / "thesis.txt").write_text("mine")
     with pytest.raises(NasError, match=r"a new run begins in an empty folder"):
         train.run(asked(home, run=str(home / "other")))
-    with pytest.raises(NasError, match=r"holds a readable settings.yaml"):
+    with pytest.raises(NasError, match=r"settings.yaml of a training run exists"):
         train.run(train.Arguments(resume=home / "other"))
 
 
