@@ -1,7 +1,7 @@
 """Latency tables: append-only JSON lines, one file for each device, runtime, precision, threads.
 
     {"line": "header", "format": 2, "device": ..., "runtime": ..., "precision": ..., "threads": ...}
-    {"line": "session", "session": 1, "environment": {...}}
+    {"line": "session", "session": 1, "environment": {...}, "anchors": [...]}
     {"line": "anchor", "session": 1, "window": 0, "name": ..., "samples_ms": [...],
      "preempted": [...], "cpu_ms": [...], "overhead_ms": 0}
     {"line": "block", "session": 1, "window": 0, "block": {...}, "samples_ms": [...],
@@ -20,7 +20,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -54,6 +54,7 @@ class Table:
     networks  digest -> its rows
     damaged   line number and reason of each line that could not be read
     failures  name of a block (its key) or network -> what the runtime objected to
+    session_anchors  session -> the names of its anchors, where the table says them
     """
 
     key: TableKey
@@ -64,6 +65,7 @@ class Table:
     anchors: list[Anchor] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     damaged: list[tuple[int, str]] = field(default_factory=list)
+    session_anchors: dict[int, tuple[str, ...]] = field(default_factory=dict)
     _steady: tuple[tuple[int, int], Steadiness] | None = None
 
     def steadiness(self) -> Steadiness:
@@ -71,7 +73,8 @@ class Table:
         written = (self.row_count(), len(self.anchors))
         if self._steady is None or self._steady[0] != written:
             rows = (*self.blocks.values(), *self.networks.values())
-            steady = steadiness(self.anchors, (row for found in rows for row in found))
+            every = (row for found in rows for row in found)
+            steady = steadiness(self.anchors, every, self.session_anchors)
             self._steady = (written, steady)
         return self._steady[1]
 
@@ -171,6 +174,9 @@ def _read_line(table: Table, line: dict[str, Any]) -> None:
     kind = line["line"]
     if kind == "session":
         table.environments.append(line["environment"])
+        # Which anchors a session has stands there since tables hold several spaces.
+        if "anchors" in line:
+            table.session_anchors[line["session"]] = tuple(line["anchors"])
     elif kind == "failure":
         table.failures[line["name"]] = line["reason"]
     elif kind == "anchor":
@@ -229,7 +235,7 @@ class TableWriter:
         self._file = file
         self.table = table
 
-    def start_session(self, environment: dict[str, Any]) -> int:
+    def start_session(self, environment: dict[str, Any], anchors: Sequence[str] = ()) -> int:
         """Writes the session's line and returns its number; TableError for another machine's."""
         for name in SAME_IN_A_TABLE if self.table.environments else ():
             was, now = self.table.environments[0].get(name), environment.get(name)
@@ -241,7 +247,8 @@ class TableWriter:
                     _start_again(self.table.path),
                 )
         number = len(self.table.environments) + 1
-        self._append({"line": "session", "session": number, "environment": environment})
+        session = {"line": "session", "session": number, "environment": environment}
+        self._append({**session, "anchors": list(anchors)})
         return number
 
     def add(self, row: Measurement) -> None:

@@ -11,7 +11,7 @@ from nas.latency.campaign import VISITS, measure, order_of_work, pending, plan
 from nas.latency.device import TableKey
 from nas.latency.measurement import Anchor, Measurement, Network, Samples
 from nas.latency.runner import BoardError, FakeRunner
-from nas.latency.table import TableError, open_table, read_table
+from nas.latency.table import Table, TableError, open_table, read_table
 from nas.space.blocks import Block
 from nas.space.search_space import read_space
 from tests.latency.boards import KEY
@@ -180,7 +180,16 @@ def test_killed_and_resumed_equals_never_killed(tmp_path: Path) -> None:
     fake_profile(tmp_path / "whole", [None])
     fake_profile(tmp_path / "cut", [5, 100, 0, None])
     whole, cut = read_table(KEY, tmp_path / "whole"), read_table(KEY, tmp_path / "cut")
-    assert cut.block_ms() == whole.block_ms()
+
+    def samples(table: Table) -> set[tuple[object, ...]]:
+        rows = [
+            row for found in (*table.blocks.values(), *table.networks.values()) for row in found
+        ]
+        return {(row.subject, row.samples) for row in rows}
+
+    assert samples(cut) == samples(whole)
+    # How windows fall is another matter: what is calm moves within the fake board's noise.
+    assert cut.block_ms() == pytest.approx(whole.block_ms(), rel=0.005)
     assert cut.networks.keys() == whole.networks.keys()
     assert all(len(found) == VISITS for found in (*cut.blocks.values(), *cut.networks.values()))
 
