@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -33,6 +34,7 @@ from nas.latency.board_model import (
 )
 from nas.latency.device import ROOT, Device, TableKey
 from nas.latency.public_log import LogError, PublicLog
+from nas.latency.public_log import Timing as LogTiming
 from nas.latency.shape import features
 from nas.latency.table import TableError
 from nas.latency.units import UNIT_MODELS, UnitTimes, fit_units, own_reach
@@ -160,6 +162,35 @@ def in_int8(work: Sequence[Work]) -> list[Work]:
     ]
 
 
+def as_known_here(log: PublicLog) -> PublicLog:
+    """The log with its networks named as they are here, and a note on those that are not known.
+
+    ncnn's names had dashes until 2020 (`mobilenet-ssd`, `squeezenet-int8`), and letters' case is
+    nobody's meaning.
+    """
+    here = {_plain(name): name for name in read_networks()}
+    here |= {_plain(name + INT8): name + INT8 for name in here.values()}
+    timings: dict[str, LogTiming] = {}
+    damaged = list(log.damaged)
+    unknown = []
+    for row in log.timings:
+        name = here.get(_plain(row.network))
+        if name is None:
+            unknown.append(f"{row.network} (line {row.line})")
+        if name in timings:
+            damaged.append((row.line, row.network, f"a second line of {name}"))
+            continue
+        timings[name or row.network] = replace(row, network=name or row.network)
+    notes = list(log.notes)
+    if unknown:
+        notes.append(f"networks that are not known here are left out: {', '.join(unknown)}")
+    return replace(log, timings=tuple(timings.values()), damaged=tuple(damaged), notes=tuple(notes))
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
 def known_networks(names: Sequence[str]) -> dict[str, list[Work]]:
     """The work of those of the named networks that are known, `_int8` ones among them."""
     known = read_networks()
@@ -186,13 +217,15 @@ def estimate_from_log(
     """
     arithmetic = arithmetic_of(device)
     _check_precision(key, arithmetic)
+    log = as_known_here(log)
     ms = {row.network: row.min_ms for row in log.timings}
     networks = known_networks(list(ms))
     if key.precision == "int8" and sum(n.endswith(INT8) for n in networks) < 3:
         _too_few(where, "3 known int8 networks", networks)
     if len(networks) < FEWEST_NETWORKS:
         _too_few(where, f"{FEWEST_NETWORKS} known networks", networks)
-    return fit_table(key, arithmetic, networks, ms, [where], date, is_recent=RECENT in ms)
+    table = fit_table(key, arithmetic, networks, ms, [where], date, is_recent=RECENT in ms)
+    return table.model_copy(update={"doubts": list(log.doubts)})
 
 
 def fit_table(
