@@ -185,7 +185,7 @@ def read_own_log(path: Path, arguments: Arguments, device: Device) -> tuple[Publ
     from nas.latency.estimate import as_known_here
     from nas.latency.public_log import read_log
 
-    log = as_known_here(read_log(path, arguments.threads))
+    log = as_known_here(read_log(path, arguments.threads, device.threads))
     for number, line, reason in log.damaged:
         say(f"{path}, line {number}: {reason}: {line!r}; it is left out")
     for note in log.notes:

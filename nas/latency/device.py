@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas import NasError
+from nas.latency.text import read_text
 
 ROOT: Final = Path(__file__).resolve().parents[2] / "latency_tables"
 """Where device folders lie."""
@@ -123,9 +124,9 @@ def read_device(name: str, root: Path = ROOT) -> Device:
             "(docs/boards.md, Another board)",
         )
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.safe_load(read_text(path, "the device's file", DeviceError))
         return Device.model_validate({**_mapping(document, path), "name": name})
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise DeviceError(
             str(path), "the file is plain YAML", " ".join(str(error).split())
         ) from None

@@ -36,7 +36,7 @@ from nas.latency.device import ROOT, Device, TableKey
 from nas.latency.public_log import LogError, PublicLog
 from nas.latency.public_log import Timing as LogTiming
 from nas.latency.shape import features
-from nas.latency.table import TableError
+from nas.latency.table import TableError, write_whole
 from nas.latency.units import UNIT_MODELS, UnitTimes, fit_units, own_reach
 from nas.latency.work import Work, graph_work
 from nas.space.blocks import Block
@@ -216,7 +216,7 @@ def estimate_from_log(
     LogError where too few of its networks are known, or the key isn't what the log times.
     """
     arithmetic = arithmetic_of(device)
-    _check_precision(key, arithmetic)
+    _check_precision(key, device)
     log = as_known_here(log)
     ms = {row.network: row.min_ms for row in log.timings}
     networks = known_networks(list(ms))
@@ -273,16 +273,21 @@ def fit_table(
     )
 
 
-def _check_precision(key: TableKey, arithmetic: str) -> None:
+def _check_precision(key: TableKey, device: Device) -> None:
+    arithmetic = arithmetic_of(device)
     offered = (arithmetic, "int8")
-    if key.runtime != "ncnn" or key.precision not in offered:
-        raise LogError(
-            "--from-log",
-            f"benchncnn's log tells of {key.device} ncnn in {' or '.join(offered)} "
-            "(it computes in fp16 wherever the cores can)",
-            f"{key.runtime} {key.precision}",
-            f"Choose by --precision {arithmetic}",
-        )
+    if key.runtime == "ncnn" and key.precision in offered:
+        return
+    known = {str(name): found for name, found in device.runtimes.items()}.get("ncnn", [])
+    both = [name for name in offered if name in known]
+    remedy = f"Choose by --runtime ncnn --precision {both[0]}" if both else ""
+    raise LogError(
+        "--from-log",
+        f"benchncnn's log tells of {key.device} ncnn in {' or '.join(offered)} "
+        "(it computes in fp16 wherever the cores can)",
+        f"{key.runtime} {key.precision}",
+        remedy or f"Its device.yaml offers neither: add ncnn: [{', '.join(offered)}] to it",
+    )
 
 
 def _too_few(where: str, needed: str, networks: Mapping[str, object]) -> None:
@@ -438,6 +443,9 @@ def read_estimate(key: TableKey, root: Path = ROOT) -> EstimatedTable | None:
         return None
     try:
         table = EstimatedTable.model_validate_json(path.read_bytes())
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise TableError(str(path), "the file can be read", got, "Delete it") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise TableError(
@@ -456,9 +464,5 @@ def read_estimate(key: TableKey, root: Path = ROOT) -> EstimatedTable | None:
 
 def write_estimate(table: EstimatedTable, root: Path = ROOT) -> Path:
     """Writes the table in place of an earlier one; returns the file."""
-    path = estimate_path(table.key, root)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(table.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
-    return path
+    text = table.model_dump_json(indent=1) + "\n"
+    return write_whole(estimate_path(table.key, root), text)

@@ -7,7 +7,6 @@ the networks of a log are: in int8, and in what the cores otherwise compute in.
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +36,7 @@ from nas.latency.fit import read_fits
 from nas.latency.own_fit import ORT_MODELS, fit_any
 from nas.latency.plausible import check_figures
 from nas.latency.public_log import LogError, PublicLog
-from nas.latency.table import profile_command
+from nas.latency.table import profile_command, write_whole
 from nas.latency.times_csv import TimedModel, TimesFile
 from nas.latency.work import Work
 
@@ -283,7 +282,7 @@ def keep_before(table: EstimatedTable, root: Path = ROOT) -> tuple[EstimatedTabl
     number = 1
     while (kept := path.with_suffix(f".before-{number}.json")).exists():
         number += 1
-    shutil.copy2(path, kept)
+    write_whole(kept, path.read_text(encoding="utf-8"))
     return before, kept
 
 

@@ -20,7 +20,7 @@ from nas.latency.public_log import LogError
 from nas.latency.work import Work
 
 WINOGRAD: Final = 64 / 324
-"""Products that Winograd's F(6x6, 3x3) needs, as a share of the direct ones: no runtime uses less."""
+"""Products that Winograd's F(6x6, 3x3) needs, as a share of the direct ones; nothing uses less."""
 
 FASTEST_MHZ: Final = 6000
 """Of any core, where a device's file doesn't say its clock."""

@@ -125,13 +125,18 @@ class _File:
     commas: int = 0
 
 
-def read_log(path: Path, threads: int | None = None) -> PublicLog:
+def read_log(path: Path, threads: int | None = None, offered: Sequence[int] = ()) -> PublicLog:
     """The CPU run of a log's file on so many threads; LogError where there is not exactly one."""
-    return parse_log(read_text(path, "the log", LogError, is_lenient=True), str(path), threads)
+    text = read_text(path, "the log", LogError, is_lenient=True)
+    return parse_log(text, str(path), threads, offered)
 
 
-def parse_log(text: str, where: str = "log", threads: int | None = None) -> PublicLog:
+def parse_log(
+    text: str, where: str = "log", threads: int | None = None, offered: Sequence[int] = ()
+) -> PublicLog:
     """The CPU run of a log on so many threads (None: on those that the log says).
+
+    offered  the thread counts of the device, none where it has any
 
     LogError where the log has no times at all, only times of a GPU, none on these threads, or
     several runs that differ.
@@ -152,7 +157,7 @@ def parse_log(text: str, where: str = "log", threads: int | None = None) -> Publ
             "Run benchncnn 8 4 0 -1 on the board",
         )
     notes = [f"{run} is left out: it is of a GPU" for run in runs if run.is_of_gpu]
-    chosen = _choose(of_cpu, where, threads, notes)
+    chosen = _choose(of_cpu, where, threads, offered, notes)
     if found.commas:
         notes.append(f"decimal commas are read as points (lines with such: {found.commas})")
     return PublicLog(
@@ -239,29 +244,32 @@ def _number(text: str) -> float | str:
     return float(found.replace(",", "."))
 
 
-def _choose(runs: Sequence[_Run], where: str, threads: int | None, notes: list[str]) -> _Run:
+def _choose(
+    runs: Sequence[_Run],
+    where: str,
+    threads: int | None,
+    offered: Sequence[int],
+    notes: list[str],
+) -> _Run:
     """The one run of the CPU that is meant; `notes` gets what is left out or put together."""
     counts = sorted({run.settings["num_threads"] for run in runs if "num_threads" in run.settings})
+    known = [count for count in counts if not offered or count in offered]
+    if threads is None and len(counts) > 1 and len(known) == 1:
+        threads = known[0]
+    remedy = f"Say --threads {' or --threads '.join(map(str, known))}"
+    if not known:
+        remedy = f"Run benchncnn 8 {max(offered, default=4)} 0 -1 on the board"
+    told = " and ".join(map(str, counts))
     if threads is not None and counts:
         asked = [run for run in runs if run.settings.get("num_threads", threads) == threads]
         if not asked:
-            told = " and ".join(map(str, counts))
-            plural = "s" if counts != [1] else ""
-            raise LogError(
-                where,
-                f"the log is one of {told} thread{plural}",
-                f"--threads {threads}",
-                f"Say --threads {' or --threads '.join(map(str, counts))}",
-            )
+            rule = f"the log is one of {told} thread{'s' if counts != [1] else ''}"
+            raise LogError(where, rule, f"--threads {threads}", remedy)
         notes += [f"{run} is left out" for run in runs if run not in asked]
         runs = asked
     elif len(counts) > 1:
-        raise LogError(
-            where,
-            "the log is one of one thread count, or --threads says which is meant",
-            f"runs of {' and '.join(map(str, counts))} threads",
-            f"Say --threads {' or --threads '.join(map(str, counts))}",
-        )
+        rule = "the log is one of one thread count, or --threads says which is meant"
+        raise LogError(where, rule, f"runs of {told} threads", remedy)
     usual = [run for run in runs if run.settings.get("powersave") != LITTLE]
     if usual and len(usual) < len(runs):
         little = [run for run in runs if run not in usual]

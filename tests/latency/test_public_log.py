@@ -96,11 +96,13 @@ def test_of_runs_on_several_thread_counts_the_one_that_is_asked_for_counts() -> 
     text = ONE + SLOW + HEAD + LINE
     assert times(text, threads=4) == {"resnet18": 181.74}
     assert times(text, threads=1) == {"resnet18": 327.13}
-    with pytest.raises(LogError, match="runs of 1 and 4 threads. Say --threads 1 or --threads 4"):
+    with pytest.raises(LogError, match=r"runs of 1 and 4 threads\. Say --threads 1 or --threads 4"):
         parse_log(text)
-    with pytest.raises(LogError, match="one of 1 and 4 threads; got --threads 2. Say --threads 1"):
+    with pytest.raises(
+        LogError, match=r"one of 1 and 4 threads; got --threads 2\. Say --threads 1"
+    ):
         parse_log(text, threads=2)
-    with pytest.raises(LogError, match="one of 4 threads; got --threads 1. Say --threads 4"):
+    with pytest.raises(LogError, match=r"one of 4 threads; got --threads 1\. Say --threads 4"):
         parse_log(HEAD + LINE, threads=1)
 
 
