@@ -157,5 +157,5 @@ def test_a_devices_file_may_be_saved_by_any_system(encoding: str, tmp_path: Path
 def test_a_devices_file_of_other_bytes_is_one_message(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "rpi4").mkdir()
     (tmp_path / "rpi4" / "device.yaml").write_bytes(content)
-    with pytest.raises(DeviceError, match="Save it as UTF-8|plain YAML"):
+    with pytest.raises(DeviceError, match=r"Save it as UTF-8|plain YAML"):
         read_device("rpi4", tmp_path)

@@ -34,13 +34,12 @@ KEYS = [
 
 def commands(text: str) -> list[dict[str, str]]:
     """The flags of every nas.profile in a text."""
-    found = re.findall(r"python -m nas\.profile((?: --[\w-]+ [^ ;]+)+)", text)
-    return [
-        dict(itertools.batched(shlex.split(one.rstrip(".")), 2))
-        if hasattr(itertools, "batched")
-        else dict(zip(*[iter(shlex.split(one.rstrip(".")))] * 2, strict=True))
-        for one in found
-    ]
+    value = r"(?:'[^']*'|[^ ;']+)"
+    found = []
+    for one in re.findall(rf"python -m nas\.profile((?: --[\w-]+ {value})+)", text):
+        words = shlex.split(one.rstrip("."))
+        found.append(dict(zip(words[::2], words[1::2], strict=True)))
+    return found
 
 
 def assert_taken(text: str, root: Path | None = None) -> int:
