@@ -151,7 +151,7 @@ def test_a_space_without_a_table_of_its_own_is_answered_by_the_cost_model(exact:
         assert found.kind is LatencyKind.PREDICTED
         # The less of it was timed, the wider.
         assert found.high_ms / found.low_ms > usual.high_ms / usual.low_ms
-        assert found.high_ms / found.ms > 1 + 0.2 * (1 - found.measured_share)
+        assert found.high_ms / found.ms > 1 + 0.12 * (1 - found.measured_share)
         inside += found.low_ms <= true <= found.high_ms
     assert inside >= 18
     # Its own space stands on it as ever.
@@ -171,7 +171,7 @@ def test_of_several_fits_that_of_networks_as_large_answers(tmp_path: Path) -> No
         found = predictor.predict(spec, 320)
         true = formula_ms(model_graph(spec, 320))
         assert found.low_ms < true < found.high_ms
-        assert found.high_ms / found.low_ms > 1.4
+        assert found.high_ms / found.low_ms > 1.2
         assert "never timed" in predictor.doubts(blocks(spec, 320))[0]
     one = read_space("tiny").random(np.random.default_rng(0))
     assert load_predictor(KEY, root, walk=blocks(one.spec, one.image_size)).fit == small
