@@ -21,8 +21,8 @@ from pathlib import Path
 
 import tyro
 
-from nas.latency.condensed import condensed_path
 from nas.latency.device import ROOT, TableKey
+from nas.latency.kept import kept_path
 
 COMMAND = """
 import sys
@@ -80,7 +80,7 @@ def main(arguments: Arguments) -> None:
 def timed(key: TableKey, model: Path, size: int, root: Path, is_fresh: bool) -> float:
     """Seconds of the processor that one command takes, from its start to its end."""
     if is_fresh:
-        condensed_path(key, root).unlink(missing_ok=True)
+        kept_path(key.path(root), "condensed").unlink(missing_ok=True)
     words = [model, key.device, key.runtime, key.precision, key.threads, size, root]
     start = processor_seconds()
     subprocess.run(

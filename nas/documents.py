@@ -49,6 +49,16 @@ def read_yaml(
 
     what   the file's kind with its article, for messages: "a recipe"
     """
+    return parse_yaml(read_text(path, what, error), str(path), error, amend)
+
+
+def read_text(
+    path: Path, what: str, error: type[NasError] = NasError, *, is_lenient: bool = False
+) -> str:
+    """The text of a file, as Windows' editors and shells write it too; `error` where there is none.
+
+    is_lenient  what can't be decoded is replaced, where only plain letters and digits matter
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -57,13 +67,17 @@ def read_yaml(
         got = problem.strerror or str(problem)
         remedy = "Name a file that you may read"
         raise error(str(path), f"{what} is a readable file", got, remedy) from None
-    return parse_yaml(decoded(content, str(path), error), str(path), error, amend)
+    return decoded(content, str(path), error, is_lenient=is_lenient)
 
 
-def decoded(content: bytes, where: str, error: type[NasError] = NasError) -> str:
+def decoded(
+    content: bytes, where: str, error: type[NasError] = NasError, *, is_lenient: bool = False
+) -> str:
     """The text of a file by its mark, else as UTF-8; `error` where it is in another encoding."""
     marked = (name for mark, name in MARKS if content.startswith(mark))
     encoding = next(marked, None) or _unmarked(content)
+    if is_lenient:
+        return content.decode(encoding, errors="replace")
     try:
         if encoding != "utf-8" or b"\0" not in content:
             return content.decode(encoding)

@@ -57,9 +57,10 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     device = read_device(arguments.device, root)
     key = device.key(arguments.runtime, arguments.precision, arguments.threads)
     graph = model_graph(spec, image_size)
-    predictor = load_table_model(key, root)
+    walk = blocks(spec, image_size)
+    predictor = load_table_model(key, root, walk=walk)
     latency, parts = predictor.predict(spec, image_size), predictor.parts(spec, image_size)
-    doubts = [*predictor.provenance["doubts"], *predictor.doubts(blocks(spec, image_size))]
+    doubts = [*predictor.provenance["doubts"], *predictor.doubts(walk)]
     counts = {"params": params(graph), "macs": macs(graph)}
     rules = four_rules(graph, key.precision, key.runtime), rule_costs(graph, parts, predictor)
     if arguments.json:

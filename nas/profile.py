@@ -187,16 +187,15 @@ def check_estimate(arguments: Arguments) -> None:
 
 def read_own_log(path: Path, arguments: Arguments, device: Device) -> tuple[PublicLog, TableKey]:
     """A log of benchncnn and the key that it tells of; its threads go before the device's."""
-    from nas.latency.public_log import LogError, read_log
+    from nas.latency.estimate import as_known_here
+    from nas.latency.public_log import read_log
 
-    log = read_log(path)
+    log = as_known_here(read_log(path, arguments.threads, device.threads))
     for number, line, reason in log.damaged:
         say(f"{path}, line {number}: {reason}: {line!r}; it is left out")
-    if None not in (log.threads, arguments.threads) and log.threads != arguments.threads:
-        got = f"--threads {arguments.threads}"
-        remedy = f"Say --threads {log.threads}"
-        raise LogError(str(path), f"the log is one of {log.threads} threads", got, remedy)
-    threads = log.threads if arguments.threads is None else arguments.threads
+    for note in log.notes:
+        say(f"{path}: {note}")
+    threads = log.threads if log.threads is not None else arguments.threads
     return log, device.key(arguments.runtime, arguments.precision, threads)
 
 

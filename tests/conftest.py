@@ -28,6 +28,17 @@ def absent(what: str, variable: str) -> None:
     pytest.skip(what)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is worked out of tables of tests is kept apart from the user's; wheels are shared."""
+    if "board" not in request.path.parts:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with the real datasets and logs, beside the checkout (marker `data`)."""

@@ -466,7 +466,9 @@ class Session:
             name: self.runtime.load({**job, "job": f"empty {name}"})
             for name, job in self.header["empty"].items()
         }
-        anchors = [self.runtime.load(self.jobs[name]) for name in self.header["anchors"]]
+        # An anchor that the runtime objects to is one less: said by name, as for any other job.
+        found = [self._load(self.jobs[name]) for name in self.header["anchors"]]
+        anchors = [one for one in found if one is not None]
         end = time.perf_counter() + self.timing["warmup_s"]
         while time.perf_counter() < end:
             for loaded in [*empties.values(), *anchors]:

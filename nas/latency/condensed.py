@@ -1,30 +1,33 @@
-"""What predictions need of a latency table, kept beside it: `<table>.condensed.json`.
+"""What predictions need of a latency table, kept in the user's cache (kept.py).
 
 A table keeps every sample, and what a block takes in calm is found from all of them: one to two
-seconds for a table of two thousand blocks. This file holds what was found, and the cost model
-fitted to it. It is made anew wherever it isn't that of the table as it stands (a digest of the
-table's bytes, and one of the code that makes it), and may be deleted at any time.
+seconds for a table of two thousand blocks. What was found is kept, and the cost models fitted to
+it. It is made anew wherever it isn't that of the table as it stands (a digest of the table's bytes,
+and one of the code that makes it).
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from nas.latency.cost_model import CostModel, Smoothness, fit_cost_model
 from nas.latency.device import TableKey
+from nas.latency.kept import keep, kept_path, read_kept
 from nas.latency.measurement import DRIFT_LIMIT, INTERVAL_LIMIT
-from nas.latency.table import Table, missing_table, read_table
+from nas.latency.table import Table, read_content, read_table
 from nas.space.blocks import Block
 
-FORMAT: Final = 1
-"""Version of the file. 1: the first."""
+FORMAT: Final = 2
+"""Version of the file. 1: the first; 2: a cost model for each fit of the table, not one."""
+
+MOST_MODELS: Final = 8
+"""So many cost models are kept of a table; each is half a megabyte for two thousand blocks."""
 
 
 class _Frozen(BaseModel):
@@ -65,10 +68,10 @@ class Condensed(_Frozen):
     row_count    rows of blocks and networks, repetitions counted
     doubtful     how many blocks have doubtful times; damaged: lines that can't be read
     blocks       every measured block, and its time in calm (ms)
-    model        None before anything was fitted on the table
+    models       one for each smoothness that was asked for, the last one last
     """
 
-    format: Literal[1]
+    format: Literal[2]
     key: str
     digest: str
     code: str
@@ -78,7 +81,7 @@ class Condensed(_Frozen):
     doubtful: int
     damaged: list[int]
     blocks: list[tuple[dict[str, Any], float]]
-    model: KeptCostModel | None
+    models: list[KeptCostModel]
 
     @cached_property
     def block_ms(self) -> dict[Block, float]:
@@ -87,37 +90,29 @@ class Condensed(_Frozen):
 
     def cost_model(self, wanted: Smoothness) -> CostModel | None:
         """The cost model of that smoothness, None where another or none is kept."""
-        kept = self.model
-        return kept.cost_model() if kept is not None and kept.smoothness == wanted else None
-
-
-def condensed_path(key: TableKey, root: Path | None = None) -> Path:
-    """Where what is kept of a table lies."""
-    return key.path(root).with_suffix(".condensed.json")
+        kept = next((model for model in self.models if model.smoothness == wanted), None)
+        return None if kept is None else kept.cost_model()
 
 
 def read_condensed(
     key: TableKey, root: Path | None = None, smoothness: Smoothness | None = None
 ) -> Condensed:
-    """The table of a key, condensed: from the file beside it, or from the table and then kept.
+    """The table of a key, condensed: from the cache, or from the table and then kept.
 
     With a smoothness the cost model is in it. TableError where the table can't be read.
     """
-    try:
-        content = key.path(root).read_bytes()
-    except FileNotFoundError:
-        raise missing_table(key, root) from None
+    content = read_content(key, root)
     digest = _digest(content)
-    path = condensed_path(key, root)
-    kept = _read_kept(path)
-    if (
-        kept is not None
-        and (kept.key, kept.digest, kept.code) == (str(key), digest, code_digest())
-        and (smoothness is None or kept.cost_model(smoothness) is not None)
-    ):
+    path = kept_path(key.path(root), "condensed")
+    kept = read_kept(path, Condensed)
+    if kept is None or (kept.key, kept.digest, kept.code) != (str(key), digest, code_digest()):
+        found = condense(read_table(key, root), digest, smoothness)
+    elif smoothness is None or kept.cost_model(smoothness) is not None:
         return kept
-    found = condense(read_table(key, root), digest, smoothness)
-    _keep(found, path)
+    else:
+        models = [*kept.models, _kept_model(kept.block_ms, smoothness)][-MOST_MODELS:]
+        found = kept.model_copy(update={"models": models})
+    keep(found, path)
     return found
 
 
@@ -141,7 +136,7 @@ def condense(whole: Table, digest: str = "", smoothness: Smoothness | None = Non
         doubtful=doubtful,
         damaged=[number for number, _ in whole.damaged],
         blocks=[(block.to_dict(), ms) for block, ms in block_ms.items()],
-        model=None if smoothness is None else _kept_model(block_ms, smoothness),
+        models=[] if smoothness is None else [_kept_model(block_ms, smoothness)],
     )
 
 
@@ -167,22 +162,3 @@ def code_digest() -> str:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
-
-
-def _read_kept(path: Path) -> Condensed | None:
-    """What is kept; None where there is nothing, or nothing that can be used."""
-    try:
-        return Condensed.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        # Whatever is wrong with it, the table itself has it all.
-        return None
-
-
-def _keep(found: Condensed, path: Path) -> None:
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        temporary.write_text(found.model_dump_json() + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError:
-        # A folder that can't be written in: the next command takes its second again.
-        temporary.unlink(missing_ok=True)

@@ -2,24 +2,24 @@
 
 A profile that was cut short before whole detectors were timed has no fit of its own. Its blocks
 then move the estimate's parameters (estimate.corrected); how far off that is, is seen on blocks
-that are left out of it. Found once for a table as it stands, and kept beside it:
-`<table>.corrected.json`, which may be deleted at any time.
+that are left out of it. Found once for a table as it stands, and kept in the user's cache
+(kept.py).
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from nas.latency.condensed import read_condensed
 from nas.latency.device import TableKey
 from nas.latency.estimate import EstimatedTable, block_ms, corrected
+from nas.latency.kept import keep, kept_path, read_kept
 from nas.space.blocks import Block
 from nas.space.ops import expand
 
@@ -64,22 +64,12 @@ def read_correction(
         return None
     text = f"{condensed.digest} {condensed.code} {table.model_dump_json()}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    path = key.path(root).with_suffix(".corrected.json")
-    try:
-        kept = Correction.model_validate_json(path.read_bytes())
-        if kept.digest == digest:
-            return kept
-    except (OSError, ValidationError):
-        # Not there yet, or of no use: all that it needs is at hand.
-        pass
+    path = kept_path(key.path(root), "corrected")
+    kept = read_kept(path, Correction)
+    if kept is not None and kept.digest == digest:
+        return kept
     found = correct(table, condensed.block_ms, digest)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        temporary.write_text(found.model_dump_json() + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError:
-        # A folder that can't be written in: the next command does this again.
-        temporary.unlink(missing_ok=True)
+    keep(found, path)
     return found
 
 

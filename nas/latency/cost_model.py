@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.space.arguments import ARGUMENTS
 from nas.space.blocks import Block
 from nas.space.ops import Graph, Op, OpKind, expand
 
@@ -105,19 +106,8 @@ def block_terms(blocks: Sequence[Block]) -> Array:
     return np.stack([_block_terms(block) for block in blocks])
 
 
-MODULES: Final = (
-    "Conv",
-    "DWConvBlock",
-    "FusedMBConv",
-    "MBConv",
-    "C3",
-    "SPPF",
-    "Concat",
-    "Detect",
-    *("Focus", "Bottleneck", "C2f", "SPP", "nn.MaxPool2d", "nn.ZeroPad2d", "RouteGroup"),
-    *("Conv", "DWConvBlock", "FusedMBConv", "MBConv", "C3", "SPPF", "Concat", "Detect"),
-    *("ShuffleBlock", "LCBlock", "InvertedResidual", "RepVGGBlock", "ConvMaxPool", "Dense", "Add"),
-)
+MODULES: Final = tuple(ARGUMENTS)
+"""Every module that a block may be of, as nas.space knows them."""
 
 
 def shape_features(blocks: Sequence[Block]) -> Array:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -33,8 +34,9 @@ from nas.latency.board_model import (
 )
 from nas.latency.device import Device, TableKey
 from nas.latency.public_log import LogError, PublicLog
+from nas.latency.public_log import Timing as LogTiming
 from nas.latency.shape import features
-from nas.latency.table import TableError
+from nas.latency.table import TableError, write_whole
 from nas.latency.units import UNIT_MODELS, UnitTimes, fit_units, own_reach
 from nas.latency.work import Work, graph_work
 from nas.space.blocks import Block
@@ -163,6 +165,35 @@ def in_int8(work: Sequence[Work]) -> list[Work]:
     ]
 
 
+def as_known_here(log: PublicLog) -> PublicLog:
+    """The log with its networks named as they are here, and a note on those that are not known.
+
+    ncnn's names had dashes until 2020 (`mobilenet-ssd`, `squeezenet-int8`), and letters' case is
+    nobody's meaning.
+    """
+    here = {_plain(name): name for name in read_networks()}
+    here |= {_plain(name + INT8): name + INT8 for name in here.values()}
+    timings: dict[str, LogTiming] = {}
+    damaged = list(log.damaged)
+    unknown = []
+    for row in log.timings:
+        name = here.get(_plain(row.network))
+        if name is None:
+            unknown.append(f"{row.network} (line {row.line})")
+        if name in timings:
+            damaged.append((row.line, row.network, f"a second line of {name}"))
+            continue
+        timings[name or row.network] = replace(row, network=name or row.network)
+    notes = list(log.notes)
+    if unknown:
+        notes.append(f"networks that are not known here are left out: {', '.join(unknown)}")
+    return replace(log, timings=tuple(timings.values()), damaged=tuple(damaged), notes=tuple(notes))
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
 def known_networks(names: Sequence[str]) -> dict[str, list[Work]]:
     """The work of those of the named networks that are known, `_int8` ones among them."""
     known = read_networks()
@@ -188,14 +219,16 @@ def estimate_from_log(
     LogError where too few of its networks are known, or the key isn't what the log times.
     """
     arithmetic = arithmetic_of(device)
-    _check_precision(key, arithmetic)
+    _check_precision(key, device)
+    log = as_known_here(log)
     ms = {row.network: row.min_ms for row in log.timings}
     networks = known_networks(list(ms))
     if key.precision == "int8" and sum(n.endswith(INT8) for n in networks) < 3:
         _too_few(where, "3 known int8 networks", networks)
     if len(networks) < FEWEST_NETWORKS:
         _too_few(where, f"{FEWEST_NETWORKS} known networks", networks)
-    return fit_table(key, arithmetic, networks, ms, [where], date, is_recent=RECENT in ms)
+    table = fit_table(key, arithmetic, networks, ms, [where], date, is_recent=RECENT in ms)
+    return table.model_copy(update={"doubts": list(log.doubts)})
 
 
 def fit_table(
@@ -243,16 +276,21 @@ def fit_table(
     )
 
 
-def _check_precision(key: TableKey, arithmetic: str) -> None:
+def _check_precision(key: TableKey, device: Device) -> None:
+    arithmetic = arithmetic_of(device)
     offered = (arithmetic, "int8")
-    if key.runtime != "ncnn" or key.precision not in offered:
-        raise LogError(
-            "--from-log",
-            f"benchncnn's log tells of {key.device} ncnn in {' or '.join(offered)} "
-            "(it computes in fp16 wherever the cores can)",
-            f"{key.runtime} {key.precision}",
-            f"Choose by --precision {arithmetic}",
-        )
+    if key.runtime == "ncnn" and key.precision in offered:
+        return
+    known = {str(name): found for name, found in device.runtimes.items()}.get("ncnn", [])
+    both = [name for name in offered if name in known]
+    remedy = f"Choose by --runtime ncnn --precision {both[0]}" if both else ""
+    raise LogError(
+        "--from-log",
+        f"benchncnn's log tells of {key.device} ncnn in {' or '.join(offered)} "
+        "(it computes in fp16 wherever the cores can)",
+        f"{key.runtime} {key.precision}",
+        remedy or f"Its device.yaml offers neither: add ncnn: [{', '.join(offered)}] to it",
+    )
 
 
 def _too_few(where: str, needed: str, networks: Mapping[str, object]) -> None:
@@ -409,6 +447,9 @@ def read_estimate(key: TableKey, root: Path | None = None) -> EstimatedTable | N
         return None
     try:
         table = EstimatedTable.model_validate_json(path.read_bytes())
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise TableError(str(path), "the file can be read", got, "Delete it") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise TableError(
@@ -430,9 +471,4 @@ def write_estimate(table: EstimatedTable, root: Path | None = None) -> Path:
 
     root  the folder that it goes to; None: where what a person makes goes (nas.places)
     """
-    path = table.key.new_file(ENDING, root)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(table.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
-    return path
+    return write_whole(table.key.new_file(ENDING, root), table.model_dump_json(indent=1) + "\n")

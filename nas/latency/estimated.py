@@ -29,7 +29,7 @@ from nas.latency.predictor import (
     part_of,
     stage_of,
 )
-from nas.latency.table import TableError, profile_command
+from nas.latency.table import TableError, measure_remedy
 from nas.space.blocks import Block, blocks, layers
 from nas.space.search_space import SearchSpace
 from nas.space.spec import ModelSpec
@@ -84,15 +84,15 @@ class EstimatedPredictor:
         self,
         table: EstimatedTable,
         title: str = "",
-        host: str = "",
+        root: Path | None = None,
         correction: Correction | None = None,
     ) -> None:
-        """`title` is the board's, `host` where one logs in to it; a correction's table answers."""
+        """`title` is the board's, `root` where its file lies; a correction's table answers."""
         table = table if correction is None else correction.table
         self.key = table.key
         self.kind = LatencyKind.ESTIMATED
         self.table = table
-        self.provenance = _provenance(table, title, host, correction)
+        self.provenance = _provenance(table, title, root, correction)
         self._known: dict[Block, tuple[float, float]] = {}
 
     def predict(self, spec: ModelSpec, image_size: int) -> Latency:
@@ -176,13 +176,13 @@ class EstimatedPredictor:
 
 
 def _provenance(
-    table: EstimatedTable, title: str, host: str, correction: Correction | None
+    table: EstimatedTable, title: str, root: Path | None, correction: Correction | None
 ) -> dict[str, Any]:
     heldout = table.heldout
-    measure = profile_command(table.key) + (f" --host {host}" if host else "")
     remedy = f"nas.profile can't time {table.runtime}"
     if _can_be_timed(table.key):
-        remedy = f"a measured table replaces it, and twenty of its blocks correct it: {measure}"
+        lead = "a measured table replaces it, and twenty of its blocks correct it"
+        remedy = measure_remedy(table.key, root, lead=lead)
     doubts = [
         f"estimated from {table.sources[0]}; of held-out networks of public logs nine of ten were "
         f"within a factor of {np.exp(heldout.interval_quantile):.2f} (MAPE {heldout.mape:.1%})",
@@ -230,9 +230,15 @@ def correction_words(correction: Correction) -> str:
 
 
 def load_table_model(
-    key: TableKey, root: Path | None = None, space: SearchSpace | None = None, num_classes: int = 80
+    key: TableKey,
+    root: Path | None = None,
+    space: SearchSpace | None = None,
+    num_classes: int = 80,
+    walk: Sequence[Block] = (),
 ) -> TableModel:
     """What answers for a key: its measured table where one was fitted, else its estimated one.
+
+    space, walk  what will be asked for (predictor.load_predictor): the space's networks, or one
 
     A measured table that is not yet enough for a fit corrects the estimated one by its blocks.
     TableError where there is neither.
@@ -241,10 +247,10 @@ def load_table_model(
     if table is None:
         if not key.path(root).exists():
             _check_threads(key, root)
-        return load_predictor(key, root, space, num_classes)
+        return load_predictor(key, root, space, num_classes, walk)
     correction = read_correction(table, key, root) if key.path(root).exists() else None
     device = read_device(key.device, root)
-    return EstimatedPredictor(table, device.title, device.default_host or "", correction)
+    return EstimatedPredictor(table, device.title, root, correction)
 
 
 def _check_threads(key: TableKey, root: Path | None) -> None:
@@ -258,7 +264,7 @@ def _check_threads(key: TableKey, root: Path | None) -> None:
             f"there is a table of {key}, measured or estimated",
             "none",
             f"The estimated ones are of {' and '.join(map(str, there))} threads"
-            + (f". To measure: {profile_command(key)}" if _can_be_timed(key) else ""),
+            + (f". {measure_remedy(key, root, lead='To measure')}" if _can_be_timed(key) else ""),
         )
     if not _can_be_timed(key):
         raise TableError(

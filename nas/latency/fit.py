@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from nas.latency.correction import Correction
 from nas.latency.cost_model import Smoothness
 from nas.latency.device import TableKey
-from nas.latency.table import TableError, profile_command
+from nas.latency.table import TableError, measure_remedy, write_whole
 
 FORMAT: Final = 1
 """Version of the fit file. 1: the first."""
@@ -123,13 +123,16 @@ def read_fits(key: TableKey, root: Path | None = None) -> list[SpaceFit]:
         return []
     try:
         return FitFile.model_validate_json(path.read_bytes()).fits
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise TableError(str(path), "the file can be read", got, "Delete it") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise TableError(
             str(path),
             f"the file is a fit of format {FORMAT}",
             f"{'.'.join(map(str, first['loc']))}: {first['msg']}",
-            f"Delete it and run {profile_command(key)}",
+            measure_remedy(key, root, lead="Delete it and run"),
         ) from None
 
 
@@ -138,7 +141,4 @@ def write_fit(key: TableKey, fit: SpaceFit, root: Path | None = None) -> Path:
     path = fit_path(key, root)
     others = [old for old in read_fits(key, root) if old.space_digest != fit.space_digest]
     content = FitFile(format=FORMAT, fits=[*others, fit]).model_dump(mode="json")
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
-    return path
+    return write_whole(path, json.dumps(content, indent=1) + "\n")

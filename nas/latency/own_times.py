@@ -7,7 +7,6 @@ the networks of a log are: in int8, and in what the cores otherwise compute in.
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from nas.latency.estimate import (
     EstimatedTable,
     HeldOutErrors,
     arithmetic_of,
+    as_known_here,
     estimate_from_log,
     estimate_path,
     known_networks,
@@ -35,13 +35,17 @@ from nas.latency.estimate import (
 )
 from nas.latency.fit import read_fits
 from nas.latency.own_fit import ORT_MODELS, fit_any
+from nas.latency.plausible import check_figures
 from nas.latency.public_log import LogError, PublicLog
-from nas.latency.table import profile_command
+from nas.latency.table import profile_command, write_whole
 from nas.latency.times_csv import TimedModel, TimesFile
 from nas.latency.work import Work
 
 FEWEST_INT8: Final = 3
 """Of them in int8, for a table of int8."""
+
+ODD: Final = 2.0
+"""A network that the others predict worse than by this factor is named: its row may be wrong."""
 
 TURNS: Final = 12
 """Into so many parts a person's networks are divided, each of which is left out in turn."""
@@ -60,6 +64,7 @@ class Evidence:
     group: Mapping[str, object]
     own: tuple[str, ...]
     int8: int
+    doubts: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -87,9 +92,11 @@ def estimate_from_own(
 
     Raises what stands in the way of the first where no table can be made at all.
     """
+    if log is not None:
+        log = as_known_here(log)
     if log is not None and log_key is not None and not times.rows:
         table = estimate_from_log(log_key, device, log, where, date)
-        return OwnTables(tables=(table,), refused=())
+        return OwnTables(tables=(_judged(table, device, where),), refused=())
     keys = dict.fromkeys([log_key] if log_key else [])
     keys |= dict.fromkeys(_key(device, row) for row in times.rows)
     tables: list[EstimatedTable] = []
@@ -100,7 +107,10 @@ def estimate_from_own(
             arithmetic = _arithmetic(key, device, where)
             found = _evidence(key, device, times.rows, log, log_key)
             _check_enough(key, found, where)
-            tables.append(_table(key, arithmetic, found, where, date))
+            doubts = check_figures(found.networks, found.ms, key, device, where)
+            doubts += found.doubts
+            table = _table(key, arithmetic, found, where, date)
+            tables.append(table.model_copy(update={"doubts": [*doubts, *table.doubts]}))
         except NasError as error:
             refused.append((key, error))
     if not tables:
@@ -108,6 +118,13 @@ def estimate_from_own(
             raise refused[0][1]
         raise LogError(where, "a row of the CSV can be used", "none")
     return OwnTables(tables=tuple(tables), refused=tuple(refused))
+
+
+def _judged(table: EstimatedTable, device: Device, where: str) -> EstimatedTable:
+    """The table of a log with doubts about its times; LogError where they can't be."""
+    ms = {name: one.measured_ms for name, one in table.networks.items()}
+    doubts = check_figures(known_networks(list(ms)), ms, table.key, device, where)
+    return table.model_copy(update={"doubts": [*doubts, *table.doubts]})
 
 
 def _key(device: Device, row: TimedModel) -> TableKey:
@@ -166,6 +183,7 @@ def _evidence(
         group=group,
         own=tuple(row.name for row in own),
         int8=len({group[n] for n in networks if any(op.is_int8 for op in networks[n])}),
+        doubts=log.doubts if log is not None and len(own) < len(networks) else (),
     )
 
 
@@ -194,20 +212,31 @@ def _table(
         source=where,
         date=date,
     )
-    own = errors_in_turn(table, found)
-    if own is None:
+    off = errors_in_turn(table, found)
+    if off is None:
         return table
+    own = heldout_of(off)
+    odd = [
+        f"{name} took {1 / factor:.2g} times as long as the other networks say"
+        for name, factor in off.items()
+        if max(factor, 1 / factor) > ODD
+    ]
     doubt = (
         f"each of the {own.count} networks of {where} left out in turn was off by {own.mape:.0%}; "
         "what no public log has (below) may be in them"
     )
     is_wider = own.interval_quantile > table.heldout.interval_quantile
     heldout = own if is_wider else table.heldout
-    return table.model_copy(update={"heldout": heldout, "doubts": [*table.doubts, doubt]})
+    if odd:
+        odd = [f"{'; '.join(odd)}: are these rows' image sizes those that were timed?"]
+    return table.model_copy(update={"heldout": heldout, "doubts": [*odd, *table.doubts, doubt]})
 
 
-def errors_in_turn(table: EstimatedTable, found: Evidence) -> HeldOutErrors | None:
-    """The errors on a person's own networks, each left out with its like; None for one alone."""
+def errors_in_turn(table: EstimatedTable, found: Evidence) -> dict[str, float] | None:
+    """Predicted over measured for a person's own networks, each left out with its like.
+
+    None where there is but one.
+    """
     groups = list(dict.fromkeys(found.group[name] for name in found.own))
     if len(groups) < 2:
         return None
@@ -228,12 +257,17 @@ def errors_in_turn(table: EstimatedTable, found: Evidence) -> HeldOutErrors | No
         )
         left_out = {names[i]: found.networks[names[i]] for i in out}
         off[out] = network_ms(without, left_out) / [found.ms[names[i]] for i in out]
-    own = place >= 0
+    return {name: float(off[i]) for i, name in enumerate(names) if place[i] >= 0}
+
+
+def heldout_of(off: Mapping[str, float]) -> HeldOutErrors:
+    """The errors of networks that were left out in turn, predicted over measured."""
+    values = np.array(list(off.values()))
     return HeldOutErrors(
-        count=int(own.sum()),
+        count=len(values),
         runs=1,
-        mape=round(stats.mape(off[own], np.ones(int(own.sum()))), 4),
-        interval_quantile=round(stats.conformal_quantile(np.log(off[own]), COVERAGE), 4),
+        mape=round(stats.mape(values, np.ones(len(values))), 4),
+        interval_quantile=round(stats.conformal_quantile(np.log(values), COVERAGE), 4),
     )
 
 
@@ -254,7 +288,7 @@ def keep_before(
     number = 1
     while (kept := path.with_suffix(f".before-{number}.json")).exists():
         number += 1
-    shutil.copy2(path, kept)
+    write_whole(kept, path.read_text(encoding="utf-8"))
     return before, kept
 
 

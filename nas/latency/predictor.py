@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.latency import kinds
+from nas.latency import foreign, kinds
 from nas.latency.condensed import Condensed, read_condensed
 from nas.latency.correction import Correction, quantities
 from nas.latency.cost_model import (
@@ -29,9 +29,10 @@ from nas.latency.cost_model import (
 )
 from nas.latency.device import TableKey
 from nas.latency.fit import SpaceFit, read_fits
-from nas.latency.table import TableError, profile_command
+from nas.latency.foreign import nearest_fit
+from nas.latency.table import TableError, measure_remedy, profile_command
 from nas.space.blocks import Block, Layer, blocks, layers
-from nas.space.search_space import SearchSpace
+from nas.space.search_space import SearchSpace, SpaceError, read_space
 from nas.space.spec import ModelSpec
 
 Array = NDArray[np.float64]
@@ -200,9 +201,16 @@ class Part:
 
 
 class Predictor:
-    """A `LatencyModel` made from a table and what was fitted on it for one space."""
+    """A `LatencyModel` made from a table and what was fitted on it for one space.
 
-    def __init__(self, key: TableKey, table: Condensed, fit: SpaceFit) -> None:
+    is_foreign  whether it answers for networks of another space, None where nobody says of which
+                they are: then those are taken for it of which less than MOSTLY was timed
+    """
+
+    def __init__(
+        self, key: TableKey, table: Condensed, fit: SpaceFit, *, is_foreign: bool | None = False
+    ) -> None:
+        self.is_foreign = is_foreign
         self.key = key
         self.kind = LatencyKind.PREDICTED
         self.fit = fit
@@ -236,14 +244,24 @@ class Predictor:
         share = self.times.network(walk)[1]
         if share >= MOSTLY:
             return []
-        return [f"{1 - share:.0%} of it are blocks that were never timed: the cost model's answer"]
+        return [
+            f"{1 - share:.0%} of it are blocks that were never timed: the cost model's answer, in "
+            f"a wider interval; the error stated is that of {self.fit.space}"
+        ]
 
     def predict_blocks(self, walk: Sequence[Block]) -> Latency:
         """How long a network of these blocks takes (ms), predicted."""
         network, share = self.times.network(walk)
-        ms = float(network[0] * self._correction.factor(network[np.newaxis])[0])
+        factor = float(self._correction.factor(network[np.newaxis])[0])
         unsure = uncertainty(np.array([share]), self.fit.cost_model_error)[0]
-        width = float(np.exp(self.fit.interval_quantile * unsure))
+        half = self.fit.interval_quantile * float(unsure)
+        is_foreign = share < MOSTLY if self.is_foreign is None else self.is_foreign
+        if is_foreign:
+            trusted = min(max(factor, 1 / foreign.MOST), foreign.MOST)
+            # As much as was measured of it, it is a network like those of the fit.
+            factor = factor**share * trusted ** (1 - share)
+            half += foreign.extra_width(self.fit, float(network[0]) * factor, share)
+        ms, width = float(network[0]) * factor, float(np.exp(half))
         return Latency(
             ms=ms,
             low_ms=ms / width,
@@ -307,10 +325,7 @@ def table_doubts(key: TableKey, table: Condensed, fit: SpaceFit) -> list[str]:
             "again when the board is idle"
         )
     if fit.table_rows != table.row_count:
-        found.append(
-            "the table has changed since the predictor was fitted: "
-            + profile_command(key, fit.space)
-        )
+        found.append(f"the table has changed since the predictor was fitted: {_again(key, fit)}")
     if table.damaged:
         numbers = ", ".join(map(str, table.damaged[:5]))
         found.append(f"{len(table.damaged)} lines of the table are damaged (line {numbers})")
@@ -319,35 +334,71 @@ def table_doubts(key: TableKey, table: Condensed, fit: SpaceFit) -> list[str]:
     return found
 
 
-def load_predictor(
-    key: TableKey, root: Path | None = None, space: SearchSpace | None = None, num_classes: int = 80
-) -> Predictor:
-    """The predictor of a table, fitted for `space` (None: the space fitted last).
+def _again(key: TableKey, fit: SpaceFit) -> str:
+    """How to fit a space again: by its command, where its name is known."""
+    try:
+        is_known = read_space(fit.space).digest == fit.space_digest
+    except SpaceError:
+        is_known = False
+    return profile_command(key, fit.space) if is_known else f"profile {fit.space} again"
 
-    TableError where there is no table, nothing fitted, or blocks of the space are missing; the
-    message has the command that helps.
+
+def load_predictor(
+    key: TableKey,
+    root: Path | None = None,
+    space: SearchSpace | None = None,
+    num_classes: int = 80,
+    walk: Sequence[Block] = (),
+) -> Predictor:
+    """The predictor of a table: fitted for `space`, or else for networks that are most like it.
+
+    walk  without a space: the network that will be asked for, by which the fit is chosen (none: the
+          last made)
+
+    TableError where there is no table, or nothing fitted; the message has the command that helps.
     """
     fits = read_fits(key, root)
-    alike = [fit for fit in fits if space is None or fit.space_digest == space.digest]
-    chosen = (alike or fits)[-1] if fits else None
-    table = read_condensed(key, root, chosen.smoothness() if chosen else None)
-    if chosen is None:
+    if not fits:
+        table = read_condensed(key, root)
         raise TableError(
             f"latency table of {key}",
             "the table has been validated on whole networks (the last part of profiling)",
             f"{table.row_count} rows and no fit",
-            f"Run {profile_command(key, space.name if space else '')}",
+            measure_remedy(key, root, space.flag if space else ""),
         )
-    if space is None or alike:
-        return Predictor(key, table, chosen)
-    wanted = [b for b in space.blocks(num_classes) if b.module != "Detect"]
-    missing = sum(block not in table.block_ms for block in wanted)
-    if missing:
-        raise TableError(
-            f"latency table of {key}",
-            f"the table is one of the space {space.name}",
-            f"one of {', '.join(fit.space for fit in fits)}: {missing} of {len(wanted)} blocks "
-            f"of {space.name} are missing",
-            f"Run {profile_command(key, space.name)}",
-        )
-    return Predictor(key, table, chosen)
+    alike = [fit for fit in fits if space is not None and fit.space_digest == space.digest]
+    if alike or (space is None and not walk):
+        chosen = (alike or fits)[-1]
+        table = read_condensed(key, root, chosen.smoothness())
+        return Predictor(key, table, chosen, is_foreign=None if space is None else False)
+    table = read_condensed(key, root, fits[-1].smoothness())
+    times = BlockTimes(
+        table.block_ms, fits[-1].smoothness(), table.cost_model(fits[-1].smoothness())
+    )
+    walks = [walk] if space is None else _drawn(space, num_classes)
+    middle = float(np.median([times.network(one)[0][0] for one in walks]))
+    chosen = nearest_fit(fits, middle)
+    table = read_condensed(key, root, chosen.smoothness())
+    if space is None:
+        return Predictor(key, table, chosen, is_foreign=None)
+    predictor = Predictor(key, table, chosen, is_foreign=True)
+    predictor.provenance["doubts"].insert(
+        0, _foreign_doubt(key, root, space, num_classes, predictor)
+    )
+    return predictor
+
+
+def _drawn(space: SearchSpace, num_classes: int) -> list[Sequence[Block]]:
+    """A few random networks of a space."""
+    rng = np.random.default_rng(0)
+    drawn = [space.random(rng, num_classes=num_classes) for _ in range(9)]
+    return [blocks(one.spec, one.image_size) for one in drawn]
+
+
+def _foreign_doubt(
+    key: TableKey, root: Path | None, space: SearchSpace, num_classes: int, predictor: Predictor
+) -> str:
+    wanted = [block for block in space.blocks(num_classes) if block.module != "Detect"]
+    measured = sum(block in predictor.times.measured_ms for block in wanted)
+    remedy = measure_remedy(key, root, space.flag, "To measure it")
+    return foreign.doubt(measured, len(wanted), space.name, predictor.fit, remedy)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
@@ -166,56 +166,104 @@ def _op_ns(op: Op, threads: int, precision: str) -> float:
 SECONDS_EACH: Final = 30.0
 """Of a time limit, for a timing of the fake board: so much that what really passes is nothing."""
 
+FAKE_RING: Final = 16
+"""Jobs in a window of the fake board."""
+
 
 class FakeRunner:
     """A board that does not exist: `formula_ms` with seeded noise, told without delay or clock.
 
-    The answer for a job depends on the job, the pack's seed and nothing else: the same seed gives
-    the same table, however often the profile was cut. `stop_after` cuts it (BoardError) after so
-    many timings, as a lost connection would. Under a time limit a timing counts as SECONDS_EACH,
-    and jobs come in the order of the pack.
+    It says what the real one says: windows of at most FAKE_RING jobs, the anchors in each, and what
+    they took beside whole networks. The samples of a job depend on the job, the pack's seed and
+    nothing else: the same seed gives the same rows, however often the profile was cut.
+
+    stop_after  cuts it (BoardError) after so many timings, as a lost connection would
+    slowness    everything takes so many times as long, as beside other work that never ends
+    broken      names of jobs that the runtime objects to
     """
 
-    def __init__(self, noise: float = 0.01, stop_after: int | None = None) -> None:
+    def __init__(
+        self,
+        noise: float = 0.01,
+        stop_after: int | None = None,
+        slowness: float = 1.0,
+        broken: Collection[str] = (),
+    ) -> None:
         self.noise = noise
         self.stop_after = stop_after
+        self.slowness = slowness
+        self.broken = broken
 
     def run(self, pack: Pack) -> Iterator[Line]:
-        """Answers for the pack's jobs in the order of their names, or under a limit in its own."""
+        """Answers for the pack's jobs in the order of their names, or under a limit in its own.
+
+        Under a limit a timing counts as SECONDS_EACH.
+        """
         if pack.timing.max_temp_c is not None:
             raise BoardError("--max-temp-c", "the board has a temperature", "the fake device")
-        environment = {
-            "board": "fake",
-            "runtime": pack.key.runtime,
-            "runtime_version": "fake",
-            "precision": pack.key.precision,
-            "threads": pack.key.threads,
-            "date": "2000-01-01T00:00:00Z",
-            "seed": pack.seed,
-        }
-        yield {"line": "hello", "protocol": board.PROTOCOL, "environment": environment}
+        yield {"line": "hello", "protocol": board.PROTOCOL, "environment": _fake_environment(pack)}
         jobs = {job.name: job for job in pack.jobs}
-        for name in pack.anchors:
-            yield {"line": "anchor", "job": name, "window": 0, **self._samples(pack, jobs[name], 0)}
+        for name in jobs:
+            if name in self.broken:
+                yield {"line": "failure", "job": name, "reason": "RuntimeError: it is broken"}
+        anchors = [jobs[name] for name in pack.anchors if name not in self.broken]
         done, left = 0, sum(job.visits for job in pack.jobs)
         most = left if pack.seconds is None else int(pack.seconds / SECONDS_EACH)
-        for name, job in sorted(jobs.items()) if pack.seconds is None else jobs.items():
-            # Counted from the last, so that a visit's answer is the same when it was cut before it.
-            for visit in reversed(range(job.visits)):
+        for window, (ring, visit) in enumerate(self._rings(pack)):
+            if done < most and not ring[0].is_whole:
+                for one in anchors:
+                    found = self._samples(pack, one, 0)
+                    yield {"line": "anchor", "job": one.name, "window": window, **found}
+            for job in ring:
                 if done == self.stop_after:
                     raise BoardError("fake board", "the board answers until it is done", "cut off")
-                if done == most:
-                    break
-                done += 1
-                found = self._samples(pack, job, visit)
-                more = {"overhead_ms": 0.0, "beside_ms": [], "before": {}, "after": {}}
-                yield {"line": "timing", "job": name, "window": done, **found, **more}
+                if done < most:
+                    done += 1
+                    yield self._timing(pack, job, visit, window, anchors)
         yield {"line": "bye", "done": done, "left": left - done, "seconds": 0.0}
+
+    def _rings(self, pack: Pack) -> Iterator[tuple[list[Job], int]]:
+        """Jobs of one kind that are timed together, and for the how manieth time from the last.
+
+        Counted from the last, so that a visit's answer is the same when it was cut before it.
+        """
+        jobs = sorted(pack.jobs, key=lambda job: job.name) if pack.seconds is None else pack.jobs
+        sound = [job for job in jobs if job.name not in self.broken]
+        for is_whole in (False, True):
+            alike = [job for job in sound if job.is_whole == is_whole]
+            for start in range(0, len(alike), FAKE_RING):
+                stint = alike[start : start + FAKE_RING]
+                for visit in reversed(range(max(job.visits for job in stint))):
+                    ring = [job for job in stint if job.visits > visit]
+                    yield ring, visit
+
+    def _timing(self, pack: Pack, job: Job, visit: int, window: int, anchors: list[Job]) -> Line:
+        found = self._samples(pack, job, visit)
+        beside: list[float] = []
+        if job.is_whole and anchors:
+            logs = np.log([self._samples(pack, one, 0)["samples_ms"] for one in anchors])
+            beside = [float(f"{value:.5g}") for value in np.exp(logs.mean(axis=0))]
+        more = {"overhead_ms": 0.0, "beside_ms": beside, "before": {}, "after": {}}
+        return {"line": "timing", "job": job.name, "window": window, **found, **more}
 
     def _samples(self, pack: Pack, job: Job, visit: int) -> Line:
         seed = hashlib.sha256(f"{pack.seed} {job.name} {visit}".encode()).digest()[:8]
         rng = np.random.default_rng(int.from_bytes(seed, "little"))
         noise = 1 + self.noise * rng.standard_normal(21)
-        samples = formula_ms(job.graph, pack.key.threads, pack.key.precision) * noise
+        samples = (
+            self.slowness * formula_ms(job.graph, pack.key.threads, pack.key.precision) * noise
+        )
         rounded = [float(f"{value:.5g}") for value in samples]
         return {"samples_ms": rounded, "preempted": [], "cpu_ms": []}
+
+
+def _fake_environment(pack: Pack) -> Line:
+    return {
+        "board": "fake",
+        "runtime": pack.key.runtime,
+        "runtime_version": "fake",
+        "precision": pack.key.precision,
+        "threads": pack.key.threads,
+        "date": "2000-01-01T00:00:00Z",
+        "seed": pack.seed,
+    }

@@ -12,11 +12,15 @@ Found on such a machine (LOG.md): two timings of one block, minutes apart, diffe
 medians and by 5 % so; samples of one network spread by 6.5 % and by 4 %. On a machine that is calm
 throughout there is nothing to take off, and the height of the line is the mean of the samples
 (without outliers: Huber 1964).
+
+Sessions that had other anchors (tables hold several spaces, and a runtime may object to an anchor)
+are each brought to their own calm first, and then onto one scale by the blocks and anchors that
+they share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,6 +43,10 @@ NETWORK_SLOPE: Final = (1.0, 0.2)
 """How steeply a block, and a network, follows the state: mean and spread, before its own samples
 are seen. (A common slope learnt from all networks came out at 0.5 to 0.8, since ten runs of anchors
 tell a state with an error of their own; held-out errors were lowest with 1, see LOG.md.)"""
+
+SHARED_ENOUGH: Final = 1.0
+"""So many shared things move one group of sessions half of the way to another: a thing timed twice
+differs by some 5 % (LOG.md), and what two sessions call calm differs as much."""
 
 FLOOR: Final = 0.003
 """A standard error that no timing goes below (logarithms): a graph loaded anew differs so far."""
@@ -83,8 +91,16 @@ class Steadiness:
         return float(np.expm1(min(self.calm(row).drift for row in rows)))
 
 
-def steadiness(anchors: Sequence[Anchor], rows: Iterable[Measurement]) -> Steadiness:
-    """The calm times of rows; `anchors` are those of the windows that blocks were timed in."""
+def steadiness(
+    anchors: Sequence[Anchor],
+    rows: Iterable[Measurement],
+    named: Mapping[int, Sequence[str]] | None = None,
+) -> Steadiness:
+    """The calm times of rows; `anchors` are those of the windows that blocks were timed in.
+
+    named  session -> its anchors' names, for sessions without a window of blocks; of old tables
+           nobody knows them
+    """
     windows: dict[Place, list[Measurement]] = {}
     networks: list[Measurement] = []
     for row in rows:
@@ -92,37 +108,122 @@ def steadiness(anchors: Sequence[Anchor], rows: Iterable[Measurement]) -> Steadi
             networks.append(row)
         else:
             windows.setdefault((row.session, row.window), []).append(row)
-    return Steadiness({**_blocks(anchors, windows), **_networks(networks)})
-
-
-def _blocks(
-    anchors: Sequence[Anchor], windows: dict[Place, list[Measurement]]
-) -> dict[tuple[Place, Block | str], Calm]:
-    """The blocks of all windows at once, each window filled up with nan to the longest."""
-    if not windows:
-        return {}
     beside: dict[Place, dict[str, Anchor]] = {}
     for anchor in anchors:
         beside.setdefault((anchor.session, anchor.window), {})[anchor.name] = anchor
-    names = sorted({anchor.name for anchor in anchors})
+    names = _names(beside, named or {})
+    groups = [
+        _group(
+            own, {place: windows[place] for place in windows if names.get(place[0]) == own}, beside
+        )
+        for own in dict.fromkeys(names.get(place[0]) for place in windows)
+    ]
+    _join(groups)
+    found = {key: calm for group in groups for key, calm in _blocks(group).items()}
+    offsets = {group.names: group.offset for group in groups}
+    return Steadiness({**found, **_networks(networks, names, offsets)})
+
+
+Names = tuple[str, ...]
+"""The names of a session's anchors."""
+
+
+def _names(
+    beside: Mapping[Place, Iterable[str]], named: Mapping[int, Sequence[str]]
+) -> dict[int, Names]:
+    """Session -> its anchors: those that were timed in it, else those that it names."""
+    found: dict[int, set[str]] = {}
+    for (session, _), own in beside.items():
+        found.setdefault(session, set()).update(own)
+    told = {session: tuple(sorted(own)) for session, own in found.items()}
+    return {session: tuple(sorted(own)) for session, own in named.items()} | told
+
+
+@dataclass(kw_only=True)
+class _Group:
+    """The windows of all sessions with the same anchors, the blocks and anchors in them.
+
+    x, state   logarithms of the blocks' times (windows, rounds, blocks), and how far each round was
+               from calm (windows, rounds)
+    bases      what each anchor takes in calm (log ms), and `bottom` the states of the anchors alone
+    offset     how far this group's own calm was from that of the whole table
+    """
+
+    names: Names | None
+    windows: dict[Place, list[Measurement]]
+    x: Array
+    state: Array
+    bases: Array
+    bottom: Array
+    offset: float = 0.0
+
+    def heights(self) -> dict[Block | str, float]:
+        """What each block and anchor takes in this group's own calm (log ms)."""
+        found: dict[Block | str, list[float]] = {}
+        height, _, _ = lines(self.state, self.x)
+        for own, rows in zip(height, self.windows.values(), strict=True):
+            for value, row in zip(own, rows, strict=False):
+                found.setdefault(row.subject, []).append(float(value))
+        known = {subject: float(np.mean(values)) for subject, values in found.items()}
+        return known | dict(zip(self.names or (), self.bases.tolist(), strict=True))
+
+
+def _group(
+    names: Names | None,
+    windows: dict[Place, list[Measurement]],
+    beside: Mapping[Place, Mapping[str, Anchor]],
+) -> _Group:
+    """The windows of sessions with these anchors, each filled up with nan to the longest."""
     x = _logs([[row.samples.by_round_ms() for row in own] for own in windows.values()])
     known = _logs(
         [
-            [own[name].samples.by_round_ms() if name in own else [] for name in names]
+            [own[name].samples.by_round_ms() if name in own else [] for name in names or ()]
             for own in (beside.get(place, {}) for place in windows)
         ],
         rounds=x.shape[1],
     )
-    state = _states(x, known)
-    height, _, error = lines(state, x)
-    drift, middle = _quantile(state, 0.1), _quantile(state, 0.5)
+    state, bases, bottom = _states(x, known)
+    return _Group(names=names, windows=windows, x=x, state=state, bases=bases, bottom=bottom)
+
+
+def _join(groups: Sequence[_Group]) -> None:
+    """Brings the groups' states onto one scale, and its zero to where all of them were calm.
+
+    The largest group first, then always the one that shares most with those placed: by the median
+    difference of what they share, held back where that is little. A group that shares nothing
+    keeps its own calm.
+    """
+    if len(groups) < 2:
+        return
+    left = sorted(groups, key=lambda group: -len(group.windows))
+    known: dict[Block | str, float] = {}
+    heights = {id(group): group.heights() for group in left}
+    while left:
+        group = max(left, key=lambda one: len(known.keys() & heights[id(one)].keys()))
+        left.remove(group)
+        own = heights[id(group)]
+        shared = known.keys() & own.keys()
+        if shared:
+            away = float(np.median([own[thing] - known[thing] for thing in shared]))
+            group.offset = away * len(shared) / (len(shared) + SHARED_ENOUGH)
+        known = {thing: ms - group.offset for thing, ms in own.items()} | known
+    calm = float(np.quantile(np.concatenate([one.bottom + one.offset for one in groups]), CALM))
+    for group in groups:
+        group.offset -= calm
+        group.state = group.state + group.offset
+
+
+def _blocks(group: _Group) -> dict[tuple[Place, Block | str], Calm]:
+    """The calm times of a group's blocks."""
+    height, _, error = lines(group.state, group.x)
+    drift, middle = _quantile(group.state, 0.1), _quantile(group.state, 0.5)
     return {
         (place, row.subject): Calm(
             log_ms=_less_overhead(height[w, i], row.samples.overhead_ms * np.exp(-middle[w])),
             error=float(error[w, i]),
             drift=float(drift[w]),
         )
-        for w, (place, own) in enumerate(windows.items())
+        for w, (place, own) in enumerate(group.windows.items())
         for i, row in enumerate(own)
     }
 
@@ -133,19 +234,22 @@ def _less_overhead(log_ms: float, overhead_ms: float) -> float:
     return float(np.log(max(ms - overhead_ms, ms / 20)))
 
 
-def _states(x: Array, anchors: Array) -> Array:
+def _states(x: Array, anchors: Array) -> tuple[Array, Array, Array]:
     """The state of each round, (windows, rounds), 0 in calm, nan where nothing ran: one factor.
 
     The anchors (windows, rounds, anchors), whose lines hold for all windows, say where calm is; the
     blocks x of the ring, many more, say how the rounds differ. By turns: lines for the blocks, then
-    the rounds' states. A window without anchors starts as calm.
+    the rounds' states. A window without anchors starts as calm. With it what the anchors take in
+    calm, shape (anchors,), and the states that they alone tell, shape (n,).
     """
     is_round = ~np.isnan(x).all(axis=2)
     if anchors.shape[2] == 0 or np.isnan(anchors).all():
-        return np.where(is_round, 0.0, np.nan)
+        state = np.where(is_round, 0.0, np.nan)
+        return state, np.full(anchors.shape[2], np.nan), state[is_round]
     base, slopes = _anchor_lines(anchors.reshape(-1, anchors.shape[2]))
     anchors = (anchors - base) / slopes
     state = _mean(anchors, slopes**2)
+    bottom = state[is_round & ~np.isnan(anchors).all(axis=2)]
     state = np.where(is_round, state, np.nan)
     for _ in range(2):
         height, slope, _ = lines(state, x)
@@ -154,13 +258,16 @@ def _states(x: Array, anchors: Array) -> Array:
         away = np.abs(told - _quantile(told, 0.5)[..., None])
         limit = 1.5 * 1.4826 * _quantile(away.swapaxes(1, 2), 0.5)[:, None] + 1e-6
         state = np.where(is_round, _mean(told, weights[:, None] ** 2 * _huber(away, limit)), np.nan)
-    return state
+    return state, base, bottom
 
 
 def _anchor_lines(x: Array) -> tuple[Array, Array]:
-    """Height in calm and slope of each anchor, x being (rounds, anchors); the slopes' mean is 1."""
-    x = x[~np.isnan(x).any(axis=1)]
-    base = np.quantile(x, CALM, axis=0)
+    """Height in calm and slope of each anchor, x being (rounds, anchors); the slopes' mean is 1.
+
+    A round tells by the anchors that it has: a sample that lost the core is nan.
+    """
+    x = x[~np.isnan(x).all(axis=1)]
+    base = np.array([_quantile(column, CALM) for column in x.T])
     slopes = np.ones(x.shape[1])
     for _ in range(5):
         state = _mean((x - base) / slopes, slopes**2)
@@ -171,27 +278,41 @@ def _anchor_lines(x: Array) -> tuple[Array, Array]:
     return base, slopes
 
 
-def _networks(rows: list[Measurement]) -> dict[tuple[Place, Block | str], Calm]:
-    """Whole networks: each sample has its own state, the anchors beside it."""
-    states = [np.log(row.samples.beside_ms) for row in rows if row.samples.beside_ms]
-    calm = float(np.quantile(np.concatenate(states), CALM)) if states else 0.0
-    told = [
-        np.log(row.samples.beside_ms) - calm
-        if row.samples.beside_ms
-        else np.zeros(len(row.samples.samples_ms))
-        for row in rows
-    ]
-    found = {}
-    for row, state in zip(rows, told, strict=True):
-        x = np.log(np.array(row.samples.by_round_ms()))
-        height, _, error = lines(state, x[:, None], NETWORK_SLOPE)
-        overhead = row.samples.overhead_ms * float(np.exp(-np.median(state)))
-        found[(row.session, row.window), row.subject] = Calm(
-            log_ms=_less_overhead(float(height[0]), overhead),
-            error=float(error[0]),
-            drift=float(np.quantile(state, 0.1)),
-        )
-    return found
+def _networks(
+    rows: Sequence[Measurement], names: Mapping[int, Names], offsets: Mapping[Names | None, float]
+) -> dict[tuple[Place, Block | str], Calm]:
+    """Whole networks: each sample has its own state, the anchors beside it.
+
+    Where anchors are calm beside networks is found anew for each set of them, since they find other
+    caches there than in a ring. offsets: how far each set's calm was from that of the table.
+    """
+    beside = [np.log(row.samples.beside_ms) for row in rows]
+    only = next(iter(offsets)) if len(offsets) == 1 else None
+    # A session that doesn't say its anchors, in a table of several sets, stands for itself.
+    sets: list[Names | int] = [names.get(row.session) or only or row.session for row in rows]
+    calm: dict[Names | int, float] = {}
+    for own in dict.fromkeys(sets):
+        states = np.concatenate([one for one, at in zip(beside, sets, strict=True) if at == own])
+        offset = 0.0 if isinstance(own, int) else offsets.get(own, 0.0)
+        calm[own] = (float(np.quantile(states, CALM)) if len(states) else 0.0) - offset
+    return {
+        ((row.session, row.window), row.subject): _network(row, state - calm[own])
+        for row, state, own in zip(rows, beside, sets, strict=True)
+    }
+
+
+def _network(row: Measurement, state: Array) -> Calm:
+    """What a network takes in calm, `state` being how far each sample was from it, if known."""
+    if not len(state):
+        state = np.zeros(len(row.samples.samples_ms))
+    x = np.log(np.array(row.samples.by_round_ms()))
+    height, _, error = lines(state, x[:, None], NETWORK_SLOPE)
+    overhead = row.samples.overhead_ms * float(np.exp(-np.median(state)))
+    return Calm(
+        log_ms=_less_overhead(float(height[0]), overhead),
+        error=float(error[0]),
+        drift=float(np.quantile(state, 0.1)),
+    )
 
 
 def _logs(tables: Sequence[Sequence[Sequence[float]]], rounds: int = 0) -> Array:

@@ -1,7 +1,7 @@
 """Latency tables: append-only JSON lines, one file for each device, runtime, precision, threads.
 
     {"line": "header", "format": 2, "device": ..., "runtime": ..., "precision": ..., "threads": ...}
-    {"line": "session", "session": 1, "environment": {...}}
+    {"line": "session", "session": 1, "environment": {...}, "anchors": [...]}
     {"line": "anchor", "session": 1, "window": 0, "name": ..., "samples_ms": [...],
      "preempted": [...], "cpu_ms": [...], "overhead_ms": 0}
     {"line": "block", "session": 1, "window": 0, "block": {...}, "samples_ms": [...],
@@ -17,9 +17,12 @@ corrupt line elsewhere is named and costs only itself.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,7 +31,7 @@ from typing import IO, Any, Final
 from filelock import FileLock, Timeout
 
 from nas import NasError, places
-from nas.latency.device import TableKey, new_root, roots
+from nas.latency.device import DeviceError, TableKey, check_key, new_root, read_device, roots
 from nas.latency.measurement import Anchor, Measurement, Network, Samples
 from nas.latency.steadiness import Steadiness, steadiness
 from nas.space.blocks import Block
@@ -55,6 +58,7 @@ class Table:
     networks  digest -> its rows
     damaged   line number and reason of each line that could not be read
     failures  name of a block (its key) or network -> what the runtime objected to
+    session_anchors  session -> the names of its anchors, where the table says them
     """
 
     key: TableKey
@@ -65,6 +69,7 @@ class Table:
     anchors: list[Anchor] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     damaged: list[tuple[int, str]] = field(default_factory=list)
+    session_anchors: dict[int, tuple[str, ...]] = field(default_factory=dict)
     _steady: tuple[tuple[int, int], Steadiness] | None = None
 
     def steadiness(self) -> Steadiness:
@@ -72,7 +77,8 @@ class Table:
         written = (self.row_count(), len(self.anchors))
         if self._steady is None or self._steady[0] != written:
             rows = (*self.blocks.values(), *self.networks.values())
-            steady = steadiness(self.anchors, (row for found in rows for row in found))
+            every = (row for found in rows for row in found)
+            steady = steadiness(self.anchors, every, self.session_anchors)
             self._steady = (written, steady)
         return self._steady[1]
 
@@ -94,12 +100,8 @@ class Table:
 def read_table(key: TableKey, root: Path | None = None) -> Table:
     """The table of that key; TableError where it is missing, of another key or newer format."""
     path = key.path(root)
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        raise missing_table(key, root) from None
     table = Table(key=key, path=path)
-    lines = text.split(b"\n")
+    lines = read_content(key, root).split(b"\n")
     # What stands after the last newline was cut off while it was written.
     complete, cut = lines[:-1], lines[-1]
     if not complete:
@@ -108,11 +110,23 @@ def read_table(key: TableKey, root: Path | None = None) -> Table:
     for number, line in enumerate(complete[1:], start=2):
         try:
             _read_line(table, json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             table.damaged.append((number, f"{type(error).__name__}: {error}"))
     if cut:
         table.damaged.append((len(lines), "cut off in the middle"))
     return table
+
+
+def read_content(key: TableKey, root: Path | None = None) -> bytes:
+    """The bytes of a table's file; TableError where it is missing or can't be read."""
+    path = key.path(root)
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise missing_table(key, root) from None
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise TableError(str(path), "the table can be read", got, _start_again(path)) from None
 
 
 def missing_table(key: TableKey, root: Path | None = None) -> TableError:
@@ -128,20 +142,42 @@ def missing_table(key: TableKey, root: Path | None = None) -> TableError:
         f"latency table of {key}",
         "the table has been made, or estimated",
         f"no {key.path(root)}; tables of {key.device}: {places.told(there)}",
-        f"Make it: {profile_command(key)}",
+        measure_remedy(key, root),
     )
 
 
-def profile_command(key: TableKey, space: str = "") -> str:
-    """The command that makes the table."""
+def profile_command(key: TableKey, space: str = "", host: str = "") -> str:
+    """The command that makes the table; `space` as --space takes it."""
     default = TableKey(device=key.device)
-    words = ["python -m nas.profile --device", key.device]
-    words += ["--space", space] if space else []
+    words = ["python -m nas.profile --device", shlex.quote(key.device)]
+    words += ["--host", host] if host else []
+    words += ["--space", shlex.quote(space)] if space else []
     words += ["--runtime", key.runtime] if key.runtime != default.runtime else []
     words += ["--precision", key.precision] if key.precision != default.precision else []
     # Always: which count is meant without it is the device's.
     words += ["--threads", str(key.threads)]
     return " ".join(words)
+
+
+def measure_remedy(
+    key: TableKey, root: Path | None = None, space: str = "", lead: str = "Make it"
+) -> str:
+    """A sentence with the command that makes the table, or why the device can't have it.
+
+    A command that device.yaml refuses is never printed.
+    """
+    try:
+        device = read_device(key.device, root)
+        check_key(key, device)
+    except DeviceError as error:
+        if error.where == "--device":
+            # A table without its device's file: that is told by whoever reads the device.
+            return f"{lead}: {profile_command(key, space)}"
+        return f"It can't be measured: {error.rule[0].lower()}{error.rule[1:]}. {error.remedy}"
+    # A board that neither is this machine nor says where it is has to be named.
+    is_known = device.default_host is not None or not device.has_host() or device.is_here()
+    host = "" if is_known else "user@name"
+    return f"{lead}: {profile_command(key, space, host)}"
 
 
 def check_header(line: bytes, key: TableKey, path: Path) -> None:
@@ -174,6 +210,9 @@ def _read_line(table: Table, line: dict[str, Any]) -> None:
     kind = line["line"]
     if kind == "session":
         table.environments.append(line["environment"])
+        # Which anchors a session has stands there since tables hold several spaces.
+        if "anchors" in line:
+            table.session_anchors[line["session"]] = tuple(line["anchors"])
     elif kind == "failure":
         table.failures[line["name"]] = line["reason"]
     elif kind == "anchor":
@@ -232,7 +271,7 @@ class TableWriter:
         self._file = file
         self.table = table
 
-    def start_session(self, environment: dict[str, Any]) -> int:
+    def start_session(self, environment: dict[str, Any], anchors: Sequence[str] = ()) -> int:
         """Writes the session's line and returns its number; TableError for another machine's."""
         for name in SAME_IN_A_TABLE if self.table.environments else ():
             was, now = self.table.environments[0].get(name), environment.get(name)
@@ -244,7 +283,8 @@ class TableWriter:
                     _start_again(self.table.path),
                 )
         number = len(self.table.environments) + 1
-        self._append({"line": "session", "session": number, "environment": environment})
+        session = {"line": "session", "session": number, "environment": environment}
+        self._append({**session, "anchors": list(anchors)})
         return number
 
     def add(self, row: Measurement) -> None:
@@ -277,9 +317,48 @@ class TableWriter:
         self._append({"line": "failure", "session": session, "name": name, "reason": reason})
 
     def _append(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
-        self._file.flush()
+        try:
+            _write_line(self._file, line)
+        except OSError as error:
+            raise cannot_write(self.table.path, error) from None
         _read_line(self.table, line)
+
+
+def _write_line(file: IO[bytes], line: dict[str, Any]) -> None:
+    """Appends the line, whole or not at all; OSError where it can't be."""
+    end = file.seek(0, os.SEEK_END)
+    left = memoryview(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+    try:
+        while left:
+            # A disk that fills up takes a part, and refuses the next one.
+            left = left[file.write(left) :]
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.truncate(end)
+        raise
+
+
+def cannot_write(path: Path, error: OSError) -> TableError:
+    """The error for a file of a table that can't be written, with what helps."""
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "Make room there; what was measured is kept, and the same command goes on"
+    if not is_full:
+        remedy = f"See to it that {path.parent} is a folder that you can write in"
+    return TableError(str(path), "the file can be written", error.strerror or str(error), remedy)
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Writes a file beside a table in place of an earlier one, which stays where this fails."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise cannot_write(path, error) from None
+    return path
 
 
 @contextmanager
@@ -292,17 +371,21 @@ def open_table(key: TableKey, root: Path | None = None) -> Iterator[TableWriter]
     """
     root = new_root(root)
     path = key.path(root)
-    with _held(path), path.open("ab+") as file:
+    with _held(path), _opened(path) as file:
         if os.fstat(file.fileno()).st_size == 0:
             header = {"line": "header", "format": FORMAT, **asdict(key)}
-            file.write(json.dumps(header, separators=(",", ":")).encode() + b"\n")
-            file.flush()
+            try:
+                _write_line(file, header)
+            except OSError as error:
+                path.unlink(missing_ok=True)
+                raise cannot_write(path, error) from None
         _drop_cut_line(file)
         writer = TableWriter(file, read_table(key, root))
         try:
             yield writer
         finally:
-            os.fsync(file.fileno())
+            with contextlib.suppress(OSError):
+                os.fsync(file.fileno())
             if writer.table.is_empty():
                 # Closed first: Windows removes no file that is open.
                 file.close()
@@ -334,6 +417,18 @@ def _held(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """The file of a table for appending, without a buffer: what is written is on the disk.
+
+    TableError where it can't be: a file stands in the folder's place, or the disk is read-only.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("ab+", buffering=0)
+    except OSError as error:
+        raise cannot_write(path, error) from None
 
 
 def _drop_cut_line(file: IO[bytes]) -> None:

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas import NasError
+from nas.documents import read_text
 from nas.latency.device import Precision, Runtime
 from nas.latency.public_log import LogError
 from nas.latency.work import Work, graph_work
@@ -80,13 +81,7 @@ class _Row(BaseModel):
 
 def read_times(path: Path) -> TimesFile:
     """The rows of a CSV; LogError where it can't be read, or its first line isn't COLUMNS."""
-    try:
-        # Spreadsheets write a mark before the first column's name.
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise LogError(str(path), "the CSV can be read", error.strerror or str(error)) from None
-    except UnicodeDecodeError:
-        raise LogError(str(path), "the CSV is text in UTF-8", "something else") from None
+    text = read_text(path, "the CSV", LogError)
     rows: dict[tuple[object, ...], TimedModel] = {}
     damaged: list[tuple[int, str]] = []
     for number, cells in _lines(text, path):

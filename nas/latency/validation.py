@@ -92,7 +92,7 @@ def validate(table: Table, plan: Plan, date: str) -> SpaceFit:
             f"latency table of {table.key}",
             f"a dozen blocks and {FEWEST} whole networks of each half are timed",
             f"{len(table.blocks)} blocks, {len(fitting)} and {len(held_out)} networks",
-            f"Run {profile_command(table.key, plan.space.name)}",
+            f"Run {profile_command(table.key, plan.space.flag)}",
         )
     times = BlockTimes(table.block_ms(), None)
     smoothness = times.cost_model.smoothness

@@ -74,6 +74,7 @@ class SearchSpace:
 
     def __init__(self, name: str, definition: Definition, where: str) -> None:
         self.name = name
+        self.where = where
         self.definition = definition
         self._model: StagedModel | ScaledModel | CompoundModel
         if isinstance(definition, ScaledDefinition):
@@ -82,6 +83,15 @@ class SearchSpace:
             self._model = CompoundModel(definition)
         else:
             self._model = StagedModel(definition, where)
+
+    @property
+    def flag(self) -> str:
+        """What `--space` names it by: the name of one in search_spaces/, else its file."""
+        try:
+            is_known = read_space(self.name).digest == self.digest
+        except SpaceError:
+            is_known = False
+        return self.name if is_known else self.where
 
     @cached_property
     def digest(self) -> str:

@@ -10,13 +10,18 @@ import numpy as np
 import pytest
 
 from nas import NasError, predict, profile
-from nas.latency.campaign import VISITS
+from nas.latency import campaign
+from nas.latency.campaign import ANCHORS, VISITS, plan
 from nas.latency.device import DeviceError
-from nas.latency.runner import BoardError
+from nas.latency.estimated import load_table_model
+from nas.latency.runner import BoardError, FakeRunner, formula_ms
 from nas.latency.table import TableError, read_table
+from nas.space.ops import model_graph
 from nas.space.search_space import read_space
 from nas.space.spec import dump_spec
-from tests.latency.boards import KEY, devices
+from tests.latency.boards import KEY, devices, profiled
+
+SPACES = Path(__file__).resolve().parents[2] / "search_spaces"
 
 
 def arguments(**changed: object) -> profile.Arguments:
@@ -65,6 +70,56 @@ def test_more_detectors_are_added_to_those_there(
     before = read_table(KEY, root).networks.keys()
     profile.run(arguments(validate=16), root)
     assert before <= read_table(KEY, root).networks.keys()
+    capsys.readouterr()
+
+
+def two_spaces(root: Path) -> Path:
+    """A second space beside `tiny`, larger, with blocks of which tiny has a few."""
+    text = (SPACES / "tiny.yaml").read_text().replace("[64, 96]", "[96, 128]")
+    path = root.parent / "wider.yaml"
+    path.write_text(text.replace("width: [24]", "width: [32]"))
+    return path
+
+
+def test_several_spaces_share_a_table(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = two_spaces(root)
+    profile.run(arguments(), root)
+    before = read_table(KEY, root).block_ms()
+    profile.run(arguments(space=str(other)), root)
+    assert "blocks of wider are measured" in capsys.readouterr().out
+    table = read_table(KEY, root)
+    # One set of anchors, and each space's blocks are what they were.
+    assert len(set(table.session_anchors.values())) == 1
+    found = table.block_ms()
+    assert {block: found[block] for block in before} == pytest.approx(before, rel=0.005)
+    for space in (read_space("tiny"), read_space(str(other))):
+        one = space.random(np.random.default_rng(0))
+        answer = load_table_model(KEY, root, space).predict(one.spec, one.image_size)
+        true = formula_ms(model_graph(one.spec, one.image_size))
+        assert answer.ms == pytest.approx(true, rel=0.02)
+    # Neither has anything left to do.
+    profile.run(arguments(), root)
+    assert "to time" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("broken", [1, len(ANCHORS)])
+def test_spaces_share_a_table_whose_anchors_failed_or_were_others(
+    broken: int, root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = plan(read_space("tiny"), 8)
+    # As tables were made before: each space had anchors of its own.
+    monkeypatch.setattr(campaign, "ANCHORS", wanted.blocks[5:10])
+    profiled(root, FakeRunner(), detectors=8)
+    monkeypatch.setattr(campaign, "ANCHORS", ANCHORS)
+    names = [f"block {block.key()}" for block in ANCHORS[:broken]]
+    other = read_space(str(two_spaces(root)))
+    table, _ = profiled(root, FakeRunner(slowness=1.1, broken=names), other, detectors=8)
+    assert len(table.failures) == broken
+    for space in (read_space("tiny"), other):
+        one = space.random(np.random.default_rng(0))
+        answer = load_table_model(KEY, root, space).predict(one.spec, one.image_size)
+        true = formula_ms(model_graph(one.spec, one.image_size))
+        assert 0.97 * true < answer.ms < 1.12 * true
     capsys.readouterr()
 
 

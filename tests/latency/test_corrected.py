@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from nas import predict, profile, stats
-from nas.latency.condensed import condensed_path, read_condensed
+from nas.latency.condensed import read_condensed
 from nas.latency.corrected import FEWEST, MOST, correct, read_correction
+from nas.latency.cost_model import Smoothness
 from nas.latency.device import TableKey
 from nas.latency.estimate import EstimatedTable, block_ms, read_estimate, write_estimate
 from nas.latency.estimated import correction_words
+from nas.latency.kept import kept_path
 from nas.latency.runner import formula_ms
 from nas.latency.table import TableError, read_table
 from nas.space.blocks import Block
@@ -58,12 +60,12 @@ def test_from_estimated_over_corrected_to_measured(
     assert estimate["kind"] == "estimated"
     assert "corrected" not in json.dumps(estimate)
 
-    # Three timings a block, half a minute each: the limit lets it time twenty, or almost.
+    # Three timings a block, half a minute each, block by block in rings of sixteen.
     arguments = profile.Arguments(device="fake", space="tiny", time_limit="31m")
     profile.run(arguments, root)
     said = capsys.readouterr().out
     assert "too few whole detectors are timed" in said
-    assert 12 <= len(read_table(KEY, root).blocks) <= 21
+    assert 12 <= len(read_table(KEY, root).blocks) <= 32
     told = re.search(
         r"estimated, corrected by \d+ measured blocks: those left out in turn were off by "
         r"([\d.]+)% of their time \(([\d.]+)% before\)",
@@ -139,7 +141,7 @@ def test_a_correction_is_kept_until_the_table_grows(
     arguments = profile.Arguments(device="fake", space="tiny", time_limit="31m")
     profile.run(arguments, root)
     first = read_correction(of_the_fake(root), KEY, root)
-    path = KEY.path(root).with_suffix(".corrected.json")
+    path = kept_path(KEY.path(root), "corrected")
     assert first is not None
     kept = path.read_bytes()
     assert read_correction(of_the_fake(root), KEY, root) == first
@@ -157,7 +159,7 @@ def test_a_table_condensed_says_what_the_table_says(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     profile.run(profile.Arguments(device="fake", space="tiny", validate=8), root)
-    whole, path = read_table(KEY, root), condensed_path(KEY, root)
+    whole, path = read_table(KEY, root), kept_path(KEY.path(root), "condensed")
     assert path.exists(), "the profile keeps it"
     kept = read_condensed(KEY, root)
     assert kept.block_ms == whole.block_ms()
@@ -178,19 +180,55 @@ def test_a_table_condensed_says_what_the_table_says(
         assert read_condensed(KEY, root).block_ms == whole.block_ms()
     other = TableKey(device="fake", threads=2)
     KEY.path(root).rename(other.path(root))
-    path.rename(condensed_path(other, root))
+    path.rename(kept_path(other.path(root), "condensed"))
     with pytest.raises(TableError, match="the table is that of fake"):
         read_condensed(other, root)
 
 
 def test_a_folder_that_cannot_be_written_in_is_read(
-    root: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(root.parent / "cache"))
     profile.run(profile.Arguments(device="fake", space="tiny", validate=8), root)
     capsys.readouterr()
-    path = condensed_path(KEY, root)
+    path = kept_path(KEY.path(root), "condensed")
     path.unlink()
     # A folder in its place refuses the file, whoever runs this.
     path.mkdir()
     assert read_condensed(KEY, root).block_ms == read_table(KEY, root).block_ms()
-    assert not list(root.rglob("*.tmp"))
+    assert not list(path.parent.rglob("*.tmp"))
+    path.rmdir()
+    path.parent.rename(path.parent.with_name("moved"))
+    path.parent.write_text("a file where the cache's folder should be")
+    assert read_condensed(KEY, root).block_ms == read_table(KEY, root).block_ms()
+
+
+def test_nothing_but_the_table_and_its_fit_lies_in_a_devices_folder(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    estimated = profile.Arguments(device="fake", space="tiny", time_limit="31m")
+    profile.run(estimated, root)
+    profile.run(profile.Arguments(device="fake", space="tiny", validate=8), root)
+    there = {path.name for path in (root / "fake").iterdir()}
+    assert there == {
+        "device.yaml",
+        "ncnn-fp32-1t.jsonl",
+        "ncnn-fp32-1t.fit.json",
+        "ncnn-fp32-1t.estimated.json",
+    }
+    capsys.readouterr()
+
+
+def test_the_cost_models_of_several_fits_are_kept_side_by_side(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile.run(profile.Arguments(device="fake", space="tiny", validate=8), root)
+    path = kept_path(KEY.path(root), "condensed")
+    smooth = [Smoothness(length=length, noise=0.01, error=0.1) for length in (1.0, 2.0)]
+    for one in smooth:
+        assert read_condensed(KEY, root, one).cost_model(one) is not None
+    content = path.read_bytes()
+    for one in smooth:
+        assert read_condensed(KEY, root, one).cost_model(one) is not None
+    assert path.read_bytes() == content
+    capsys.readouterr()

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from nas import stats
 from nas.latency.campaign import Plan, plan
 from nas.latency.cost_model import (
+    MODULES,
     TERMS,
     block_terms,
     fit_cost_model,
     order_of_worth,
+    shape_features,
     terms,
 )
 from nas.latency.runner import formula_ms
+from nas.space import ops
+from nas.space.blocks import Block
 from nas.space.ops import expand, macs
 from nas.space.search_space import read_space
+
+CONV = Block(module="Conv", channels_in=(16,), channels_out=16, height=8, width=8)
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +60,22 @@ def test_the_order_of_worth_is_a_permutation_with_what_is_used_first(default: Pl
     cost = default.usage * block_terms(default.blocks)[:, 3:8].sum(axis=1)
     quarter = len(order) // 4
     assert cost[order[:quarter]].sum() > 0.5 * cost.sum()
+
+
+def test_modules_are_those_of_the_space_each_once() -> None:
+    assert len(set(MODULES)) == len(MODULES)
+    assert set(MODULES) == set(ops._EXPAND)
+
+
+def test_blocks_of_two_modules_are_the_same_step_apart_whichever_they_are() -> None:
+    # Every pair differs in the module alone; nn.Upsample, Conv and ShuffleBlock among them.
+    found = []
+    for first, second in itertools.combinations(MODULES, 2):
+        alike = [
+            replace(CONV, module=name, branches=(8, 8) if name == "Detect" else ())
+            for name in (first, second)
+        ]
+        kinds = shape_features(alike)[:, -len(MODULES) :]
+        found.append(float(np.linalg.norm(kinds[0] - kinds[1])))
+    assert np.allclose(found, found[0])
+    assert found[0] > 1

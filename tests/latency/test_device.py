@@ -143,3 +143,19 @@ def test_a_key_that_the_device_lacks_is_refused(
     key = TableKey(**{"device": "fake", **changed})  # type: ignore[arg-type]
     with pytest.raises(DeviceError, match=message):
         check_key(key, read_device("fake"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_devices_file_may_be_saved_by_any_system(encoding: str, tmp_path: Path) -> None:
+    text = (ROOT / "rpi4" / "device.yaml").read_text(encoding="utf-8")
+    (tmp_path / "rpi4").mkdir()
+    (tmp_path / "rpi4" / "device.yaml").write_bytes(text.encode(encoding))
+    assert read_device("rpi4", tmp_path) == read_device("rpi4")
+
+
+@pytest.mark.parametrize("content", ["title: 树莓派".encode("gbk"), b"\xff\x00\x01", bytes(9)])
+def test_a_devices_file_of_other_bytes_is_one_message(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "rpi4").mkdir()
+    (tmp_path / "rpi4" / "device.yaml").write_bytes(content)
+    with pytest.raises(DeviceError, match=r"Save it as UTF-8|plain YAML"):
+        read_device("rpi4", tmp_path)

@@ -123,7 +123,7 @@ def test_too_few_networks_and_other_precisions_are_refused(shipped: EstimatedTab
     floats = replace(log, timings=tuple(t for t in log.timings if "int8" not in t.network))
     with pytest.raises(LogError, match="at least 3 known int8 networks"):
         estimate_from_log(replace(RPI4, precision="int8"), device, floats, "a log", "")
-    with pytest.raises(LogError, match="Choose by --precision fp16"):
+    with pytest.raises(LogError, match="Choose by --runtime ncnn --precision fp16"):
         estimate_from_log(replace(RPI4, device="rpi5"), read_device("rpi5"), log, "a log", "")
 
 

@@ -107,6 +107,43 @@ def test_a_table_for_each_key_and_a_word_on_each_that_cannot_be(
     assert "its thread counts are 1, 2, 4; got 3" in said.err
 
 
+def scaled(rows: list[str], factor: float) -> list[str]:
+    cells = [row.rpartition(",") for row in rows]
+    return [f"{before},{factor * float(ms):.6f}" for before, _, ms in cells]
+
+
+def test_seconds_and_microseconds_leave_no_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = board(tmp_path / "tables")
+    rows = rows_of(tmp_path, KEY)
+    for factor, cause in ((0.001, "are seconds: multiply"), (1000, "are microseconds: divide")):
+        with pytest.raises(LogError, match=f"measurements.csv: a core of rpi4 .*The times {cause}"):
+            run(write(tmp_path, *scaled(rows, factor)), root)
+    assert not list(root.rglob("*.estimated*"))
+    # A key whose rows are sound has its table all the same.
+    sound = rows_of(tmp_path, TableKey(device="rpi4"), 8)
+    run(write(tmp_path, *scaled(rows, 0.001), *sound), root)
+    said = capsys.readouterr()
+    assert "no table of rpi4, ncnn fp32, 4 threads: " in said.err
+    assert "rpi4, ncnn fp32, 1 thread: estimated from 8 networks" in said.out
+
+
+def test_a_row_unlike_the_others_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = board(tmp_path / "tables")
+    rows = rows_of(tmp_path, KEY)
+    rows[3] = scaled(rows[3:4], 0.2)[0]
+    run(write(tmp_path, *rows), root)
+    told = read_estimate(KEY, root)
+    assert told is not None
+    assert any(
+        doubt.startswith("models/3.yaml") and "image sizes" in doubt for doubt in told.doubts
+    )
+    assert "models/3.yaml" in capsys.readouterr().out
+
+
 def test_sizes_of_one_model_are_one_network_and_the_number_needed_is_said(tmp_path: Path) -> None:
     root = board(tmp_path / "tables")
     rows = rows_of(tmp_path, KEY, 7)
@@ -238,8 +275,18 @@ def test_files_that_are_no_csv_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LogError, match="No such file"):
         read_times(tmp_path / "none.csv")
     (tmp_path / "binary").write_bytes(bytes(range(256)))
-    with pytest.raises(LogError, match="UTF-8"):
+    with pytest.raises(LogError, match=r"binary, line 2: the CSV is text in UTF-8; .*Save it as"):
         read_times(tmp_path / "binary")
+    with pytest.raises(LogError, match="Is a directory"):
+        read_times(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_a_csv_may_be_saved_by_any_system(encoding: str, tmp_path: Path) -> None:
+    rows_of(tmp_path, KEY, 1)
+    path = tmp_path / "times.csv"
+    path.write_bytes(f"{HEAD}\r\nmodels/0.yaml,96,ncnn,fp32,4,5.5\r\n".encode(encoding))
+    assert [row.ms for row in read_times(path).rows] == [5.5]
 
 
 @pytest.mark.parametrize(

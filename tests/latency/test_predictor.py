@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,13 @@ import pytest
 
 from nas.latency.device import TableKey
 from nas.latency.fit import fit_path, read_fits
-from nas.latency.predictor import LatencyKind, Predictor, load_predictor
+from nas.latency.predictor import LatencyKind, load_predictor
 from nas.latency.runner import FakeRunner, formula_ms
 from nas.latency.table import TableError
 from nas.space.blocks import blocks
 from nas.space.ops import model_graph
-from nas.space.search_space import parse_space, read_space
+from nas.space.search_space import SPACES, parse_space, read_space
+from nas.space.spec import read_spec
 from tests.latency.boards import KEY, devices, profiled
 
 OTHER_SPACE = """
@@ -128,15 +130,57 @@ def test_a_table_that_was_not_validated_is_refused(tmp_path: Path) -> None:
     root = devices(tmp_path / "tables")
     profiled(root, detectors=8)
     fit_path(KEY, root).unlink()
-    with pytest.raises(TableError, match=r"validated .* no fit\. Run python -m nas\.profile"):
+    with pytest.raises(TableError, match=r"validated .* no fit\. Make it: python -m nas\.profile"):
         load_predictor(KEY, root)
 
 
-def test_a_table_of_another_space_says_how_much_is_missing(exact: Path) -> None:
-    other = parse_space(OTHER_SPACE, "other", "test")
-    with pytest.raises(TableError, match=r"one of tiny: \d+ of \d+ blocks of other are missing"):
-        load_predictor(KEY, exact, other)
-    assert isinstance(load_predictor(KEY, exact, read_space("tiny")), Predictor)
+def test_a_space_without_a_table_of_its_own_is_answered_by_the_cost_model(exact: Path) -> None:
+    other = parse_space(OTHER_SPACE, "other", "mine/other.yaml")
+    predictor, own = load_predictor(KEY, exact, other), load_predictor(KEY, exact)
+    told = predictor.provenance["doubts"][0]
+    assert re.search(r"of other's blocks \d+ of \d+ were measured; .* that of tiny\.", told)
+    assert "nas.profile --device fake --space mine/other.yaml --threads 1" in told
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(20):
+        one = other.random(rng)
+        found = predictor.predict(one.spec, one.image_size)
+        true = formula_ms(model_graph(one.spec, one.image_size))
+        usual = own.predict(one.spec, one.image_size)
+        assert found.ms == pytest.approx(true, rel=0.25)
+        assert found.kind is LatencyKind.PREDICTED
+        # The less of it was timed, the wider.
+        assert found.high_ms / found.low_ms > usual.high_ms / usual.low_ms
+        assert found.high_ms / found.ms > 1 + 0.12 * (1 - found.measured_share)
+        inside += found.low_ms <= true <= found.high_ms
+    assert inside >= 18
+    # Its own space stands on it as ever.
+    tiny = load_predictor(KEY, exact, read_space("tiny"))
+    assert tiny.provenance["doubts"] == []
+
+
+def test_of_several_fits_that_of_networks_as_large_answers(tmp_path: Path) -> None:
+    root = devices(tmp_path / "tables")
+    profiled(root, FakeRunner(noise=0.0), read_space("fused_mbconv"), detectors=24, share=0.1)
+    profiled(root, FakeRunner(noise=0.0))
+    large, small = read_fits(KEY, root)
+    for name in ("yolov5n", "yolov8n", "nanodet-m"):
+        spec = read_spec(SPACES / "reference" / f"{name}.yaml")
+        predictor = load_predictor(KEY, root, walk=blocks(spec, 320))
+        assert predictor.fit == large
+        found = predictor.predict(spec, 320)
+        true = formula_ms(model_graph(spec, 320))
+        assert found.low_ms < true < found.high_ms
+        assert found.high_ms / found.low_ms > 1.2
+        assert "never timed" in predictor.doubts(blocks(spec, 320))[0]
+    one = read_space("tiny").random(np.random.default_rng(0))
+    assert load_predictor(KEY, root, walk=blocks(one.spec, one.image_size)).fit == small
+    grid = load_predictor(KEY, root, read_space("grid"))
+    assert grid.fit == large
+    assert re.match(
+        "none of this space's blocks were measured: 0 of |of grid's blocks",
+        grid.provenance["doubts"][0],
+    )
 
 
 @pytest.mark.parametrize("content", ["{", '{"format": 2, "fits": []}', '{"format": 1}'])

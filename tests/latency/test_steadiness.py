@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from nas.latency.measurement import Anchor, Measurement, Network, Samples
-from nas.latency.steadiness import lines, steadiness
+from nas.latency.steadiness import Steadiness, lines, steadiness
 from nas.space.blocks import Block
 
 ANCHORS = {"a": (0.5, 1.2), "b": (3.0, 0.7), "c": (0.1, 1.1)}
@@ -135,3 +138,118 @@ def test_lines_hold_outliers_back_and_skip_what_is_unknown() -> None:
     assert height == pytest.approx([2, 2], abs=0.02)
     assert slope == pytest.approx([0.7, 0.7], abs=0.1)
     assert (error < 0.02).all()
+
+
+OTHER_ANCHORS = {"d": (0.02, 1.0), "e": (0.7, 0.9), "f": (1.5, 1.1), "g": (0.2, 1.0)}
+
+
+def session(
+    number: int,
+    anchors: dict[str, tuple[float, float]],
+    truth: dict[int, float],
+    slower: float,
+    rng: np.random.Generator,
+) -> tuple[list[Anchor], list[Measurement]]:
+    """Six windows of a session that was never calmer than `slower` (logarithm)."""
+    found: tuple[list[Anchor], list[Measurement]] = ([], [])
+    for window in range(6):
+        state = slower + states(60, 0.1 * (window % 3), rng)
+        found[0].extend(
+            Anchor(session=number, window=window, name=name, samples=samples(*line, state, rng))
+            for name, line in anchors.items()
+        )
+        for i, ms in truth.items():
+            one = row(window, samples(ms, 1.0, state, rng), i)
+            found[1].append(replace(one, session=number))
+    return found
+
+
+def truth_of(first: int, last: int) -> dict[int, float]:
+    return {i: 0.05 * 1.15**i for i in range(first, last)}
+
+
+def off(steady: Steadiness, rows: Sequence[Measurement], truth: dict[int, float]) -> float:
+    """By how much the rows come out too slow, in the middle (logarithm)."""
+    found = []
+    for one in rows:
+        assert one.block is not None
+        found.append(steady.calm(one).log_ms - np.log(truth[one.block.channels_out - 8]))
+    return float(np.median(found))
+
+
+def test_sessions_with_other_anchors_come_onto_one_scale_by_what_they_share() -> None:
+    rng = np.random.default_rng(5)
+    first = session(1, ANCHORS, truth_of(0, 20), 0.0, rng)
+    second = session(2, OTHER_ANCHORS, truth_of(8, 30), 0.2, rng)
+    steady = steadiness(first[0] + second[0], first[1] + second[1])
+    truth = truth_of(0, 30)
+    # Twelve blocks are shared: nearly all of the 0.2 comes off.
+    assert abs(off(steady, first[1], truth)) < 0.025
+    assert abs(off(steady, second[1], truth)) < 0.035
+    # In the other order of the sessions it is the same.
+    again = steadiness(second[0] + first[0], second[1] + first[1])
+    assert off(again, second[1], truth) == pytest.approx(off(steady, second[1], truth), abs=1e-3)
+
+
+def test_sessions_that_share_nothing_keep_their_own_calm() -> None:
+    rng = np.random.default_rng(6)
+    first = session(1, ANCHORS, truth_of(0, 15), 0.0, rng)
+    second = session(2, OTHER_ANCHORS, truth_of(15, 30), 0.1, rng)
+    steady = steadiness(first[0] + second[0], first[1] + second[1])
+    for anchors, rows in (first, second):
+        alone = steadiness(anchors, rows)
+        away = [steady.calm(one).log_ms - alone.calm(one).log_ms for one in rows]
+        assert np.abs(away).max() < 0.005
+
+
+@pytest.mark.parametrize("kept", [("a", "b"), ("b",), ()])
+def test_a_session_that_lost_anchors_comes_onto_the_scale_of_the_others(
+    kept: tuple[str, ...],
+) -> None:
+    rng = np.random.default_rng(7)
+    first = session(1, ANCHORS, truth_of(0, 20), 0.0, rng)
+    second = session(2, {n: ANCHORS[n] for n in kept}, truth_of(0, 20), 0.15, rng)
+    steady = steadiness(first[0] + second[0], first[1] + second[1])
+    assert abs(off(steady, first[1], truth_of(0, 20))) < 0.025
+    # One anchor alone does not tell by how much it follows the state less than others do.
+    assert abs(off(steady, second[1], truth_of(0, 20))) < 0.05
+
+
+def test_a_round_without_one_of_the_anchors_tells_by_the_others() -> None:
+    rng = np.random.default_rng(8)
+    truth = truth_of(0, 20)
+    anchors, rows = session(1, ANCHORS, truth, 0.0, rng)
+    # Another anchor is lost in each window, and every third sample of each lost its core.
+    some = [
+        replace(one, samples=replace(one.samples, preempted=tuple(range(i % 3, 60, 3))))
+        for i, one in enumerate(anchors)
+        if i % 3 != one.window % 3
+    ]
+    steady = steadiness(some, rows)
+    assert abs(off(steady, rows, truth)) < 0.025
+
+
+def test_networks_are_calm_by_the_anchors_of_their_own_session() -> None:
+    rng = np.random.default_rng(9)
+    first, second = (
+        session(i + 1, own, truth_of(0, 20), 0.2 * i, rng)
+        for i, own in enumerate((ANCHORS, OTHER_ANCHORS))
+    )
+    rows: list[Measurement] = []
+    for number in range(12):
+        for place, level in ((1, 0.4), (2, 0.05)):
+            # The second session's anchors take an eighth, and it was slower throughout.
+            state = 0.2 * (place - 1) + states(20, 0.1, rng)
+            own = replace(
+                samples(5.0 + number, 1.0, state, rng), beside_ms=tuple(level * np.exp(state))
+            )
+            rows.append(replace(row(number, own, number, is_network=True), session=place))
+    steady = steadiness(first[0] + second[0], first[1] + second[1] + rows)
+    away = [steady.calm(one).log_ms - np.log(5.0 + int(str(one.subject))) for one in rows]
+    assert np.abs(away).max() < 0.06
+    # Nor does it matter whether a session with networks alone says which anchors it had.
+    for named in ({}, {3: tuple(ANCHORS)}, {3: ("unknown",)}):
+        more = [replace(one, session=3) for one in rows if one.session == 1]
+        steady = steadiness(first[0] + second[0], [*first[1], *second[1], *more], named)
+        away = [steady.calm(one).log_ms - np.log(5.0 + int(str(one.subject))) for one in more]
+        assert np.abs(away).max() < 0.06

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -11,7 +14,7 @@ from nas.latency.campaign import VISITS, measure, order_of_work, pending, plan
 from nas.latency.device import TableKey
 from nas.latency.measurement import Anchor, Measurement, Network, Samples
 from nas.latency.runner import BoardError, FakeRunner
-from nas.latency.table import TableError, open_table, read_table
+from nas.latency.table import Table, TableError, TableWriter, open_table, read_table, write_whole
 from nas.space.blocks import Block
 from nas.space.search_space import read_space
 from tests.latency.boards import KEY
@@ -181,7 +184,16 @@ def test_killed_and_resumed_equals_never_killed(tmp_path: Path) -> None:
     fake_profile(tmp_path / "whole", [None])
     fake_profile(tmp_path / "cut", [5, 100, 0, None])
     whole, cut = read_table(KEY, tmp_path / "whole"), read_table(KEY, tmp_path / "cut")
-    assert cut.block_ms() == whole.block_ms()
+
+    def samples(table: Table) -> set[tuple[object, ...]]:
+        rows = [
+            row for found in (*table.blocks.values(), *table.networks.values()) for row in found
+        ]
+        return {(row.subject, row.samples) for row in rows}
+
+    assert samples(cut) == samples(whole)
+    # How windows fall is another matter: what is calm moves within the fake board's noise.
+    assert cut.block_ms() == pytest.approx(whole.block_ms(), rel=0.005)
     assert cut.networks.keys() == whole.networks.keys()
     assert all(len(found) == VISITS for found in (*cut.blocks.values(), *cut.networks.values()))
 
@@ -201,3 +213,60 @@ def test_five_thousand_rows_are_read_in_half_a_second(tmp_path: Path) -> None:
     begin = time.process_time()
     assert len(read_table(KEY, tmp_path).block_ms()) == 5000
     assert time.process_time() - begin < 1.0  # 0.3 s on a quiet machine
+
+
+class Full:
+    """A disk that is full after so many bytes, in a file's place."""
+
+    def __init__(self, file: IO[bytes], room: int) -> None:
+        self.file, self.room = file, room
+
+    def write(self, data: bytes) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        part = bytes(data[: self.room])
+        self.room -= len(part)
+        return self.file.write(part)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+@pytest.mark.parametrize("room", [0, 5, 100])
+def test_a_full_disk_is_one_message_and_costs_the_row_in_hand_alone(
+    room: int, tmp_path: Path
+) -> None:
+    path = write(tmp_path)
+    before = path.read_bytes()
+    with (
+        pytest.raises(TableError, match=r"No space left on device\. Make room there; .*goes on"),
+        path.open("ab+", buffering=0) as file,
+    ):
+        TableWriter(Full(file, room), read_table(KEY, tmp_path)).add(rows()[0])  # type: ignore[arg-type]
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["fake", "fake/ncnn-fp32-1t.jsonl"])
+def test_what_stands_in_the_way_of_a_table_is_one_message(name: str, tmp_path: Path) -> None:
+    way = tmp_path / name
+    if name == "fake":
+        way.write_text("a file where the folder should be")
+    else:
+        way.mkdir(parents=True)
+        with pytest.raises(TableError, match=r"the table can be read; got Is a directory\. Move"):
+            read_table(KEY, tmp_path)
+    with (
+        pytest.raises(TableError, match="is a folder that you can write in"),
+        open_table(KEY, tmp_path),
+    ):
+        pass
+    assert way.exists()
+
+
+def test_a_file_beside_a_table_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.fit.json"
+    path.write_text("before")
+    path.with_suffix(f".{os.getpid()}.tmp").mkdir()
+    with pytest.raises(TableError, match="the file can be written; got Is a directory"):
+        write_whole(path, "after")
+    assert path.read_text() == "before"

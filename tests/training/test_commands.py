@@ -146,10 +146,16 @@ def test_resumed_equals_never_stopped(home: Path) -> None:
     [
         ({"models": ()}, "models: at least one model YAML"),
         ({"epochs": 0}, "--epochs: there is at least 1 epoch; got 0"),
-        ({"image_size": 100}, "--image-size: the image size is a multiple of 32 up to 8192; got 100"),
+        (
+            {"image_size": 100},
+            "--image-size: the image size is a multiple of 32 up to 8192; got 100",
+        ),
         ({"seeds": (1, 1)}, "--seeds: seeds are different"),
         ({"resume": Path("x")}, "--resume: a run is resumed as it was begun"),
-        ({"data": "nowhere.yaml"}, "nowhere.yaml: --data, a data.yaml or the word `shapes`, exists"),
+        (
+            {"data": "nowhere.yaml"},
+            "nowhere.yaml: --data, a data.yaml or the word `shapes`, exists",
+        ),
         ({"weights": Path("nowhere.pt")}, "nowhere.pt: a checkpoint is a readable file"),
         ({"weights": Path()}, "a checkpoint is a readable file; got Is a directory"),
         ({"recipe": Path("nowhere.yaml")}, "nowhere.yaml: a recipe exists; got no such file"),

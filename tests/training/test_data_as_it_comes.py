@@ -119,7 +119,8 @@ def test_another_encoding_is_named_and_its_remedy_works(tmp_path: Path, encoding
     text = f"# first\n# {word}\n" + file.read_text()
     file.write_bytes(text.encode(encoding))
     message = refused(file)
-    assert "UTF-8" in message and "in line 2" in message
+    assert "UTF-8" in message
+    assert "in line 2" in message
     assert "Save it as UTF-8" in message
     assert "Correct the path" not in message
     file.write_text(text, encoding="utf-8")

@@ -1,0 +1,51 @@
+"""What was worked out once of a table, in the user's cache folder: it may be deleted at any time.
+
+A file is named by the table's path. Whether it is that of the table as it stands is for its reader,
+who finds digests in it. A cache that can't be written (a home that is read-only, a full disk) is no
+error: the next command works it out again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+from typing import Final, TypeVar
+
+import platformdirs
+from pydantic import BaseModel, ValidationError
+
+PROGRAM: Final = "pi-detector-nas"
+"""The name of the program's folder among the user's caches."""
+
+Kept = TypeVar("Kept", bound=BaseModel)
+
+
+def kept_path(table: Path, what: str) -> Path:
+    """Where something that was worked out of a table is kept; `what` says what it is."""
+    whose = hashlib.sha256(os.fsencode(table.resolve())).hexdigest()[:16]
+    folder = platformdirs.user_cache_path(PROGRAM, appauthor=False) / "tables"
+    return folder / f"{table.parent.name}-{table.stem}-{whose}.{what}.json"
+
+
+def read_kept(path: Path, form: type[Kept]) -> Kept | None:
+    """What is kept; None where there is nothing, or nothing that can be used."""
+    try:
+        return form.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        # Whatever is wrong with it, the table itself has it all.
+        return None
+
+
+def keep(found: BaseModel, path: Path) -> None:
+    """Keeps it, if the folder can be written in."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(found.model_dump_json() + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError:
+        # The next command takes its second again.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
