@@ -343,7 +343,10 @@ def cannot_write(path: Path, error: OSError) -> TableError:
     is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     remedy = "Make room there; what was measured is kept, and the same command goes on"
     if not is_full:
-        remedy = f"See to it that {path.parent} is a folder that you can write in"
+        remedy = (
+            f"See to it that {path.parent} is a folder that you can write in, or work in a folder "
+            "of your own that has a folder latency_tables/"
+        )
     return TableError(str(path), "the file can be written", error.strerror or str(error), remedy)
 
 
@@ -407,12 +410,7 @@ def _held(path: Path) -> Iterator[None]:
             "Wait for it",
         ) from None
     except OSError as error:
-        raise TableError(
-            str(path.parent),
-            "the folder of a table can be written in",
-            str(error),
-            "Run it in a folder of your own that has a folder latency_tables/: tables go there",
-        ) from None
+        raise cannot_write(path, error) from None
     try:
         yield
     finally:

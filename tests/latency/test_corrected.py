@@ -215,6 +215,7 @@ def test_nothing_but_the_table_and_its_fit_lies_in_a_devices_folder(
         "ncnn-fp32-1t.jsonl",
         "ncnn-fp32-1t.fit.json",
         "ncnn-fp32-1t.estimated.json",
+        "ncnn-fp32-1t.lock",
     }
     capsys.readouterr()
 

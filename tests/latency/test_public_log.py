@@ -58,7 +58,7 @@ def test_a_log_of_a_gpu_or_without_times_is_refused(tmp_path: Path) -> None:
         parse_log(HEAD.replace("-1", "0") + LINE)
     with pytest.raises(LogError, match="none in 5 lines"):
         parse_log(HEAD)
-    with pytest.raises(LogError, match="No such file"):
+    with pytest.raises(LogError, match="no such file"):
         read_log(tmp_path / "none.txt")
 
 
