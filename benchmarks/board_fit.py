@@ -1,4 +1,4 @@
-"""Fits what all boards share (nas/latency/board_model.py) on many runs at once.
+"""Fits what all boards share (nas/latency/estimated/board_model.py) on many runs at once.
 
 Logarithms of times are taken as a Gaussian process: the shared numbers, each board's own and the
 misfit of each network have Gaussian priors (board_priors.py), and the model is linearised until it
@@ -28,9 +28,9 @@ from board_priors import (
 from board_slopes import slopes
 from numpy.typing import NDArray
 
-from nas.latency.board_model import PARAMETERS, SPEED, Efficiency, Parts
-from nas.latency.shape import SHAPES, Features, features
-from nas.latency.work import Work
+from nas.latency.estimated.board_model import PARAMETERS, SPEED, Efficiency, Parts
+from nas.latency.estimated.features import SHAPES, Features, features
+from nas.latency.estimated.op_work import Work
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

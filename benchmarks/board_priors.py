@@ -1,4 +1,4 @@
-"""What is expected of the shared board model (nas/latency/board_model.py) before any log is read.
+"""What is expected of the shared board model (estimated/board_model.py) before any log is read.
 
 START: units of one thread on a usual board. The ratios between them come from elsewhere than the
 logs: what the source of ncnn's kernels does for each number, and benchmarks/op_costs.py, which
@@ -16,8 +16,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.latency.board_model import PARAMETERS
-from nas.latency.shape import COMPUTING, FUNCTIONS, INT8, MOVING, STARTING
+from nas.latency.estimated.board_model import PARAMETERS
+from nas.latency.estimated.features import COMPUTING, FUNCTIONS, INT8, MOVING, STARTING
 
 Array = NDArray[np.float64]
 

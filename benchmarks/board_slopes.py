@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.latency.board_model import CACHE_EDGE, Parts
-from nas.latency.shape import COMPUTING, MOVING, STARTING, Features
+from nas.latency.estimated.board_model import CACHE_EDGE, Parts
+from nas.latency.estimated.features import COMPUTING, MOVING, STARTING, Features
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

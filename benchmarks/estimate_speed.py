@@ -17,8 +17,8 @@ import numpy as np
 import tyro
 
 from nas.latency.device import TableKey
-from nas.latency.estimate import read_estimate
-from nas.latency.estimated import EstimatedPredictor
+from nas.latency.estimated.predictor import EstimatedPredictor
+from nas.latency.estimated.tables import read_estimate
 from nas.space.blocks import blocks
 from nas.space.search_space import read_space
 

@@ -24,12 +24,12 @@ import numpy as np
 import tyro
 import yaml
 
+from nas.data.dataset import DataConfig
 from nas.latency.device import TableKey
-from nas.latency.estimated import load_table_model
+from nas.latency.estimated.predictor import load_table_model
 from nas.space.search_space import Candidate, architecture_digest, read_space
 from nas.space.spec import Anchors, dump_spec, parse_written, read_spec, with_anchors
 from nas.stats import mape, spearman
-from nas.training.dataset import DataConfig
 
 LATENCY_TOLERANCE = 0.05
 
@@ -138,10 +138,10 @@ def train_one(job: Job, run: Path, data: str, epochs: int, seed: int) -> Result:
     """Trains and grades one job, on one thread."""
     import torch
 
+    from nas.data.anchors import box_sizes, fit_anchors
+    from nas.data.dataset import load_part, read_data
     from nas.detector.builder import build_detector
-    from nas.training.anchors import box_sizes, fit_anchors
     from nas.training.augment import AugmentSettings
-    from nas.training.dataset import load_part, read_data
     from nas.training.loop import train
     from nas.training.metrics import evaluate_detector
     from nas.training.settings import short_settings

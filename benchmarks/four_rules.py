@@ -19,13 +19,13 @@ import tyro
 from numpy.typing import NDArray
 
 from nas import stats
-from nas.latency.campaign import network_job
 from nas.latency.device import TableKey, read_device
-from nas.latency.estimated import load_table_model
-from nas.latency.four_rules import FourRules, four_rules
-from nas.latency.measurement import Samples
-from nas.latency.pack import Pack
-from nas.latency.runner import LocalRunner
+from nas.latency.estimated.predictor import load_table_model
+from nas.latency.measured.campaign import network_job
+from nas.latency.measured.measurement import Samples
+from nas.latency.reach.pack import Pack
+from nas.latency.reach.runner import LocalRunner
+from nas.latency.rules import FourRules, four_rules
 from nas.space.ops import macs, model_graph
 from nas.space.search_space import Candidate, read_space
 

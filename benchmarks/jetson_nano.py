@@ -21,8 +21,8 @@ import tyro
 
 from nas import stats
 from nas.latency.device import read_device
-from nas.latency.estimate import EstimatedTable, fit_table, known_networks, write_estimate
-from nas.latency.own_times import Evidence, errors_in_turn, heldout_of
+from nas.latency.estimated.own_times import Evidence, errors_in_turn, heldout_of
+from nas.latency.estimated.tables import EstimatedTable, fit_table, known_networks, write_estimate
 
 DATE: Final = "2026-11-22"
 SOURCE: Final = (

@@ -22,21 +22,21 @@ from pathlib import Path
 import numpy as np
 
 from nas import profile
-from nas.latency.campaign import plan
-from nas.latency.cost_model import order_of_worth
 from nas.latency.device import ROOT, TableKey
-from nas.latency.fit import Report, read_fits
-from nas.latency.predictor import BlockTimes
-from nas.latency.table import read_table
-from nas.latency.validation import judge, timed_networks
+from nas.latency.measured.campaign import plan
+from nas.latency.measured.cost_model import order_of_worth
+from nas.latency.measured.fit_file import Report, read_fits
+from nas.latency.measured.predictor import BlockTimes
+from nas.latency.measured.table import read_table
+from nas.latency.measured.validation import judge, timed_networks
 from nas.space.search_space import SearchSpace, read_space
 from nas.terminal import command_line
 
 PREPARE = """
 import itertools, sys, time
-from nas.latency.campaign import block_job, plan
+from nas.latency.measured.campaign import block_job, plan
 from nas.latency.device import TableKey
-from nas.latency.pack import Pack, pack_lines
+from nas.latency.reach.pack import Pack, pack_lines
 from nas.space.search_space import read_space
 blocks = plan(read_space(sys.argv[1]), 8).blocks[:1000]
 runtime, precision, _ = sys.argv[2].split("-")

@@ -14,7 +14,7 @@ import numpy as np
 from board_fit import Array, Runs
 from scipy.optimize import nnls
 
-from nas.latency.work import KERNELS, Work
+from nas.latency.estimated.op_work import KERNELS, Work
 
 INT8: Final = "_int8"
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 from board_fit import Runs
 
-from nas.latency.estimate import INT8, RECENT, in_int8
-from nas.latency.work import Work
+from nas.latency.estimated.op_work import Work
+from nas.latency.estimated.tables import INT8, RECENT, in_int8
 
 HALF: Final = re.compile(
     r"A55|A7[5678]|X[14]\b|A720|Kyro485|Kyro460|Kyro 1\.8GHz x 6|Gen 2|K[uU][nN][pP]|Carmel|Orin"

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any, Final
 
-from nas.latency.work import Work
+from nas.latency.estimated.op_work import Work
 
 FREE: Final = ("Input", "Split", "MemoryData", "Noop", "Dropout", "Reshape", "Flatten")
 """Layers that move nothing."""

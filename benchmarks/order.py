@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.latency.board import RUNTIMES
-from nas.latency.campaign import block_job, plan
 from nas.latency.device import TableKey
-from nas.latency.pack import Pack, pack_lines
+from nas.latency.measured.campaign import block_job, plan
+from nas.latency.on_board.board import RUNTIMES
+from nas.latency.reach.pack import Pack, pack_lines
 from nas.space.search_space import read_space
 from nas.terminal import command_line
 

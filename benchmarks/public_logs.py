@@ -23,7 +23,8 @@ from log_runs import HALF, chosen_runs
 from ncnn_networks import read_works
 
 from nas import stats
-from nas.latency.board_model import (
+from nas.latency.device import ROOT, TableKey, read_device
+from nas.latency.estimated.board_model import (
     FORMAT,
     PARAMETERS,
     BoardModel,
@@ -33,8 +34,9 @@ from nas.latency.board_model import (
     fit_board,
     model_path,
 )
-from nas.latency.device import ROOT, TableKey, read_device
-from nas.latency.estimate import (
+from nas.latency.estimated.op_work import Work
+from nas.latency.estimated.public_log import PublicLog, Timing
+from nas.latency.estimated.tables import (
     COVERAGE,
     FEWEST_NETWORKS,
     INT8,
@@ -42,8 +44,6 @@ from nas.latency.estimate import (
     estimate_from_log,
     write_estimate,
 )
-from nas.latency.public_log import PublicLog, Timing
-from nas.latency.work import Work
 
 DATE: Final = "2026-11-22"
 SOURCE: Final = "benchmark page of Tencent/ncnn (BSD-3-Clause), runs of benchncnn"

@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict
 from nas.deploy.ncnn import to_ncnn
 from nas.detector.builder import build_detector
 from nas.latency.device import TableKey
-from nas.latency.estimated import load_table_model
-from nas.latency.predictor import TableModel
+from nas.latency.estimated.predictor import load_table_model
+from nas.latency.measured.predictor import TableModel
 from nas.space.ops import Graph, OpKind, macs, model_graph, params
 from nas.space.references import reference_files
 from nas.space.spec import ModelSpec, read_spec
@@ -112,7 +112,7 @@ def own_table(models: list[Model], boards: dict[int, TableModel]) -> list[str]:
 
 def outside(model: Model, board: TableModel) -> float:
     """The share of the estimate that goes to shapes that no log has."""
-    from nas.latency.estimated import EstimatedPredictor
+    from nas.latency.estimated.predictor import EstimatedPredictor
     from nas.space.blocks import blocks
 
     assert isinstance(board, EstimatedPredictor)

@@ -2,7 +2,7 @@
 
     python benchmarks/rings.py [--detectors 12] [--runtime ncnn] [--threads 1]
 
-Both ways of timing (nas/latency/board.py) take turns in one run, on the same detectors, and the
+Both ways of timing (on_board/board.py) take turns in one run, on the same detectors, and the
 detectors are timed in between. Printed for each way: detector over sum (1 is additive), its
 spread, the error after one scalar, and how the ratio goes with weights per millisecond, which is
 what a hot cache hides.
@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nas import stats
-from nas.latency.campaign import block_job, network_job
 from nas.latency.device import TableKey
-from nas.latency.measurement import Samples
-from nas.latency.pack import Pack, Timing
-from nas.latency.runner import LocalRunner
+from nas.latency.measured.campaign import block_job, network_job
+from nas.latency.measured.measurement import Samples
+from nas.latency.reach.pack import Pack, Timing
+from nas.latency.reach.runner import LocalRunner
 from nas.space.blocks import blocks
 from nas.space.ops import expand
 from nas.space.search_space import Candidate, read_space

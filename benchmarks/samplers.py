@@ -23,12 +23,12 @@ import optuna
 import tyro
 
 from nas.accuracy import Score
-from nas.latency.predictor import Latency, LatencyKind
+from nas.latency.measured.predictor import Latency, LatencyKind
 from nas.space.ops import OpKind, model_graph, params
 from nas.space.search_space import Candidate, read_space
 from nas.space.spec import DEFAULT_ANCHORS, ModelSpec
 from nas.study.candidates import Candidates
-from nas.study.objective import Plan, Search
+from nas.study.loop import Plan, Search
 from nas.study.pareto import hypervolume
 from nas.study.record import Record
 from nas.study.sampling import SamplerName

@@ -17,13 +17,13 @@ from typing import Annotated
 import torch
 import tyro
 
+from nas.data.anchors import box_sizes, fit_anchors
+from nas.data.dataset import load_part, read_data
+from nas.data.images import ImageSet
 from nas.detector.builder import build_detector
 from nas.space.references import REFERENCES
 from nas.space.spec import ModelSpec, read_spec, with_anchors, with_classes
 from nas.terminal import command_line
-from nas.training.anchors import box_sizes, fit_anchors
-from nas.training.dataset import load_part, read_data
-from nas.training.images import ImageSet
 from nas.training.loop import train
 from nas.training.settings import short_settings
 

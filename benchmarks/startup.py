@@ -21,8 +21,8 @@ from pathlib import Path
 
 import tyro
 
+from nas.latency.cache import kept_path
 from nas.latency.device import ROOT, TableKey
-from nas.latency.kept import kept_path
 
 COMMAND = """
 import sys

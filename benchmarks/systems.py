@@ -25,6 +25,8 @@ import numpy as np
 import torch
 import tyro
 
+from nas.data.dataset import load_part, read_data
+from nas.data.images import ImageSet
 from nas.deploy.check import compare, run_ncnn, run_onnx
 from nas.deploy.ncnn import to_ncnn
 from nas.deploy.onnx import to_onnx
@@ -35,15 +37,13 @@ from nas.integrations.mmyolo import MmyoloError, backbone_levels
 from nas.integrations.ultralytics_weights import read_ultralytics
 from nas.integrations.yolov5_weights import read_yolov5
 from nas.latency.device import read_device
-from nas.latency.estimated import load_table_model
+from nas.latency.estimated.predictor import load_table_model
 from nas.space.ops import macs, model_graph
 from nas.space.references import fits, reference_files, reference_size
 from nas.space.search_space import SPACES, read_space
 from nas.space.spec import ModelSpec, read_spec, with_anchors, with_classes
 from nas.training.augment import AugmentSettings
 from nas.training.checkpoint import make_checkpoint, save_checkpoint
-from nas.training.dataset import load_part, read_data
-from nas.training.images import ImageSet
 from nas.training.loop import train
 from nas.training.settings import short_settings
 

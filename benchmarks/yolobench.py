@@ -6,7 +6,7 @@
 Each variant (a depth and a width, all its image sizes) is held out in turn; then whole families;
 then a Raspberry Pi 5 of which only ten networks are known. The networks are built by
 yolobench_networks.py from what is published of their architecture; a runtime's costs are fitted by
-nas/latency/units.py. What ships is written by yolobench_tables.py.
+nas/latency/estimated/units.py. What ships is written by yolobench_tables.py.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from board_fit import Runs
 from numpy.typing import NDArray
 from yolobench_networks import family_of, network
 
-from nas.latency.units import (
+from nas.latency.estimated.op_work import Work
+from nas.latency.estimated.units import (
     UNIT_MODELS,
     UnitModel,
     UnitTimes,
@@ -20,7 +21,6 @@ from nas.latency.units import (
     fit_units,
     own_reach,
 )
-from nas.latency.work import Work
 
 Array = NDArray[np.float64]
 

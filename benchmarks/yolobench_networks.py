@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Final
 
-from nas.latency.work import Work
+from nas.latency.estimated.op_work import Work
 
 Map = tuple[int, int, int]
 """Channels, height, width."""

@@ -20,7 +20,7 @@ from yolobench_figures import (
 
 from nas import stats
 from nas.latency.device import TableKey
-from nas.latency.estimate import (
+from nas.latency.estimated.tables import (
     COVERAGE,
     FORMAT,
     EstimatedTable,

@@ -19,8 +19,8 @@ from nas.terminal import command_line
 
 if TYPE_CHECKING:
     from nas.latency.device import Device
-    from nas.latency.diagnosis import Finding
-    from nas.latency.facts import Facts
+    from nas.latency.reach.diagnosis import Finding
+    from nas.latency.reach.facts import Facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +38,10 @@ class Arguments:
 def run(arguments: Arguments, root: Path | None = None) -> None:
     """Looks here or there, and prints the findings."""
     from nas.latency.device import read_device
-    from nas.latency.diagnosis import diagnose
-    from nas.latency.facts import facts_here
-    from nas.latency.remote import look
-    from nas.latency.ssh import Login
+    from nas.latency.reach.diagnosis import diagnose
+    from nas.latency.reach.facts import facts_here
+    from nas.latency.reach.login import Login
+    from nas.latency.reach.ssh_runner import look
 
     named = read_device(arguments.device, root) if arguments.device else None
     if arguments.host:

@@ -20,8 +20,8 @@ from nas import NasError
 from nas.terminal import command_line, show_table
 
 if TYPE_CHECKING:
+    from nas.data.dataset import DataConfig
     from nas.training.checkpoint import Checkpoint
-    from nas.training.dataset import DataConfig
     from nas.training.metrics import Grades
 
 
@@ -45,8 +45,8 @@ def run(arguments: Arguments) -> None:
     """Reads the weights and the data, and prints the grades."""
     import torch
 
+    from nas.data.dataset import load_part, read_data
     from nas.training.checkpoint import load_checkpoint
-    from nas.training.dataset import load_part, read_data
     from nas.training.metrics import evaluate_detector
 
     checkpoint = load_checkpoint(arguments.model)

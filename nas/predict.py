@@ -19,8 +19,8 @@ import tyro
 from nas.terminal import command_line
 
 if TYPE_CHECKING:
-    from nas.latency.four_rules import FourRules, RuleCosts
-    from nas.latency.predictor import Latency, Part, TableModel
+    from nas.latency.measured.predictor import Latency, Part, TableModel
+    from nas.latency.rules import FourRules, RuleCosts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,8 @@ class Arguments:
 def run(arguments: Arguments, root: Path | None = None) -> None:
     """Reads the model and the table, and prints the latency and where it goes."""
     from nas.latency.device import read_device
-    from nas.latency.estimated import load_table_model
-    from nas.latency.four_rules import four_rules, rule_costs
+    from nas.latency.estimated.predictor import load_table_model
+    from nas.latency.rules import four_rules, rule_costs
     from nas.space.blocks import blocks
     from nas.space.ops import macs, model_graph, params
     from nas.space.spec import image_size_of, read_spec
@@ -130,7 +130,7 @@ def answer(
 
 def stands_on(latency: Latency, told: dict[str, Any]) -> str:
     """What an answer stands on, and how far such answers were off."""
-    from nas.latency.predictor import HELD_OUT
+    from nas.latency.measured.predictor import HELD_OUT
 
     error = f"{latency.heldout_mape:.1%}"
     if latency.kind.value == "estimated":

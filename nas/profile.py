@@ -27,12 +27,12 @@ from nas import NasError
 from nas.terminal import command_line
 
 if TYPE_CHECKING:
-    from nas.latency.condensed import Condensed
     from nas.latency.device import Device, TableKey
-    from nas.latency.fit import SpaceFit
-    from nas.latency.measurement import Measurement
-    from nas.latency.public_log import PublicLog
-    from nas.latency.table import Table
+    from nas.latency.estimated.public_log import PublicLog
+    from nas.latency.measured.fit_file import SpaceFit
+    from nas.latency.measured.measurement import Measurement
+    from nas.latency.measured.table import Table
+    from nas.latency.measured.table_cache import Condensed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,17 +68,17 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     """Plans, measures what is missing, measures again what drifted, fits, and prints the error."""
     import time
 
-    from nas.latency.campaign import doubtful, measure, order_of_work, pending, plan
-    from nas.latency.choice import runner_for
-    from nas.latency.condensed import read_condensed
-    from nas.latency.corrected import read_correction
     from nas.latency.device import check_key, new_root, read_device
-    from nas.latency.estimate import read_estimate
-    from nas.latency.estimated import correction_words
-    from nas.latency.fit import read_fits, write_fit
-    from nas.latency.pack import Timing
-    from nas.latency.table import open_table
-    from nas.latency.validation import has_enough, validate
+    from nas.latency.estimated.corrected import read_correction
+    from nas.latency.estimated.predictor import correction_words
+    from nas.latency.estimated.tables import read_estimate
+    from nas.latency.measured.campaign import doubtful, measure, order_of_work, pending, plan
+    from nas.latency.measured.fit_file import read_fits, write_fit
+    from nas.latency.measured.table import open_table
+    from nas.latency.measured.table_cache import read_condensed
+    from nas.latency.measured.validation import has_enough, validate
+    from nas.latency.reach.choice import runner_for
+    from nas.latency.reach.pack import Timing
     from nas.space.search_space import read_space
 
     started = time.monotonic()
@@ -139,8 +139,8 @@ def estimate(arguments: Arguments, device: Device, root: Path | None) -> None:
     import time
 
     from nas.latency.device import check_key
-    from nas.latency.own_times import estimate_from_own, put_in_place, told_of_estimate
-    from nas.latency.times_csv import TimesFile, read_times
+    from nas.latency.estimated.own_times import estimate_from_own, put_in_place, told_of_estimate
+    from nas.latency.estimated.times_csv import TimesFile, read_times
 
     check_estimate(arguments)
     log = key = None
@@ -187,8 +187,8 @@ def check_estimate(arguments: Arguments) -> None:
 
 def read_own_log(path: Path, arguments: Arguments, device: Device) -> tuple[PublicLog, TableKey]:
     """A log of benchncnn and the key that it tells of; its threads go before the device's."""
-    from nas.latency.estimate import as_known_here
-    from nas.latency.public_log import read_log
+    from nas.latency.estimated.public_log import read_log
+    from nas.latency.estimated.tables import as_known_here
 
     log = as_known_here(read_log(path, arguments.threads, device.threads))
     for number, line, reason in log.damaged:
@@ -253,7 +253,7 @@ def show(rows: Iterable[Measurement], count: int, limit: float | None) -> None:
 
 def summary(table: Table, condensed: Condensed, fit: SpaceFit) -> str:
     """What was measured and how far predictions are off, in lines for the terminal."""
-    from nas.latency.predictor import table_doubts
+    from nas.latency.measured.predictor import table_doubts
 
     environment, report = table.environments[-1], fit.report
     floor = "not measured" if report.noise_floor is None else f"{report.noise_floor:.1%}"

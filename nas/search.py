@@ -24,13 +24,13 @@ from nas.terminal import command_line, show_table
 
 if TYPE_CHECKING:
     from nas.accuracy import FakeSettings, ShortTrainingSettings
+    from nas.data.dataset import DataConfig
     from nas.latency.device import Device
-    from nas.latency.predictor import TableModel
+    from nas.latency.measured.predictor import TableModel
+    from nas.report.files import Report
     from nas.space.search_space import Candidate, SearchSpace
     from nas.study.record import Record
-    from nas.study.report import Report
     from nas.study.run import Run, Settings
-    from nas.training.dataset import DataConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +74,14 @@ def run(arguments: Arguments) -> None:
     import optuna
 
     from nas.accuracy import read_proxy
+    from nas.data.dataset import read_data
     from nas.latency.device import read_device
-    from nas.latency.estimated import load_table_model
+    from nas.latency.estimated.predictor import load_table_model
     from nas.space.search_space import read_space
     from nas.study.claim import claimed
+    from nas.study.feasible import find_within
     from nas.study.folder import check_folder, run_folder
-    from nas.study.limit import find_within
     from nas.study.run import open_run
-    from nas.training.dataset import read_data
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     check(arguments)
@@ -224,9 +224,9 @@ def search(
     from rich.console import Console
 
     from nas.accuracy import build_proxy, worker_count
+    from nas.report.display import Display
     from nas.study.candidates import Candidates
     from nas.study.conduct import conduct
-    from nas.study.display import Display
     from nas.study.workers import Workers
 
     settings = opened.settings
@@ -267,7 +267,7 @@ def search(
 
 def show(report: Report, folder: Path) -> None:
     """Prints the front, and what to know beside it, to stdout."""
-    from nas.study.report import front_table, summary_lines
+    from nas.report.files import front_table, summary_lines
 
     show_table(front_table(report))
     for line in summary_lines(report):

@@ -22,12 +22,12 @@ from nas import NasError
 from nas.terminal import command_line, show_table
 
 if TYPE_CHECKING:
+    from nas.data.dataset import DataConfig
+    from nas.data.images import ImageSet
     from nas.detector.builder import Detector
     from nas.space.spec import ModelSpec
     from nas.training.checkpoint import Checkpoint
-    from nas.training.dataset import DataConfig
     from nas.training.folder import RunSettings, TrainingFolder
-    from nas.training.images import ImageSet
     from nas.training.recipe import Recipe
 
 
@@ -59,8 +59,8 @@ def run(arguments: Arguments) -> None:
     """Reads and checks everything, trains each model with each seed, and prints their grades."""
     import cv2
 
+    from nas.data.dataset import load_part, read_data
     from nas.space.spec import image_size_of
-    from nas.training.dataset import load_part, read_data
     from nas.training.folder import check_run, open_run, read_run
     from nas.training.ready import check_trainings
     from nas.training.recipe import parse_recipe
@@ -169,8 +169,8 @@ def read_models(paths: tuple[Path, ...], data: DataConfig) -> dict[str, ModelSpe
 
 def fit_to(spec: ModelSpec, name: str, train_set: ImageSet) -> ModelSpec:
     """The model at the set's image size, with anchors fitted to it if its own suit it poorly."""
+    from nas.data.anchors import GOOD_RECALL, assess_anchors, box_sizes, fit_anchors
     from nas.space.spec import with_anchors
-    from nas.training.anchors import GOOD_RECALL, assess_anchors, box_sizes, fit_anchors
 
     spec = replace(spec, image_size=train_set.image_size)
     if not spec.anchors:
@@ -218,8 +218,8 @@ def plan(
 
 def read_test(data: DataConfig, image_size: int) -> ImageSet | None:
     """The test part, read before the training so that what is wrong with it is said now."""
-    from nas.training.dataset import load_part
-    from nas.training.images import DataError
+    from nas.data.dataset import load_part
+    from nas.data.images import DataError
 
     if "test" not in data.parts:
         return None

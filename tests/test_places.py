@@ -9,11 +9,11 @@ import pytest
 
 from nas import doctor, places, predict, profile
 from nas.latency.device import DeviceError, TableKey, read_device, read_devices
-from nas.latency.estimate import estimate_path, read_estimate, write_estimate
-from nas.latency.estimated import load_table_model
-from nas.latency.own_times import put_in_place
-from nas.latency.predictor import LatencyKind
-from nas.latency.table import TableError, missing_table, open_table
+from nas.latency.estimated.own_times import put_in_place
+from nas.latency.estimated.predictor import load_table_model
+from nas.latency.estimated.tables import estimate_path, read_estimate, write_estimate
+from nas.latency.measured.predictor import LatencyKind
+from nas.latency.measured.table import TableError, missing_table, open_table
 from nas.space.references import reference_files
 from nas.space.search_space import SPACES, SpaceError, read_space
 from nas.space.spec import SpecError, read_spec

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.pictures import write_data
+from tests.data.pictures import write_data
 
 ROOT = Path(__file__).resolve().parents[1]
 HIDDEN = """

@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from nas import NasError
 from nas.accuracy.proxy import Proxy
+from nas.data.dataset import DataConfig
 from nas.documents import read_yaml
-from nas.training.dataset import DataConfig
 
 
 class ProxyError(NasError):

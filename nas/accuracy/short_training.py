@@ -18,11 +18,11 @@ import torch
 
 from nas.accuracy.choice import ShortTrainingSettings
 from nas.accuracy.proxy import Score
+from nas.data.dataset import DataConfig, Part, load_part
+from nas.data.images import ImageSet
 from nas.detector.builder import build_detector
 from nas.space.search_space import Candidate
 from nas.space.spec import Anchors, ModelSpec, with_anchors
-from nas.training.dataset import DataConfig, Part, load_part
-from nas.training.images import ImageSet
 from nas.training.loop import TrainingError, train
 from nas.training.settings import TrainSettings, short_settings
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from nas.deploy.weights import Precision, convolution_weights
 from nas.detector.builder import Detector
-from nas.latency.emit_ncnn import emit_ncnn
+from nas.emit.ncnn import emit_ncnn
 from nas.space.ops import model_graph
 
 TAGS: Final[dict[Precision, int]] = {"fp32": 0, "fp16": 0x01306B47}

@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 from nas.deploy.decode import append_decoding
 from nas.deploy.weights import ConvolutionWeights, Precision, convolution_weights
 from nas.detector.builder import Detector
-from nas.latency.emit_onnx import emit_onnx
+from nas.emit.onnx import emit_onnx
 from nas.space.ops import model_graph
 
 Nodes = list[onnx.NodeProto]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from nas.data.anchors import box_sizes, fit_anchors
+from nas.data.dataset import DataConfig, load_part
 from nas.space.spec import Anchors
 from nas.study.candidates import REFERENCE_SIZE
-from nas.training.anchors import box_sizes, fit_anchors
-from nas.training.dataset import DataConfig, load_part
 
 
 def anchors_for(data: DataConfig, seed: int) -> Anchors:

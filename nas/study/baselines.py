@@ -17,7 +17,7 @@ import numpy as np
 
 from nas import NasError
 from nas.accuracy import Score
-from nas.latency.predictor import Latency, LatencyModel
+from nas.latency.measured.predictor import Latency, LatencyModel
 from nas.space.references import (
     as_candidate,
     fits,
@@ -27,7 +27,7 @@ from nas.space.references import (
 from nas.space.search_space import Candidate
 from nas.space.spec import read_spec, with_anchors, with_classes
 from nas.study.candidates import Candidates, anchors_at, anchors_like
-from nas.study.further import grade_further
+from nas.study.grading_again import grade_further
 from nas.study.record import BASELINE, Record
 from nas.study.sampling import is_ordinal
 from nas.study.trial import Trial

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from nas.latency.predictor import LatencyModel
+from nas.latency.measured.predictor import LatencyModel
+from nas.report.figures import write_figure
+from nas.report.files import Report, write_report
 from nas.space.search_space import Candidate
 from nas.study.baselines import Baseline, grade_baselines, grid, references, spread
 from nas.study.candidates import Candidates
-from nas.study.figures import write_figure
 from nas.study.files import writing
 from nas.study.finalists import plain_front, regrade_front
-from nas.study.objective import Plan, Search
+from nas.study.loop import Plan, Search
 from nas.study.record import Record
-from nas.study.report import Report, write_report
 from nas.study.run import Run, Settings
 from nas.study.trial import Ending, Standing
 from nas.study.workers import Grader

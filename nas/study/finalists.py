@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nas.accuracy import Regrade, Score
-from nas.study.further import grade_further
+from nas.study.grading_again import grade_further
 from nas.study.pareto import non_dominated, thin
 from nas.study.record import REGRADE, Record
 from nas.study.trial import Trial

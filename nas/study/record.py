@@ -5,7 +5,7 @@
 A trial is written whole, in one transaction, when it is asked for (RUNNING while it is in hand) and
 once more when its score is known, so that a kill at any moment loses the trials in hand and leaves
 nothing half-written. The search's sampler never reads from here while it runs (see
-`nas.study.objective`): it sees results in an order that timing can't change.
+`nas.study.loop`): it sees results in an order that timing can't change.
 
 Trial states: COMPLETE is graded, or repeated and answered from memory; PRUNED is refused, with the
 constraint `over_limit_ms` above 0; RUNNING is in hand, or was when the search was killed.
@@ -24,7 +24,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.accuracy import Score
-from nas.latency.predictor import Latency
+from nas.latency.measured.predictor import Latency
 from nas.study.storage import (
     Place,
     StorageError,

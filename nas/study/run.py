@@ -2,7 +2,7 @@
 
     runs/NAME/settings.yaml   everything the search ran with
               study.db        every trial (nas.study.record)
-              trials.csv, pareto.json, pareto.csv, pareto.html, models/   (nas.study.report)
+              trials.csv, pareto.json, pareto.csv, pareto.html, models/   (nas.report.files)
 
 A search goes on in a folder if, and only if, it would ask for the same trials and give them the
 same numbers: same space, data, latency model, limit, proxy, sampler and seed. The budget may grow,
@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 import nas
 from nas.accuracy import ProxySettings
 from nas.documents import read_yaml
-from nas.latency.predictor import LatencyKind, LatencyModel
+from nas.latency.measured.predictor import LatencyKind, LatencyModel
 from nas.space.search_space import SearchSpace
 from nas.study.files import write_atomically, writing
 from nas.study.folder import RunError, check_folder

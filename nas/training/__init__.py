@@ -1,8 +1,8 @@
 """Teach and grade: data, augmentation, loss, mAP, loop.
 
-    read_data("shapes" | "my.yaml")  -> DataConfig              nas.training.dataset
-    load_part(data, "train", 320)    -> ImageSet                nas.training.dataset
-    fit_anchors(box_sizes(part), seed=0) -> AnchorFit           nas.training.anchors
+    read_data("shapes" | "my.yaml")  -> DataConfig              nas.data.dataset
+    load_part(data, "train", 320)    -> ImageSet                nas.data.dataset
+    fit_anchors(box_sizes(part), seed=0) -> AnchorFit           nas.data.anchors
     train(detector, train_set, val_set, settings, seed=0) -> Trained     nas.training.loop
     evaluate_detector(detector, part) -> Grades                 nas.training.metrics
     TrainSettings, short_settings(steps)                        nas.training.settings

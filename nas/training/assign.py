@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.training.anchors import RATIO_THRESHOLD
+from nas.data.anchors import RATIO_THRESHOLD
 from nas.training.augment import Batch
 
 NEIGHBOUR_REACH = 0.5

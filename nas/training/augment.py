@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.training.images import GREY, ImageSet
+from nas.data.images import GREY, ImageSet
 
 Rng = np.random.Generator
 Matrix = NDArray[np.float64]

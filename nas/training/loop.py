@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
+from nas.data.images import ImageSet
 from nas.detector.builder import Detector
-from nas.training.images import ImageSet
 from nas.training.metrics import Grades, evaluate_detector
 from nas.training.progress import Lap, Progress, Standing, Trained, TrainingError
 from nas.training.settings import TrainSettings

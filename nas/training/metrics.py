@@ -17,7 +17,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 from torch import nn
 
-from nas.training.images import ImageSet
+from nas.data.images import ImageSet
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Images (B, S, S, 3) RGB -> (B, N, 5 + classes): centre x, y, width, height in pixels of the

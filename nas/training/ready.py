@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from nas import NasError
+from nas.data.images import ImageSet
 from nas.detector.builder import Detector
 from nas.space.spec import parse_spec
 from nas.training.checkpoint import Checkpoint
 from nas.training.folder import TrainingFolder
-from nas.training.images import ImageSet
 from nas.training.progress import TrainingError
 from nas.training.recipe import Recipe
 from nas.training.under_way import head_grid

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from nas.data.images import ImageSet
 from nas.detector.builder import Detector
 from nas.detector.head import Detect
 from nas.training.aligned import Objects
 from nas.training.assign import HeadGrid, Targets
 from nas.training.batches import BatchPlan
-from nas.training.images import ImageSet
 from nas.training.loss import head_loss
 from nas.training.metrics import Grades, to_input
 from nas.training.optimizer import MovingAverage, make_optimizer, set_schedule

@@ -7,12 +7,12 @@ from functools import partial
 
 import numpy as np
 
+from nas.data.dataset import DataConfig
+from nas.data.images import ImageSet
 from nas.space.search_space import Candidate, read_space
 from nas.space.spec import DEFAULT_ANCHORS
 from nas.study.candidates import Candidates
-from nas.training.dataset import DataConfig
-from nas.training.images import ImageSet
-from tests.training.pictures import squares
+from tests.data.pictures import squares
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from board_fit import COUNT, BoardFit, Runs, Settings, fit
 from board_priors import SHARING
 from log_runs import is_disturbed
 
-from nas.latency.board_model import SPEED
-from nas.latency.estimate import read_networks, sums_of
+from nas.latency.estimated.board_model import SPEED
+from nas.latency.estimated.tables import read_networks, sums_of
 
 SETTINGS = Settings()
 

@@ -12,7 +12,7 @@ from yolobench_tables import TABLES, make_table
 
 from nas import stats
 from nas.latency.device import TableKey
-from nas.latency.estimate import read_estimate
+from nas.latency.estimated.tables import read_estimate
 
 EXPORTED = {
     "yolo3d1w25": 1675_859_200,

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.latency.ssh import Login
+from nas.latency.reach.login import Login
 
 ROOT_PACKAGES = ("python3", "libstdc++6", "libgomp1")
 SYSTEM_PATH = ":/usr/local/bin:/usr/bin:/bin"

@@ -18,7 +18,8 @@ import pytest
 
 from nas import doctor
 from nas import profile as profile_command
-from nas.latency.campaign import (
+from nas.latency.device import ROOT, TableKey, read_device
+from nas.latency.measured.campaign import (
     VISITS,
     Plan,
     block_job,
@@ -28,14 +29,13 @@ from nas.latency.campaign import (
     pending,
     plan,
 )
-from nas.latency.device import ROOT, TableKey, read_device
-from nas.latency.pack import Pack
-from nas.latency.remote import SshRunner, look
-from nas.latency.runner import BoardError, LocalRunner
-from nas.latency.table import open_table, read_table
+from nas.latency.measured.table import open_table, read_table
+from nas.latency.reach.pack import Pack
+from nas.latency.reach.runner import BoardError, LocalRunner
+from nas.latency.reach.ssh_runner import SshRunner, look
 from nas.space.search_space import read_space
 from tests.board.host import MODEL, Sshd, until
-from tests.latency.test_board import QUICK
+from tests.latency.on_board.test_board import QUICK
 
 pytestmark = [pytest.mark.board, pytest.mark.slow]
 

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 
 from nas import doctor
-from nas.latency.campaign import block_job
 from nas.latency.device import Device, read_device
-from nas.latency.facts import facts_here
-from nas.latency.pack import Pack
-from nas.latency.remote import SshRunner, look
-from nas.latency.runner import BoardError, Line
-from nas.latency.wheels import PINS, environment_name
+from nas.latency.measured.campaign import block_job
+from nas.latency.reach.facts import facts_here
+from nas.latency.reach.pack import Pack
+from nas.latency.reach.runner import BoardError, Line
+from nas.latency.reach.ssh_runner import SshRunner, look
+from nas.latency.reach.wheels import PINS, environment_name
 from tests.board.conftest import Start
 from tests.board.host import Sshd, free_port, know_host, make_key, until
-from tests.latency.test_board import BLOCKS, QUICK, pack
+from tests.latency.on_board.test_board import BLOCKS, QUICK, pack
 
 pytestmark = pytest.mark.board
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from nas.data.images import letterbox
 from nas.deploy.check import (
     Comparison,
     WrongFileError,
@@ -36,7 +37,6 @@ from nas.detector.builder import Detector
 from nas.detector.head import Detect
 from nas.space.blocks import BOX_BINS
 from nas.space.ops import OpKind, model_graph
-from nas.training.images import letterbox
 from tests.deploy.detectors import (
     SIZE,
     SPACE_NAMES,

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.latency.campaign import Plan, measure, order_of_work, pending, plan
 from nas.latency.device import ROOT, TableKey
-from nas.latency.fit import write_fit
-from nas.latency.runner import FakeRunner, Runner
-from nas.latency.table import Table, open_table
-from nas.latency.validation import validate
+from nas.latency.measured.campaign import Plan, measure, order_of_work, pending, plan
+from nas.latency.measured.fit_file import write_fit
+from nas.latency.measured.table import Table, open_table
+from nas.latency.measured.validation import validate
+from nas.latency.reach.runner import FakeRunner, Runner
 from nas.space.search_space import SearchSpace, read_space
 
 KEY = TableKey(device="fake")

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from nas import NasError, predict, profile
-from nas.latency import campaign
-from nas.latency.campaign import ANCHORS, VISITS, plan
 from nas.latency.device import DeviceError
-from nas.latency.estimated import load_table_model
-from nas.latency.runner import BoardError, FakeRunner, formula_ms
-from nas.latency.table import TableError, read_table
+from nas.latency.estimated.predictor import load_table_model
+from nas.latency.measured import campaign
+from nas.latency.measured.campaign import ANCHORS, VISITS, plan
+from nas.latency.measured.table import TableError, read_table
+from nas.latency.reach.runner import BoardError, FakeRunner, formula_ms
 from nas.space.ops import model_graph
 from nas.space.search_space import read_space
 from nas.space.spec import dump_spec

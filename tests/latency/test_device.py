@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from nas.latency.choice import runner_for
 from nas.latency.device import ROOT, DeviceError, TableKey, check_key, read_device
-from nas.latency.remote import SshRunner
-from nas.latency.runner import BoardError, FakeRunner, LocalRunner
+from nas.latency.reach.choice import runner_for
+from nas.latency.reach.runner import BoardError, FakeRunner, LocalRunner
+from nas.latency.reach.ssh_runner import SshRunner
 
 NAMES = sorted(path.parent.name for path in ROOT.glob("*/device.yaml"))
 

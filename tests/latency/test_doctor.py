@@ -8,7 +8,7 @@ import pytest
 
 from nas import NasError, doctor
 from nas.latency.device import ROOT
-from tests.latency.test_diagnosis import PI4
+from tests.latency.reach.test_diagnosis import PI4
 
 
 def test_this_machine_for_people(capsys: pytest.CaptureFixture[str]) -> None:

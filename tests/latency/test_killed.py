@@ -8,11 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from nas.latency.campaign import VISITS, Plan, measure, order_of_work, pending, plan
 from nas.latency.device import TableKey
-from nas.latency.pack import Timing
-from nas.latency.runner import LocalRunner
-from nas.latency.table import open_table, read_table
+from nas.latency.measured.campaign import VISITS, Plan, measure, order_of_work, pending, plan
+from nas.latency.measured.table import open_table, read_table
+from nas.latency.reach.pack import Timing
+from nas.latency.reach.runner import LocalRunner
 from nas.space.search_space import read_space
 
 KEY = TableKey(device="host")

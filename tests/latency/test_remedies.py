@@ -12,11 +12,11 @@ import pytest
 
 from nas import NasError
 from nas.latency.device import TableKey, check_key, read_device, read_devices
-from nas.latency.estimate import estimate_from_log
-from nas.latency.estimated import load_table_model
-from nas.latency.fit import fit_path, read_fits
-from nas.latency.public_log import parse_log
-from nas.latency.table import measure_remedy, missing_table
+from nas.latency.estimated.predictor import load_table_model
+from nas.latency.estimated.public_log import parse_log
+from nas.latency.estimated.tables import estimate_from_log
+from nas.latency.measured.fit_file import fit_path, read_fits
+from nas.latency.measured.table import measure_remedy, missing_table
 from nas.profile import Arguments
 from nas.space.search_space import read_space
 from tests.latency.boards import KEY, devices, profiled

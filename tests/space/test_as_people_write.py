@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas import NasError
-from nas.latency.campaign import CLASS_COUNTS, plan
-from nas.latency.emit_ncnn import emit_ncnn
-from nas.latency.emit_onnx import emit_onnx
+from nas.emit.ncnn import emit_ncnn
+from nas.emit.onnx import emit_onnx
+from nas.latency.measured.campaign import CLASS_COUNTS, plan
 from nas.space.anchors import DEFAULT_ANCHORS
 from nas.space.arguments import SpecError
 from nas.space.blocks import blocks

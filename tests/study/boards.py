@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nas.accuracy import FakeSettings, Proxy, Score, build_proxy
-from nas.latency.predictor import Latency, LatencyKind
+from nas.data.dataset import read_data
+from nas.latency.measured.predictor import Latency, LatencyKind
 from nas.space.ops import macs, model_graph
 from nas.space.search_space import Candidate, SearchSpace, parse_space, read_space
 from nas.space.spec import DEFAULT_ANCHORS, ModelSpec
 from nas.study.candidates import Candidates
-from nas.study.objective import Plan, Search
+from nas.study.loop import Plan, Search
 from nas.study.record import Record
 from nas.study.sampling import SamplerName
 from nas.study.trial import Ending, Standing
 from nas.study.workers import Inline
-from nas.training.dataset import read_data
 
 LARGE = """
 format: 1

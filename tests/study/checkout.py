@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.training.pictures import write_data
+from tests.data.pictures import write_data
 
 ROOT = Path(__file__).resolve().parents[2]
 

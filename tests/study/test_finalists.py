@@ -76,7 +76,7 @@ def test_what_was_graded_again_is_not_graded_once_more(tmp_path: Path, ending: E
 def test_selection_flatters(tmp_path: Path) -> None:
     """On pure noise the search's front is all luck, and the step says so."""
     from nas.accuracy import FakeSettings, build_proxy
-    from nas.training.dataset import read_data
+    from nas.data.dataset import read_data
 
     noisy = Notebook(build_proxy(FakeSettings(noise=0.2), read_data("shapes")))
     (tmp_path / "search").mkdir()
@@ -94,7 +94,7 @@ def test_nothing_graded_is_an_empty_front(tmp_path: Path) -> None:
 def test_a_finalists_reported_score_is_unbiased(tmp_path: Path) -> None:
     """Against the same proxy without noise: new seeds alone, never the score that chose it."""
     from nas.accuracy import FakeSettings, build_proxy
-    from nas.training.dataset import read_data
+    from nas.data.dataset import read_data
 
     data = read_data("shapes")
     noise = 0.05

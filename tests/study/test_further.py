@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from nas.accuracy import FakeSettings, Proxy, build_proxy
+from nas.data.dataset import read_data
 from nas.space.search_space import Candidate
-from nas.study.further import grade_further
-from nas.study.objective import Plan, Search
+from nas.study.grading_again import grade_further
+from nas.study.loop import Plan, Search
 from nas.study.record import BASELINE, REGRADE, Record
 from nas.study.workers import Graded, Workers
-from nas.training.dataset import read_data
 from tests.study.boards import MacBoard, candidates_of
 
 

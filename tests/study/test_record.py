@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from nas.study.objective import Plan, Search
+from nas.study.loop import Plan, Search
 from nas.study.record import BASELINE, REGRADE, Record
 from nas.study.storage import StorageError, without_password
 from nas.study.trial import Outcome, Standing

@@ -16,12 +16,12 @@ import pytest
 
 from nas import NasError
 from nas.accuracy import IN_FLIGHT, FakeSettings, Proxy, Score, build_proxy
+from nas.data.dataset import read_data
 from nas.space.search_space import Candidate
-from nas.study.objective import Plan, Search
+from nas.study.loop import Plan, Search
 from nas.study.record import Record
 from nas.study.sampling import STARTUP
 from nas.study.workers import GradingError, WorkerError, Workers
-from nas.training.dataset import read_data
 from tests.study.boards import MacBoard, candidates_of, notebook, search
 
 fake = partial(build_proxy, FakeSettings(seconds=0.01), read_data("shapes"))

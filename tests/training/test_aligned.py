@@ -23,7 +23,7 @@ from nas.training.loss import LossSettings, head_loss
 from nas.training.metrics import evaluate_detector
 from nas.training.settings import short_settings
 from nas.training.under_way import head_grid
-from tests.training.pictures import squares
+from tests.data.pictures import squares
 from tests.training.test_loss import random_batch
 
 SIZE = 64

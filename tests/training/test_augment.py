@@ -15,7 +15,7 @@ from nas.training.augment import (
     random_matrix,
     warp,
 )
-from tests.training.pictures import image_set, squares
+from tests.data.pictures import image_set, squares
 
 STILL = AugmentSettings(
     mosaic=0, scale=0, translate=0, flip_horizontal=0, hue=0, saturation=0, value=0

@@ -24,7 +24,7 @@ from nas.training.folder import open_run, read_run, read_trainings
 from nas.training.loop import Standing
 from nas.training.recipe import RecipeError, parse_recipe, read_recipe
 from nas.training.written import check_room
-from tests.training.pictures import squares, tiny_spec
+from tests.data.pictures import squares, tiny_spec
 
 RECIPE = {"batch_size": 4, "optimizer": "adamw", "lr": 0.01, "augment": {"mosaic": 0.0}}
 
@@ -110,8 +110,8 @@ def test_resumed_equals_never_stopped(home: Path) -> None:
     whole, stopped = home / "whole", home / "stopped"
     train.run(asked(home, epochs=3, run=str(whole)))
     # Begin the other as the command does, and die after the first lap.
+    from nas.data.dataset import load_part, read_data
     from nas.space.spec import parse_spec
-    from nas.training.dataset import load_part, read_data
     from nas.training.loop import train as train_loop
 
     settings = read_run(whole)

@@ -24,7 +24,7 @@ from nas.training.metrics import evaluate_detector
 from nas.training.optimizer import MovingAverage, make_optimizer, set_schedule
 from nas.training.settings import TrainSettings, short_settings
 from nas.training.under_way import Training, head_grid
-from tests.training.pictures import squares, tiny_detector
+from tests.data.pictures import squares, tiny_detector
 
 QUICK = replace(short_settings(12), steps=None, epochs=6, batch_size=4, evaluate_every=1)
 

@@ -15,7 +15,7 @@ from nas.training.augment import Batch
 from nas.training.loss import LossSettings, _decode, detection_loss
 from nas.training.overlap import ciou
 from nas.training.under_way import head_grid
-from tests.training.pictures import ANCHORS, tiny_detector
+from tests.data.pictures import ANCHORS, tiny_detector
 
 SIZE = 64
 GRID = HeadGrid(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.training.images import ImageSet
+from nas.data.images import ImageSet
 from nas.training.metrics import (
     Detections,
     evaluate,
@@ -16,7 +16,7 @@ from nas.training.metrics import (
     suppress,
     torch_predictor,
 )
-from tests.training.pictures import image_set, squares, tiny_detector
+from tests.data.pictures import image_set, squares, tiny_detector
 
 NAMES = ("cat", "dog")
 

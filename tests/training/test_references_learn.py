@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from systems import four_pictures, losses
 
+from nas.data.images import ImageSet
 from nas.space.references import REFERENCES
 from nas.space.spec import read_spec
-from nas.training.images import ImageSet
 
 NAMES = (
     "yolov5n", "yolov5s-v5", "yolov3-tiny", "yolov4-tiny", "yolov8n",

@@ -1,0 +1,318 @@
+"""What a profile measures: the blocks of a space, whole random detectors, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.latency.device import TableKey
+from nas.latency.measured.cost_model import order_of_worth
+from nas.latency.measured.measurement import (
+    DRIFT_LIMIT,
+    INTERVAL_LIMIT,
+    Anchor,
+    Measurement,
+    Network,
+    Samples,
+)
+from nas.latency.measured.table import Table, TableWriter
+from nas.latency.reach.pack import Job, Pack, Timing
+from nas.latency.reach.runner import Line, Runner
+from nas.space.blocks import Block, blocks
+from nas.space.ops import expand, macs, model_graph
+from nas.space.references import read_references
+from nas.space.search_space import Candidate, SearchSpace
+from nas.space.spec import dump_spec, with_classes
+
+CLASS_COUNTS: Final = (1, 4, 20, 80)
+"""Numbers of classes for which Detect is timed; between them the cost model answers."""
+
+ANCHORS: Final = (
+    Block(
+        module="MBConv",
+        channels_in=(24,),
+        channels_out=16,
+        height=144,
+        width=144,
+        kernel=3,
+        stride=2,
+    ),
+    Block(
+        module="FusedMBConv",
+        channels_in=(32,),
+        channels_out=72,
+        height=36,
+        width=36,
+        kernel=3,
+        stride=2,
+        expand_ratio=2,
+    ),
+    Block(
+        module="FusedMBConv",
+        channels_in=(48,),
+        channels_out=56,
+        height=36,
+        width=36,
+        kernel=3,
+        stride=2,
+        expand_ratio=2,
+    ),
+    Block(
+        module="Detect", channels_in=(256,), channels_out=68, height=9, width=9, branches=(64, 64)
+    ),
+    Block(module="C3", channels_in=(96,), channels_out=64, height=48, width=48, depth=2),
+)
+"""Blocks that are timed again in every ring of every profile, by which it is seen how calm the
+machine is: of several kinds, 3 to 70 million MACs. The same ones for every space, so that all
+sessions of a table tell of one calm. (They are those which quantiles of MACs chose for the default
+space, so that tables of it that were begun before go on with theirs.)"""
+
+DRAWN: Final = 1000
+"""Random candidates by which a plan knows how large a space's are, and what they use."""
+
+VISITS: Final = 3
+"""In how many rings each block and network is timed, minutes apart. What a block takes depends on
+what else is in its ring, and a network's spread is the noise floor."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """All that a profile of one space measures.
+
+    blocks     every distinct block, Detect for each of CLASS_COUNTS
+    usage      mean number of times that each occurs in a random candidate, shape (len(blocks),)
+    detectors  whole random detectors, spread evenly over the logarithm of their MACs, and the
+               hand-designed ones that are no smaller or larger than the space's
+    """
+
+    space: SearchSpace
+    blocks: tuple[Block, ...]
+    usage: NDArray[np.float64]
+    detectors: tuple[Candidate, ...]
+
+
+def plan(space: SearchSpace, detectors: int, seed: int = 0) -> Plan:
+    """What to measure for a space, with so many whole detectors; the same seed, the same plan."""
+    rng = np.random.default_rng(seed)
+    drawn = [
+        space.random(rng, num_classes=CLASS_COUNTS[i % len(CLASS_COUNTS)])
+        for i in range(max(DRAWN, 10 * detectors))
+    ]
+    drawn = list({one.digest: one for one in drawn}.values())
+    walked = [blocks(one.spec, one.image_size) for one in drawn]
+    sizes = np.array([_macs(walk) for walk in walked], dtype=float)
+    hand_designed = [
+        one
+        for one in read_references(space, CLASS_COUNTS[-1]).values()
+        if sizes.min() <= _macs(blocks(one.spec, one.image_size)) <= sizes.max()
+    ]
+    found = tuple(
+        dict.fromkeys(
+            (
+                *space.blocks(*CLASS_COUNTS),
+                *(
+                    block
+                    for one in hand_designed
+                    for classes in CLASS_COUNTS
+                    for block in blocks(with_classes(one.spec, classes), one.image_size)
+                ),
+            )
+        )
+    )
+    place = {block: i for i, block in enumerate(found)}
+    usage = np.zeros(len(found))
+    for walk in walked:
+        for block in walk:
+            usage[place[block]] += 1 / len(drawn)
+    return Plan(
+        space=space,
+        blocks=found,
+        usage=usage,
+        detectors=(*(drawn[i] for i in _spread(sizes, detectors)), *hand_designed),
+    )
+
+
+def _macs(walk: Sequence[Block]) -> int:
+    return sum(macs(expand(block)) for block in walk)
+
+
+def _spread(sizes: NDArray[np.float64], count: int) -> list[int]:
+    """Indices of `count` values spread evenly over the logarithm, between the 1 % quantiles."""
+    logs = np.log(sizes)
+    left = list(range(len(logs)))
+    low, high = np.quantile(logs, [0.01, 0.99])
+    chosen = []
+    for target in np.linspace(low, high, min(count, len(left))):
+        nearest = min(left, key=lambda i: abs(logs[i] - target))
+        left.remove(nearest)
+        chosen.append(nearest)
+    return chosen
+
+
+def block_job(block: Block, visits: int = VISITS) -> Job:
+    """The block as a job; its name is its key."""
+    return Job(
+        name=f"block {block.key()}",
+        graph=expand(block),
+        has_plain_output=block.module == "Detect",
+        visits=visits,
+    )
+
+
+def network_job(candidate: Candidate, visits: int = VISITS) -> Job:
+    """The whole detector as a job."""
+    return Job(
+        name=f"network {candidate.digest}",
+        graph=model_graph(candidate.spec, candidate.image_size),
+        is_whole=True,
+        visits=visits,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What of a plan is still to be measured, in order of worth: each with its visits."""
+
+    blocks: tuple[tuple[Block, int], ...]
+    networks: tuple[tuple[Candidate, int], ...]
+
+    def __len__(self) -> int:
+        return sum(visits for _, visits in (*self.blocks, *self.networks))
+
+
+def order_of_work(plan: Plan, *, is_limited: bool) -> NDArray[np.int64]:
+    """Indices of the plan's blocks in the order to time them.
+
+    By worth where time is limited; otherwise at random, so that what drifts over the minutes
+    falls on blocks of all kinds.
+    """
+    if is_limited:
+        return order_of_worth(plan.blocks, plan.usage)
+    return np.random.default_rng(0).permutation(len(plan.blocks))
+
+
+def pending(plan: Plan, table: Table, order: NDArray[np.int64]) -> Work:
+    """What the table lacks of the plan; blocks in the order given (indices into the plan's)."""
+    rng = np.random.default_rng(0)
+    wanted = [plan.blocks[i] for i in order.tolist()]
+    detectors = [plan.detectors[i] for i in rng.permutation(len(plan.detectors)).tolist()]
+    return Work(
+        blocks=tuple(
+            (block, visits)
+            for block in wanted
+            if (visits := VISITS - len(table.blocks.get(block, ()))) > 0
+            and f"block {block.key()}" not in table.failures
+        ),
+        networks=tuple(
+            (one, visits)
+            for one in detectors
+            if (visits := VISITS - len(table.networks.get(one.digest, ()))) > 0
+            and f"network {one.digest}" not in table.failures
+        ),
+    )
+
+
+def doubtful(plan: Plan, table: Table) -> Work:
+    """What of the plan was never timed in calm, or whose time is unsure: worst first, once more.
+
+    Once only: on a machine that is never quiet the next row may be no better. All count, the surer
+    ones more.
+    """
+    steady = table.steadiness()
+
+    def doubt(rows: list[Measurement]) -> float:
+        """How far beyond the limits, 0 within."""
+        if len(rows) != VISITS:
+            return 0.0
+        worst = max(steady.drift(rows) / DRIFT_LIMIT, steady.interval(rows) / INTERVAL_LIMIT)
+        return worst if worst > 1 else 0.0
+
+    blocks = {block: doubt(table.blocks[block]) for block in plan.blocks if block in table.blocks}
+    networks = [(one, doubt(table.networks.get(one.digest, []))) for one in plan.detectors]
+    return Work(
+        blocks=tuple(
+            (block, 1) for block, worst in sorted(blocks.items(), key=lambda it: -it[1]) if worst
+        ),
+        networks=tuple((one, 1) for one, worst in networks if worst),
+    )
+
+
+def measure(
+    writer: TableWriter,
+    runner: Runner,
+    plan: Plan,
+    work: Work,
+    *,
+    seed: int,
+    seconds: float | None = None,
+    timing: Timing | None = None,
+) -> Iterator[Measurement]:
+    """Measures the work, every row being in the table when it is yielded."""
+    key: TableKey = writer.table.key
+    jobs = {job.name: job for job in (block_job(*one) for one in work.blocks)}
+    anchors = tuple(f"block {block.key()}" for block in ANCHORS)
+    for block in ANCHORS:
+        job = block_job(block, visits=0)
+        jobs.setdefault(job.name, job)
+    named_blocks = {f"block {block.key()}": block for block, _ in work.blocks}
+    networks = {f"network {one.digest}": one for one, _ in work.networks}
+    pack = Pack(
+        key=key,
+        jobs=(*jobs.values(), *(network_job(*one) for one in work.networks)),
+        anchors=anchors,
+        seed=seed,
+        seconds=seconds,
+        timing=timing or Timing(),
+    )
+    session = 0
+    for line in runner.run(pack):
+        kind = line["line"]
+        if kind == "hello":
+            session = writer.start_session(line["environment"], anchors)
+        elif kind == "anchor":
+            writer.add_anchor(
+                Anchor(
+                    session=session,
+                    window=line["window"],
+                    name=line["job"],
+                    samples=_samples(line),
+                )
+            )
+        elif kind == "failure":
+            writer.add_failure(session, line["job"], line["reason"])
+        elif kind == "timing":
+            name = line["job"]
+            row = Measurement(
+                session=session,
+                window=line["window"],
+                samples=_samples(line),
+                block=named_blocks.get(name),
+                network=_network(networks[name], plan.space) if name in networks else None,
+                before=line["before"],
+                after=line["after"],
+            )
+            writer.add(row)
+            yield row
+
+
+def _samples(line: Line) -> Samples:
+    return Samples(
+        samples_ms=tuple(line["samples_ms"]),
+        preempted=tuple(line["preempted"]),
+        cpu_ms=tuple(line["cpu_ms"]),
+        overhead_ms=line.get("overhead_ms", 0.0),
+        beside_ms=tuple(line.get("beside_ms", ())),
+    )
+
+
+def _network(candidate: Candidate, space: SearchSpace) -> Network:
+    return Network(
+        digest=candidate.digest,
+        image_size=candidate.image_size,
+        space=space.digest,
+        model=dump_spec(candidate.spec),
+    )

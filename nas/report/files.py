@@ -1,0 +1,275 @@
+"""What a run leaves for people and programs: pareto.json, the CSVs, the models, the table.
+
+Every file is written whole. `pareto.json` comes last, so that whoever waits for it finds the rest.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from rich.table import Table
+
+from nas.latency.measured.predictor import HELD_OUT, LatencyKind
+from nas.space.ops import macs, model_graph, params
+from nas.space.spec import dump_spec
+from nas.study.baselines import Baseline
+from nas.study.files import write_atomically
+from nas.study.finalists import Front, Point
+from nas.study.run import Settings
+from nas.study.trial import Ending, Outcome
+
+FORMAT: Final = 1
+"""Version of pareto.json. 1: the first."""
+
+MODELS: Final = "models"
+"""The folder of the front's model YAMLs, inside the run's."""
+
+COLUMNS: Final = (
+    "name",
+    "digest",
+    "model",
+    "image_size",
+    "latency_ms",
+    "latency_low_ms",
+    "latency_high_ms",
+    "latency_kind",
+    "score",
+    "score_kind",
+    "map50_95",
+    "map50",
+    "params",
+    "macs",
+)
+"""Of a point in pareto.json and pareto.csv, and of a trial in trials.csv, in this order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All that is known at the end of a search, or where it was interrupted.
+
+    doubts  what to know of the latency table behind it, a sentence each
+    """
+
+    settings: Settings
+    ending: Ending
+    front: Front
+    baselines: tuple[Baseline, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> LatencyKind | None:
+        """Where its latencies come from, all of them; None where there are none."""
+        latencies = [trial.latency for trial in self.ending.trials]
+        return latencies[0].kind if latencies else None
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Writes models/*.yaml, pareto.csv, trials.csv and pareto.json into a run's folder."""
+    _write_models(report, folder / MODELS)
+    front = [point_row(point, is_on_front=True) for point in report.front.points]
+    write_atomically(folder / "pareto.csv", _csv(COLUMNS, front))
+    write_atomically(folder / "trials.csv", _trials_csv(report))
+    settings = report.settings
+    document = {
+        "format": FORMAT,
+        "device": settings.latency.device,
+        "runtime": settings.latency.runtime,
+        "precision": settings.latency.precision,
+        "threads": settings.latency.threads,
+        "space": settings.space.name,
+        "data": settings.data.name,
+        "seed": settings.seed,
+        "trials_finished": len(report.ending.graded),
+        "front": front,
+    }
+    write_atomically(folder / "pareto.json", json.dumps(document, indent=2) + "\n")
+
+
+def point_row(point: Point, *, is_on_front: bool) -> dict[str, Any]:
+    """A point by COLUMNS; `model` is the path of its YAML in the run's folder, if it has one."""
+    candidate, latency = point.trial.candidate, point.trial.latency
+    graph = model_graph(candidate.spec, candidate.image_size)
+    return {
+        "name": point.name,
+        "digest": candidate.digest,
+        "model": f"{MODELS}/{point.name}.yaml" if is_on_front else None,
+        "image_size": candidate.image_size,
+        "latency_ms": latency.ms,
+        "latency_low_ms": latency.low_ms,
+        "latency_high_ms": latency.high_ms,
+        "latency_kind": latency.kind.value,
+        "score": point.score,
+        "score_kind": point.score_kind,
+        "map50_95": point.map50_95,
+        "map50": point.map50,
+        "params": params(graph),
+        "macs": macs(graph),
+    }
+
+
+def front_table(report: Report) -> Table:
+    """The front as a table for the terminal, the kind of each latency in its column's head."""
+    points = report.front.points
+    kinds = [k for k in LatencyKind if any(p.trial.latency.kind is k for p in points)]
+    has_map = any(point.map50_95 is not None for point in points)
+    table = Table(title=_table_title(report), caption=_table_caption(report), title_justify="left")
+    table.add_column("model", no_wrap=True)
+    for kind in kinds:
+        table.add_column(f"{kind.value} ms", justify="right", no_wrap=True)
+    table.add_column("mAP50-95" if has_map else "score, no mAP", justify="right", no_wrap=True)
+    if has_map:
+        table.add_column("mAP50", justify="right", no_wrap=True)
+    table.add_column("params, M", justify="right", no_wrap=True)
+    table.add_column("MACs, M", justify="right", no_wrap=True)
+    for point in points:
+        row = point_row(point, is_on_front=True)
+        latency = point.trial.latency
+        times = [
+            f"{_ms(latency.ms)} ({_ms(latency.low_ms)} - {_ms(latency.high_ms)})"
+            if latency.kind is kind
+            else ""
+            for kind in kinds
+        ]
+        grades = [f"{point.score:.4f}"]
+        if has_map:
+            grades.append("" if point.map50 is None else f"{point.map50:.4f}")
+        size = [f"{row['params'] / 1e6:.3f}", f"{row['macs'] / 1e6:.1f}"]
+        table.add_row(point.name, *times, *grades, *size)
+    return table
+
+
+def summary_lines(report: Report) -> list[str]:
+    """What a reader of the front should know beside it, a sentence a line."""
+    ending, front = report.ending, report.front
+    refused, repeated = ending.count(Outcome.REFUSED), ending.count(Outcome.REPEATED)
+    lines = [f"{len(ending.graded)} architectures graded"]
+    if report.settings.max_latency_ms is not None:
+        lines[0] += f", {refused} refused over {limit_words(report)} without training"
+    lines[0] += f", {repeated} repeated by the sampler and answered from memory."
+    slowest = max((p.trial.latency.high_ms for p in front.points), default=0.0)
+    limit_ms = report.settings.max_latency_ms
+    if limit_ms is not None and slowest > limit_ms and report.kind is LatencyKind.ESTIMATED:
+        lines.append(
+            f"The limit was held against the estimate alone: by its 90 % interval, a model of this"
+            f" front may take {_ms(slowest)} ms on the board."
+        )
+    if ending.is_exhausted:
+        lines.append(
+            f"The search ended before its budget of {report.settings.budget}: the space"
+            " has no other architecture" + _under_limit(report.settings) + " that it could find."
+        )
+    diverged = sum(bool(t.score and t.score.is_diverged) for t in ending.graded)
+    if diverged:
+        lines.append(f"{diverged} trainings diverged and score 0.")
+    if front.flattery is not None:
+        lines.append(
+            f"{front.finalists} finalists were graded again under seeds new to them: the search's"
+            f" scores had flattered them by {front.flattery:+.4f} on average, and"
+            f" {front.finalists - len(front.points)} of them left the front."
+        )
+    if any(t.score and t.score.is_map for t in ending.graded):
+        lines.append(
+            "How well this proxy ranks detectors of like latency on this data was not measured."
+        )
+    if front.left_out:
+        lines.append(
+            f"{front.left_out} more points of the search's own front were not graded again and are"
+            " not shown; they are in trials.csv."
+        )
+    return [*lines, *(f"Latency table: {doubt}" for doubt in report.doubts)]
+
+
+def limit_words(report: Report) -> str:
+    """The limit, and on which kind of latency it was held."""
+    limit = f"{report.settings.max_latency_ms:g} ms"
+    return limit if report.kind is None else f"{limit} ({report.kind.value})"
+
+
+def _ms(value: float) -> str:
+    """Milliseconds with as many decimals as can be told apart."""
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _under_limit(settings: Settings) -> str:
+    return "" if settings.max_latency_ms is None else f" within {settings.max_latency_ms:g} ms"
+
+
+def _table_title(report: Report) -> str:
+    s = report.settings
+    threads = "1 thread" if s.latency.threads == 1 else f"{s.latency.threads} threads"
+    return (
+        f"front of {s.space.name} on {s.data.name}, {s.latency.device},"
+        f" {s.latency.runtime} {s.latency.precision}, {threads}"
+    )
+
+
+def _table_caption(report: Report) -> str:
+    points = report.front.points
+    if not points:
+        return "no architecture has been graded yet"
+    latency = points[0].trial.latency
+    return (
+        f"{latency.kind.value} latency with its 90 % interval, off by {latency.heldout_mape:.1%}"
+        f" (MAPE) on {HELD_OUT[latency.kind]}; score: {points[0].score_kind}"
+    )
+
+
+def _trials_csv(report: Report) -> str:
+    on_front = {point.trial.number for point in report.front.points}
+    choices: dict[str, None] = {}
+    rows = []
+    for trial in report.ending.graded:
+        assert trial.score is not None, "what is graded has a score"
+        point = Point(trial=trial)
+        own = dict(trial.candidate.choices)
+        choices.update(dict.fromkeys(own))
+        rows.append(
+            {
+                "number": trial.number,
+                **point_row(point, is_on_front=trial.number in on_front),
+                "is_diverged": trial.score.is_diverged,
+                "seconds": round(trial.score.seconds, 3),
+                **own,
+            }
+        )
+    # The space's own `image_size` is the column of that name.
+    names = [name for name in choices if name not in COLUMNS]
+    return _csv(("number", *COLUMNS, "is_diverged", "seconds", *names), rows)
+
+
+def _csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n", extrasaction="raise")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _write_models(report: Report, folder: Path) -> None:
+    """One YAML for each point; those of points that have left the front go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {f"{point.name}.yaml" for point in report.front.points}
+    for point in report.front.points:
+        candidate, latency = point.trial.candidate, point.trial.latency
+        comment = "\n".join(
+            [
+                f"{report.settings.space.name} for {report.settings.data.name},"
+                f" image size {candidate.image_size}, architecture {candidate.digest}",
+                f"{latency.kind.value} {latency.ms:.4g} ms ({latency.low_ms:.4g} to"
+                f" {latency.high_ms:.4g}) on {report.settings.latency.device},"
+                f" {report.settings.latency.runtime} {report.settings.latency.precision},"
+                f" threads: {report.settings.latency.threads}",
+                f"score {point.score:.4f}: {point.score_kind}",
+            ]
+        )
+        spec = replace(candidate.spec, image_size=candidate.image_size)
+        write_atomically(folder / f"{point.name}.yaml", dump_spec(spec, comment))
+    for path in folder.glob("*ms-*px-*.yaml"):
+        if path.name not in names:
+            path.unlink()

@@ -1,0 +1,315 @@
+"""The loop: ask, answer from memory, refuse, grade.
+
+Ask and tell run in an order that follows from the seed alone. Trial n is asked for once at most
+`in_flight - 1` graded trials before it are still untold, and results are told in the order of
+their trials, whichever worker is done first. So the same seed gives the same trials whatever the
+timing and the number of workers; and a search that was killed goes through its record in the
+same way, without the sampler and without grading, and then goes on as if it had never stopped.
+
+Three things end a trial without work: an architecture that was asked for before is answered from
+memory, one over the latency limit is told as PRUNED with the constraint `over_limit_ms` (TPE ranks
+such trials by their excess behind every finished one, and learns from it), and only what is left
+is graded and counts against the budget. A sampler that only repeats itself, or is only refused,
+does not spin: see nas.study.unseen.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from nas.accuracy import Score
+from nas.latency.measured.predictor import Latency, LatencyModel
+from nas.space.search_space import Candidate
+from nas.study.candidates import Candidates
+from nas.study.record import CONSTRAINT, Asked, Record
+from nas.study.sampler_view import View
+from nas.study.sampling import SamplerName, chooser, distributions, make_sampler, to_params
+from nas.study.trial import Ending, Outcome, Standing, Trial
+from nas.study.unseen import draw_fresh
+from nas.study.workers import Grader
+
+REPEATS: Final = 3
+"""After so many repeated architectures in a row one is drawn without the sampler."""
+
+IDLE: Final = 20
+"""After so many refused or repeated ones in a row one is drawn without the sampler."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """How to search.
+
+    limit_ms   a candidate predicted above it is never graded; None refuses nothing
+    in_flight  graded trials that may be untold at a time; the result depends on it
+    opening    what is asked for first, before the sampler: good guesses that it then builds on
+    """
+
+    sampler: SamplerName
+    seed: int
+    limit_ms: float | None
+    in_flight: int
+    opening: tuple[Candidate, ...] = ()
+
+    def __post_init__(self) -> None:
+        assert self.in_flight >= 1, "one trial at least is in flight"
+
+
+class Search:
+    """One search over one record; `run` it once."""
+
+    def __init__(
+        self,
+        *,
+        candidates: Candidates,
+        model: LatencyModel,
+        grader: Grader,
+        record: Record,
+        plan: Plan,
+        within: Candidate | None = None,
+        observe: Callable[[Standing], None] = lambda standing: None,
+    ) -> None:
+        """`within` is a candidate known to meet the limit, for fresh draws to start from."""
+        self._candidates = candidates
+        self._model = model
+        self._grader = grader
+        self._record = record
+        self._plan = plan
+        self._within = within
+        self._observe = observe
+        self._view = View()
+        self._options = candidates.space.options()
+        self._distributions = distributions(self._options)
+        self._trials: list[Trial] = []
+        self._first: dict[str, int] = {}
+        self._latencies: dict[str, Latency] = {}
+        self._waiting: deque[int] = deque()
+        self._repeats = 0
+        self._idle = 0
+        self._budget = 0
+        self._live_from = 0
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Every trial asked for so far, by number."""
+        return tuple(self._trials)
+
+    def run(self, budget: int) -> Ending:
+        """Grades until `budget` distinct architectures have a score, or the space has no more.
+
+        What the record holds counts, also beyond the budget.
+        """
+        self._budget = budget
+        recorded = self._record.asked()
+        self._live_from = len(recorded)
+        for asked in recorded:
+            self._make_room()
+            self._replay(asked)
+        self._say(None)
+        is_exhausted = False
+        while len(self._first) < budget and not is_exhausted:
+            self._make_room()
+            is_exhausted = not self._ask()
+        while self._waiting:
+            self._settle_next()
+        return Ending(trials=self.trials, is_exhausted=is_exhausted)
+
+    def _make_room(self) -> None:
+        """Waits until one more trial may be in flight."""
+        self._collect(is_waiting=False)
+        while self._in_flight() >= self._plan.in_flight:
+            self._settle_next()
+
+    def _ask(self) -> bool:
+        """Asks for one more candidate and sees what becomes of it; False if there is none left."""
+        number = len(self._trials)
+        if number < len(self._plan.opening):
+            self._enter(self._plan.opening[number], number)
+            return True
+        if self._repeats >= REPEATS or self._idle >= IDLE:
+            candidate = self._fresh(number)
+            if candidate is None:
+                return False
+            self._enter(candidate, number)
+            return True
+        sampler = make_sampler(self._plan.sampler, self._plan.seed, number)
+        drawn = self._view.draw(sampler)
+        candidate = self._candidates.build(chooser(drawn))
+        trial = self._judge(candidate, number)
+        over_ms = self._over_limit_ms(trial.latency)
+        if over_ms is not None:
+            drawn.set_constraint(CONSTRAINT, over_ms)
+        self._add(trial)
+        return True
+
+    def _enter(self, candidate: Candidate, number: int) -> None:
+        """Adds a trial that was drawn without the sampler."""
+        trial = self._judge(candidate, number)
+        self._view.insert(
+            to_params(dict(candidate.choices), self._options),
+            self._distributions,
+            over_limit_ms=self._over_limit_ms(trial.latency),
+        )
+        self._add(trial)
+
+    def _add(self, trial: Trial) -> None:
+        """Records a new trial and sets about it."""
+        seen = self._view.trial(trial.number)
+        self._record.add(
+            trial,
+            params=seen.params,
+            distributions=seen.distributions,
+            system_attrs=seen.system_attrs,
+            sampler_state=self._view.new_state(),
+        )
+        self._take(trial)
+
+    def _replay(self, asked: Asked) -> None:
+        """Goes through a recorded trial as it went then; grades it if it was in hand."""
+        self._view.restore_state(asked.sampler_state)
+        self._view.insert(asked.params, self._distributions, system_attrs=asked.system_attrs)
+        self._take(
+            Trial(
+                number=asked.number,
+                candidate=self._candidates.rebuild(asked.choices),
+                latency=asked.latency,
+                outcome=asked.outcome,
+                original=asked.original,
+                score=asked.score,
+            )
+        )
+
+    def _judge(self, candidate: Candidate, number: int) -> Trial:
+        """What becomes of a candidate, latency first."""
+        latency = self._predict(candidate)
+        original = self._first.get(candidate.digest)
+        over_ms = self._over_limit_ms(latency)
+        if original is not None:
+            outcome = Outcome.REPEATED
+        elif over_ms is not None and over_ms > 0:
+            outcome = Outcome.REFUSED
+        else:
+            outcome = Outcome.GRADED
+        return Trial(
+            number=number,
+            candidate=candidate,
+            latency=latency,
+            outcome=outcome,
+            original=original,
+            score=None if original is None else self._trials[original].score,
+        )
+
+    def _take(self, trial: Trial) -> None:
+        """Sets about a trial that view and record know: ends it, or has it graded."""
+        self._trials.append(trial)
+        self._latencies[trial.candidate.digest] = trial.latency
+        self._repeats = self._repeats + 1 if trial.outcome is Outcome.REPEATED else 0
+        self._idle = 0 if trial.outcome is Outcome.GRADED else self._idle + 1
+        if trial.outcome is Outcome.REFUSED:
+            self._view.tell(trial.number, None)
+            self._say_if_new(trial)
+            return
+        if trial.outcome is Outcome.GRADED:
+            self._first[trial.candidate.digest] = trial.number
+            if trial.score is None:
+                self._grader.submit(trial.number, trial.candidate, self._plan.seed)
+        self._waiting.append(trial.number)
+        self._settle_repeats()
+
+    def _settle_next(self) -> None:
+        """Tells the sampler of the oldest trial that waits, once its score is there."""
+        number = self._waiting[0]
+        while self._score_of(number) is None:
+            self._collect(is_waiting=True)
+        self._waiting.popleft()
+        self._tell(number)
+        self._settle_repeats()
+
+    def _settle_repeats(self) -> None:
+        """Tells of the repeats at the head of the line: nothing before them is open any more."""
+        while self._waiting and self._trials[self._waiting[0]].outcome is Outcome.REPEATED:
+            self._tell(self._waiting.popleft())
+
+    def _tell(self, number: int) -> None:
+        trial = self._trials[number]
+        score = self._score_of(number)
+        assert score is not None, "what is told has a score"
+        if trial.score is None:
+            # A repeat of a trial that was in hand: the first had to be graded.
+            self._record.finish(trial, score)
+            self._trials[number] = trial = replace(trial, score=score)
+        self._view.tell(number, (score.score, trial.latency.ms))
+        if trial.outcome is Outcome.REPEATED:
+            self._say_if_new(trial)
+
+    def _collect(self, *, is_waiting: bool) -> None:
+        """Records what the grader has done, at once and in whatever order it was done."""
+        for graded in self._grader.collect(is_waiting=is_waiting):
+            trial = self._trials[graded.number]
+            assert trial.candidate.digest == graded.digest, "a score is of what was submitted"
+            if trial.score is not None:
+                continue
+            self._record.finish(trial, graded.score)
+            self._trials[trial.number] = replace(trial, score=graded.score)
+            self._say(self._trials[trial.number])
+
+    def _score_of(self, number: int) -> Score | None:
+        trial = self._trials[number]
+        return self._trials[trial.original].score if trial.original is not None else trial.score
+
+    def _in_flight(self) -> int:
+        return sum(self._trials[n].outcome is Outcome.GRADED for n in self._waiting)
+
+    def _predict(self, candidate: Candidate) -> Latency:
+        if candidate.digest not in self._latencies:
+            latency = self._model.predict(candidate.spec, candidate.image_size)
+            self._latencies[candidate.digest] = latency
+        return self._latencies[candidate.digest]
+
+    def _over_limit_ms(self, latency: Latency) -> float | None:
+        """How far a latency is over the limit in ms, below 0 under it; None without a limit."""
+        return None if self._plan.limit_ms is None else latency.ms - self._plan.limit_ms
+
+    def _is_fresh(self, candidate: Candidate) -> bool:
+        """Whether a candidate would be graded."""
+        if candidate.digest in self._first:
+            return False
+        over_ms = self._over_limit_ms(self._predict(candidate))
+        return over_ms is None or over_ms <= 0
+
+    def _fresh(self, number: int) -> Candidate | None:
+        """A candidate that would be graded, drawn without the sampler; None if there is none."""
+        starts = [self._trials[n].candidate for n in self._first.values()]
+        starts += [self._within] if self._within else []
+        rng = np.random.default_rng([self._plan.seed, number])
+        return draw_fresh(self._candidates, self._is_fresh, starts, rng)
+
+    def _say_if_new(self, trial: Trial) -> None:
+        """Tells the observer of a trial that cost nothing, but not while it is gone through."""
+        if trial.number >= self._live_from:
+            self._say(trial)
+
+    def _say(self, trial: Trial | None) -> None:
+        """Tells the observer how far the search is."""
+        done = [t for t in self._trials if t.outcome is Outcome.GRADED and t.score]
+        outcomes = [t.outcome for t in self._trials]
+        self._observe(
+            Standing(
+                budget=self._budget,
+                graded=len(done),
+                refused=outcomes.count(Outcome.REFUSED),
+                repeated=outcomes.count(Outcome.REPEATED),
+                trial=trial,
+                best=max(done, key=_merit, default=None),
+            )
+        )
+
+
+def _merit(trial: Trial) -> tuple[float, float]:
+    """What orders trials from worse to better when one has to be named."""
+    assert trial.score is not None, "only what is graded has a merit"
+    return trial.score.score, -trial.latency.ms
