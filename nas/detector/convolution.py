@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from nas.space.activation import kind_of, slope_of
+from nas.space.modules.activation import kind_of, slope_of
 
 BN_EPS: Final = 1e-3
 """YOLOv5's and EfficientNetV2's."""
@@ -25,7 +25,7 @@ _ACTIVATIONS: Final[dict[str, Callable[[], nn.Module]]] = {
 
 
 def activation_module(name: str) -> nn.Module:
-    """The module of an activation by its name here (nas.space.activation), or of a gate."""
+    """The module of an activation by its name here (nas.space.modules.activation), or of a gate."""
     if kind_of(name) == "LeakyReLU":
         return nn.LeakyReLU(slope_of(name), inplace=True)
     return _ACTIVATIONS[name]()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nas.detector.convolution import BN_EPS, Conv, SqueezeExcite, activation_module
 from nas.space.block import Block, has_residual, hidden_channels, squeeze_channels
-from nas.space.ops_light import SHUFFLE_GROUPS, has_two_branches, inverted_squeeze
+from nas.space.modules.light import SHUFFLE_GROUPS, has_two_branches, inverted_squeeze
 
 
 class DWConvBlock(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nas.detector.convolution import Conv
 from nas.space.blocks import Block
-from nas.space.ops_yolo import has_sum, pyramid
+from nas.space.modules.yolo import has_sum, pyramid
 
 
 class Bottleneck(nn.Module):

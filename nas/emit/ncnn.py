@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from nas.space.activation import kind_of, slope_of
+from nas.space.modules.activation import kind_of, slope_of
 from nas.space.ops import Graph, Op, OpKind
 
 MAGIC: Final = "7767517"

@@ -14,8 +14,8 @@ import yaml
 from torch import nn
 
 from nas.detector.builder import build_detector
-from nas.space.arguments import ARGUMENTS, SpecError
 from nas.space.blocks import Layer, layers
+from nas.space.modules import MODULES, SpecError
 from nas.space.spec import KEYS, ModelSpec, parse_spec
 
 _SIZE: Final = 256
@@ -42,7 +42,7 @@ def is_ours(document: Mapping[str, Any]) -> bool:
 
 def _is_known(row: Any) -> bool:
     is_row = isinstance(row, list) and len(row) == 4 and isinstance(row[2], str)
-    return is_row and row[2] in ARGUMENTS
+    return is_row and row[2] in MODULES
 
 
 def read_mapping(document: Mapping[str, Any], where: str) -> ModelSpec:

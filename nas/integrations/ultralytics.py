@@ -110,7 +110,7 @@ def build(theirs: Any, document: dict[str, Any], ch: int) -> tuple[Any, list[int
     from nas.detector.convolution import activation_module
     from nas.integrations.rows import build_rows, mark_head, read_mapping
     from nas.integrations.ultralytics_weights import without_anchors
-    from nas.space.arguments import SpecError
+    from nas.space.modules import SpecError
 
     if ch != 3:
         raise SpecError("model YAML, channels", "an image has 3 channels", str(ch))

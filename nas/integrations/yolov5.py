@@ -134,7 +134,7 @@ def build(theirs: Any, document: dict[str, Any], ch: list[int]) -> tuple[Any, li
     from torch import nn
 
     from nas.integrations.rows import build_rows, mark_head, read_mapping
-    from nas.space.arguments import SpecError
+    from nas.space.modules import SpecError
 
     if ch != [3]:
         raise SpecError("model YAML, ch", "an image has 3 channels", str(ch))

@@ -7,9 +7,9 @@ from html import escape
 from typing import Any
 
 from nas.latency.measured.predictor import Latency
+from nas.space.modules import MODULES
 from nas.space.ops import macs, model_graph, params
 from nas.space.search_space import Candidate
-from nas.space.staged import USES
 from nas.study.baselines import Baseline
 from nas.study.finalists import Point
 from nas.study.trial import Trial
@@ -80,7 +80,7 @@ def readable(candidate: Candidate) -> list[str]:
 
 def _stage(fields: dict[str, Any]) -> str:
     """A stage's operator, width, depth, and those of its choices that this operator has."""
-    uses = USES[fields["operator"]]
+    uses = MODULES[fields["operator"]].stage_choices or ()
     text = f"{fields['operator']} {fields['width']} x{fields['depth']}"
     for field, letter in (("kernel", " k"), ("expand_ratio", " e")):
         if field in uses and field in fields:

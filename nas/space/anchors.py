@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from nas.space.argument import SpecError, is_int, is_number
+from nas.space.modules.argument import SpecError, is_int, is_number
 
 Anchors = tuple[tuple[float, ...], ...]
 """One tuple (w, h, w, h, ...) in pixels for each level."""

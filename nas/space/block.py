@@ -10,8 +10,6 @@ import json
 from dataclasses import dataclass, fields
 from typing import Any
 
-from nas.space.arguments import DEPTH_INSIDE
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Block:
@@ -73,25 +71,16 @@ class Block:
     def __str__(self) -> str:
         text = f"{self.module} {'+'.join(map(str, self.channels_in))}->{self.channels_out}"
         text += f" k{self.kernel} s{self.stride}"
-        if self.module in ("MBConv", "FusedMBConv", "InvertedResidual"):
+        if (self.expand_ratio, self.se_ratio) != (1, 0):
             text += f" e{self.expand_ratio:g} se{self.se_ratio:g}"
-        if self.module in DEPTH_INSIDE:
+        if self.depth != 1:
             text += f" n{self.depth}"
         return f"{text} @{self.height}x{self.width}"
 
 
-def output_size(block: Block) -> tuple[int, int]:
-    """Height and width of the block's output map, in cells."""
-    if block.module == "nn.Upsample":
-        return 2 * block.height, 2 * block.width
-    if block.module == "Focus":
-        return block.height // 2, block.width // 2
-    if block.module == "ConvMaxPool":
-        halved = [-(-side // block.stride) for side in (block.height, block.width)]
-        return -(-halved[0] // 2), -(-halved[1] // 2)
+def convolved_size(block: Block) -> tuple[int, int]:
+    """Height and width of the output map of a convolution or pool of this kernel, in cells."""
     padding = block.kernel // 2 if block.padding is None else block.padding
-    if block.module == "nn.ZeroPad2d":
-        return block.height + padding, block.width + padding
     reach = 2 * padding - block.kernel
     return (block.height + reach) // block.stride + 1, (block.width + reach) // block.stride + 1
 

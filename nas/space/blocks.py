@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nas.space.arguments import SpecError
-from nas.space.block import Block, output_size
-from nas.space.rows import BOX_BINS, OUTPUTS_PER_ANCHOR, ROW_BLOCKS, RowInput
+from nas.space.block import Block
+from nas.space.modules import MODULES, RowInput, SpecError, output_size
+from nas.space.modules.detect import BOX_BINS, OUTPUTS_PER_ANCHOR
 from nas.space.spec import ModelSpec, Row, with_classes
 
 __all__ = [
@@ -59,15 +59,16 @@ def layers(spec: ModelSpec, image_size: int, where: str | None = None) -> tuple[
         place = f"{where}, {_row_name(spec, index)}"
         sources = tuple(_resolve(source, index, place) for source in row.source)
         feeds = [walked[s] if s >= 0 else None for s in sources]
-        inputs = RowInput(
+        read = _row_input(
+            row,
+            spec,
             channels=tuple(feed.channels if feed else 3 for feed in feeds),
             sizes=tuple(
                 (feed.height, feed.width) if feed else (image_size, image_size) for feed in feeds
             ),
             where=place,
-            spec=spec,
         )
-        found = ROW_BLOCKS[row.module](row, inputs)
+        found = _blocks_of(read)
         height, width = output_size(found[-1])
         if height < 1 or width < 1:
             raise SpecError(
@@ -93,18 +94,45 @@ def detect_blocks(layer: Layer, spec: ModelSpec, num_classes: int) -> tuple[Bloc
 
     An anchor-free head's inner widths follow the classes too, so that no block alone says it.
     """
-    inputs = RowInput(
+    read = _row_input(
+        layer.row,
+        with_classes(spec, num_classes),
         channels=tuple(block.channels_in[0] for block in layer.blocks),
         sizes=tuple((block.height, block.width) for block in layer.blocks),
         where=spec.where,
-        spec=with_classes(spec, num_classes),
     )
-    return ROW_BLOCKS[layer.row.module](layer.row, inputs)
+    return _blocks_of(read)
 
 
 def strides(walked: tuple[Layer, ...], image_size: int) -> tuple[int, ...]:
     """Stride in pixels of each level that the detector's last row, Detect, reads."""
     return tuple(image_size // block.height for block in walked[-1].blocks)
+
+
+def _row_input(
+    row: Row,
+    spec: ModelSpec,
+    *,
+    channels: tuple[int, ...],
+    sizes: tuple[tuple[int, int], ...],
+    where: str,
+) -> RowInput:
+    return RowInput(
+        module=row.module,
+        number=row.number,
+        args=row.args,
+        channels=channels,
+        sizes=sizes,
+        activation=spec.activation,
+        num_classes=spec.num_classes,
+        anchors=tuple(len(level) // 2 for level in spec.anchors),
+        where=where,
+    )
+
+
+def _blocks_of(row: RowInput) -> tuple[Block, ...]:
+    module = MODULES[row.module]
+    return module.blocks(module, row)
 
 
 def _row_name(spec: ModelSpec, index: int) -> str:

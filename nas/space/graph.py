@@ -50,7 +50,7 @@ class Op:
     more_outputs     a SPLIT's second output and on, each of the output's shape
     groups           of a CONVOLUTION, or of the channels that a SHUFFLE interleaves
     has_batch_norm   a convolution trained with a batch norm (folded into its bias here)
-    activation       of an ACTIVATION: a name of nas.space.activation, Sigmoid or Hardsigmoid
+    activation       of an ACTIVATION: a name of modules/activation.py, Sigmoid or Hardsigmoid
     padding          of a PAD: cells of zeros on the right and below
     start            of a SLICE: the first channel that it takes
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nas.space.arguments import DEPTH_INSIDE
+from nas.space.modules import MODULES
 from nas.space.spec import Row, make_row
 
 
@@ -66,7 +66,7 @@ class _Rows:
     def block(self, width: int) -> int:
         """The number of the last row of a block that reads the row before."""
         pan = self.pan
-        if pan.operator in DEPTH_INSIDE:
+        if MODULES[pan.operator].has_depth:
             return self.add(-1, pan.operator, width, False, number=pan.depth)
         last = self.add(-1, pan.operator, width, 3, 1)
         if pan.depth > 1:

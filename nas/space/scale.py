@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from nas.space.argument import SpecError, is_int, is_number
+from nas.space.modules.argument import SpecError, is_int, is_number
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from nas import places
-from nas.space.argument import SpecError
 from nas.space.choices import Choose, Options, Size, SpaceError, Strict
+from nas.space.modules.argument import SpecError
 from nas.space.spec import ModelSpec, model_text, parse_spec
 
 Multiple = Annotated[float, Field(gt=0, le=4)]

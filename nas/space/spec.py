@@ -27,17 +27,15 @@ from typing import Any, Final
 
 from nas import places
 from nas.documents import decoded, parse_yaml
-from nas.space.activation import read_activation, written_activation
 from nas.space.anchors import DEFAULT_ANCHORS, Anchors, read_anchors
-from nas.space.argument import is_int
-from nas.space.arguments import (
+from nas.space.modules import (
+    Module,
     SpecError,
-    activation_position,
     check_module,
-    has_channels,
-    read_arguments,
 )
-from nas.space.foreign import translated
+from nas.space.modules.activation import read_activation, written_activation
+from nas.space.modules.argument import is_int
+from nas.space.modules.yolov5_lite import translated
 from nas.space.scale import DIVISOR, SCALE_KEYS, Scale, family_file, read_scale
 
 __all__ = [
@@ -323,23 +321,27 @@ def _read_row(value: Any, where: str, scale: Scale) -> Row:
         rule = f"the number of repeats is at least 1 and at most {MOST_REPEATS}"
         raise SpecError(where, rule, repr(number))
     module, args = translated(module, [_read_name(arg) for arg in args], where)
-    module = check_module(module, where)
-    _name_activation(module, args, where)
-    read_arguments(module, tuple(args), where)
-    if has_channels(module):
+    known = check_module(module, where)
+    _name_activation(known, args, where)
+    known.read(tuple(args), where)
+    if known.has_channels:
         args[0] = scale.channels(args[0])
         if args[0] > WIDEST:
             rule = f"a row's channels are at most {WIDEST}, multiplied"
             raise SpecError(where, rule, str(args[0]), "Correct the row or the width multiple")
-        read_arguments(module, tuple(args), where)
-    return Row(source=tuple(sources), number=scale.number(number), module=module, args=tuple(args))
+        known.read(tuple(args), where)
+    return Row(
+        source=tuple(sources), number=scale.number(number), module=known.name, args=tuple(args)
+    )
 
 
-def _name_activation(module: str, args: list[Any], where: str) -> None:
+def _name_activation(module: Module, args: list[Any], where: str) -> None:
     """Puts the name here in the place of a row's activation as people write it."""
-    place = activation_position(module)
+    place = module.position_of("activation")
     if place is not None and place < len(args) and args[place] is not None:
-        args[place] = read_activation(args[place], f"{where}, argument 'activation' of {module}")
+        args[place] = read_activation(
+            args[place], f"{where}, argument 'activation' of {module.name}"
+        )
 
 
 def _read_name(value: Any) -> Any:

@@ -12,9 +12,8 @@ import itertools
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from nas.space.arguments import ACTIVATIONS, DEPTH_INSIDE
 from nas.space.choices import (
     Choose,
     Depth,
@@ -25,25 +24,30 @@ from nas.space.choices import (
     Strict,
     Width,
 )
+from nas.space.modules import ACTIVATIONS, MODULES
 from nas.space.pan import Pan, pan_rows
 from nas.space.spec import USUAL_CLASSES, ModelSpec, Row, make_row
 
-Operator = Literal[
-    "FusedMBConv",
-    "MBConv",
-    "InvertedResidual",
-    "ShuffleBlock",
-    "LCBlock",
-    "DWConvBlock",
-    "RepVGGBlock",
-    "C3",
-    "C2f",
-]
-Activation = Literal["SiLU", "ReLU", "Hardswish", "LeakyReLU"]
-assert set(ACTIVATIONS) == {"SiLU", "ReLU", "Hardswish", "LeakyReLU"}
+STAGE_OPERATORS: Final = tuple(
+    name for name, module in MODULES.items() if module.stage_choices is not None
+)
+STEM_OPERATORS: Final = tuple(
+    name for name, module in MODULES.items() if module.stem_stride is not None
+)
 
-STEM_STRIDES: Final = {"Conv": 2, "Focus": 2, "ConvMaxPool": 4}
-"""What may stand at a network's beginning -> its stride."""
+
+def _one_of(known: tuple[str, ...]) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in known:
+            raise ValueError(f"the value is one of {', '.join(known)}")
+        return value
+
+    return AfterValidator(check)
+
+
+Operator = Annotated[str, _one_of(STAGE_OPERATORS)]
+StemOperator = Annotated[str, _one_of(STEM_OPERATORS)]
+Activation = Annotated[str, _one_of(ACTIVATIONS)]
 
 
 class Stem(Strict):
@@ -51,7 +55,7 @@ class Stem(Strict):
 
     width: Options[Width]
     kernel: Options[Kernel] = (3,)
-    operator: Options[Literal["Conv", "Focus", "ConvMaxPool"]] | None = None
+    operator: Options[StemOperator] | None = None
 
 
 class Stage(Strict):
@@ -202,39 +206,38 @@ class StagedModel:
                         yield {**base, **chain, **dict(zip(names, values, strict=True))}
 
 
-USES: Final[dict[str, tuple[str, ...]]] = {
-    "FusedMBConv": ("kernel", "expand_ratio", "se_ratio"),
-    "MBConv": ("kernel", "expand_ratio", "se_ratio"),
-    "InvertedResidual": ("kernel", "expand_ratio", "se_ratio"),
-    "LCBlock": ("kernel", "se_ratio"),
-    "ShuffleBlock": ("kernel",),
-    "DWConvBlock": ("kernel",),
-    "RepVGGBlock": (),
-    "C3": ("kernel", "depth"),
-    "C2f": ("kernel", "depth"),
-}
-"""Operator -> the choices of its stage that its blocks differ by, beside the widths."""
+def _choices_of(operator: str) -> tuple[str, ...]:
+    """The choices of its stage that an operator's blocks differ by, beside the widths."""
+    found = MODULES[operator].stage_choices
+    assert found is not None, f"{operator} is an operator of a stage"
+    return found
 
 
 def _variants(options: dict[str, tuple[Any, ...]], prefix: str) -> list[dict[str, Any]]:
     """A stage's choices, but its width, that make different blocks; `prefix` is its name."""
     found: list[dict[str, Any]] = []
     for operator in options[f"{prefix}operator"]:
-        names = [f"{prefix}{field}" for field in USES[operator] if f"{prefix}{field}" in options]
+        names = [
+            f"{prefix}{field}" for field in _choices_of(operator) if f"{prefix}{field}" in options
+        ]
         for values in itertools.product(*(options[name] for name in names)):
             found.append({f"{prefix}operator": operator, **dict(zip(names, values, strict=True))})
     return found
 
 
 def _stem_stride(stem: Stem, where: str) -> int:
-    found = {STEM_STRIDES[operator] for operator in stem.operator or ("Conv",)}
+    operators = stem.operator or (LEFT_OUT["stem.operator"],)
+    found = {MODULES[operator].stem_stride for operator in operators}
     if len(found) != 1:
+        strides = ", ".join(f"{name} {MODULES[name].stem_stride}" for name in STEM_OPERATORS)
         raise SpaceError(
             f"{where}, stem.operator",
-            "the operators of a stem have one stride (ConvMaxPool 4, the others 2)",
-            ", ".join(stem.operator or ()),
+            f"the operators of a stem have one stride ({strides})",
+            ", ".join(operators),
         )
-    return found.pop()
+    stride = found.pop()
+    assert stride is not None, "an operator of a stem has its stride"
+    return stride
 
 
 def _levels(definition: SpaceDefinition, stem_stride: int, where: str) -> tuple[int, int, int]:
@@ -268,14 +271,14 @@ def _stage_rows(ask: Choose, name: str, stage: Stage) -> list[Row]:
     kernel = _ask(ask, f"{name}.kernel", stage.kernel)
     depth = ask(f"{name}.depth", stage.depth)
     width = ask(f"{name}.width", stage.width)
-    if operator in DEPTH_INSIDE:
+    if MODULES[operator].has_depth:
         return [
             make_row(-1, 1, "Conv", width, kernel, stage.stride),
             make_row(-1, depth, operator, width, True),
         ]
     values = {"kernel": kernel, "expand_ratio": expand, "se_ratio": squeeze}
-    more = [values[field] for field in USES[operator] if field != "kernel"]
-    own = values["kernel"] if "kernel" in USES[operator] else 3
+    more = [values[field] for field in _choices_of(operator) if field != "kernel"]
+    own = values["kernel"] if "kernel" in _choices_of(operator) else 3
     rows = [make_row(-1, 1, operator, width, own, stage.stride, *more)]
     if depth > 1:
         rows.append(make_row(-1, depth - 1, operator, width, own, 1, *more))

@@ -19,7 +19,7 @@ from nas import NasError, export
 from nas.deploy.check import run_ncnn, run_onnx
 from nas.deploy.picture import picture
 from nas.deploy.report import ExportFolderError, Report, leave_export
-from nas.space.arguments import SpecError
+from nas.space.modules import SpecError
 from nas.space.spec import dump_spec, with_anchors, with_classes
 from nas.training.checkpoint import CheckpointError, make_checkpoint, save_checkpoint
 from tests.deploy.detectors import candidate, small

@@ -200,3 +200,10 @@ def test_state_dict_names_are_yolov5s() -> None:
         "model.2.m.0.cv1.conv.weight",
     } <= names
     assert {"model.24.m.0.bias", "model.24.anchors", "model.9.cv2.bn.weight"} <= names
+
+
+def test_torch_builds_every_module_that_the_space_knows() -> None:
+    from nas.detector import modules
+    from nas.space.modules import MODULES
+
+    assert {*modules._PLAIN, *modules._RESIDUAL, "Detect"} == set(MODULES)

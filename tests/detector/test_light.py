@@ -11,8 +11,8 @@ from torch import nn
 from nas.detector.builder import build_detector, fuse
 from nas.detector.light import RepVGGBlock, shuffle_channels
 from nas.detector.modules import build_block
-from nas.space.arguments import SpecError
 from nas.space.blocks import Block, layers
+from nas.space.modules import SpecError
 from nas.space.spec import parse_spec
 
 

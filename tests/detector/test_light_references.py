@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from nas.detector.builder import build_detector, fuse
-from nas.space.arguments import SpecError
 from nas.space.blocks import layers, strides
 from nas.space.compound import EFFICIENTNETS, compound_spec, level_widths
+from nas.space.modules import SpecError
 from nas.space.ops import expand, macs, model_graph, params
 from nas.space.references import REFERENCES, fits, read_references
 from nas.space.search_space import read_space

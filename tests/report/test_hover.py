@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nas.report.hover import readable
+from nas.space.modules import MODULES
 from nas.space.search_space import read_space
-from nas.space.staged import USES
 
 
 @pytest.mark.parametrize("name", ["fused_mbconv", "tiny", "grid", "shuffle", "compound", "mixed"])
@@ -23,8 +23,8 @@ def test_an_architecture_of_any_space_can_be_read(name: str) -> None:
         for line in stages:
             match = re.fullmatch(r"stage\d: (\w+) \d+ x\d+( k\d)?( e[\d.]+)?( SE [\d.]+)?", line)
             assert match, line
-            assert not match[2] or "kernel" in USES[match[1]]
-            assert not match[3] or "expand_ratio" in USES[match[1]]
-            assert not match[4] or "se_ratio" in USES[match[1]]
+            assert not match[2] or "kernel" in (MODULES[match[1]].stage_choices or ())
+            assert not match[3] or "expand_ratio" in (MODULES[match[1]].stage_choices or ())
+            assert not match[4] or "se_ratio" in (MODULES[match[1]].stage_choices or ())
         asked = {n.split(".")[0] for n, _ in candidate.choices if n.startswith("stage")}
         assert len(stages) == len(asked)

@@ -17,8 +17,8 @@ from nas.emit.ncnn import emit_ncnn
 from nas.emit.onnx import emit_onnx
 from nas.latency.measured.campaign import CLASS_COUNTS, plan
 from nas.space.anchors import DEFAULT_ANCHORS
-from nas.space.arguments import SpecError
 from nas.space.blocks import blocks
+from nas.space.modules import SpecError
 from nas.space.ops import macs, model_graph, params
 from nas.space.references import REFERENCES
 from nas.space.search_space import SPACES, SpaceError, parse_space, read_space

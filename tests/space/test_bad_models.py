@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.space.arguments import SpecError
 from nas.space.blocks import layers
+from nas.space.modules import SpecError
 from nas.space.references import REFERENCES
 from nas.space.spec import read_spec
 

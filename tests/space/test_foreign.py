@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nas.space.arguments import SpecError
+from nas.space.modules import SpecError
 from nas.space.references import REFERENCES
 from nas.space.spec import dump_spec, parse_spec, read_spec
 

@@ -125,7 +125,7 @@ def _edit(**changes: Any) -> str:
         ),
         (
             {"stages__0__operator": ["Conv9"]},
-            "s.yaml, stage 1.operator[0]: input should be 'FusedMBConv', 'MBConv'",
+            "s.yaml, stage 1.operator[0]: the value is one of DWConvBlock, FusedMBConv, MBConv",
         ),
         ({"stages__0__kernel": [4]}, "s.yaml, stage 1.kernel[0]: a kernel is odd; got 4"),
         ({"stages__0__stride": 1}, "multiply to 32"),

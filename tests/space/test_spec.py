@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.space.arguments import SpecError
 from nas.space.blocks import blocks, layers, strides
+from nas.space.modules import SpecError
 from nas.space.ops import macs, model_graph, params
 from nas.space.search_space import read_space
 from nas.space.spec import dump_spec, image_size_of, parse_spec, read_spec

@@ -18,7 +18,7 @@ from nas.space.search_space import (
     read_space,
 )
 from nas.space.spec import dump_spec, parse_spec
-from nas.space.staged import LEFT_OUT, STEM_STRIDES, USES
+from nas.space.staged import LEFT_OUT, STAGE_OPERATORS, STEM_OPERATORS
 
 BASE = {
     "format": 1,
@@ -46,7 +46,7 @@ def modules(candidate: Candidate) -> list[str]:
     return [row.module for row in candidate.spec.rows]
 
 
-@pytest.mark.parametrize("operator", USES)
+@pytest.mark.parametrize("operator", STAGE_OPERATORS)
 @pytest.mark.parametrize("stride", [1, 2])
 def test_every_operator_makes_a_stage_of_any_stride(operator: str, stride: int) -> None:
     stages = [dict(stage) for stage in BASE["stages"]]  # type: ignore[attr-defined]
@@ -120,9 +120,10 @@ def test_the_neck_is_made_of_its_operator(operator: str) -> None:
     assert [block.channels_in for block in ends.blocks] == [(24,)] * 3
 
 
-@pytest.mark.parametrize("operator", STEM_STRIDES)
+@pytest.mark.parametrize("operator", STEM_OPERATORS)
 def test_the_stem_has_its_stride(operator: str) -> None:
-    count = 5 - STEM_STRIDES[operator].bit_length() + 1
+    stride = {"Conv": 2, "Focus": 2, "ConvMaxPool": 4}[operator]
+    count = 5 - stride.bit_length() + 1
     stem = {"width": [8], "operator": [operator]}
     candidate = only(space_of(stem=stem, stages=BASE["stages"][:count]))  # type: ignore[index]
     assert strides(layers(candidate.spec, 64), 64) == (8, 16, 32)
@@ -159,10 +160,10 @@ def test_a_mistake_gets_one_message(changes: dict[str, Any], expected: str) -> N
 
 def test_the_mixed_space_has_every_operator_stem_pooling_and_join() -> None:
     definition = yaml.safe_load((SPACES / "mixed.yaml").read_text())
-    assert {o for stage in definition["stages"] for o in stage["operator"]} == set(USES)
+    assert {o for stage in definition["stages"] for o in stage["operator"]} == set(STAGE_OPERATORS)
     space, rng = read_space("mixed"), np.random.default_rng(0)
     seen = {module for _ in range(200) for module in modules(space.random(rng))}
-    assert seen >= {*USES, "Focus", "SPP", "SPPF", "Concat", "Add", "Detect"}
+    assert seen >= {*STAGE_OPERATORS, "Focus", "SPP", "SPPF", "Concat", "Add", "Detect"}
 
 
 def test_the_compound_space_holds_the_efficientnets() -> None:

@@ -19,17 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.space.blocks import Block
+from nas.space.modules import MODULES, Family
 from nas.space.ops import expand
 
 Array = NDArray[np.float64]
-
-GROUPS: Final = (
-    ("FusedMBConv",),
-    ("MBConv", "DWConvBlock"),
-    ("C3", "SPPF"),
-    ("Concat", "nn.Upsample"),
-)
-"""Modules whose share of the sum is a quantity; plain convolutions are what remains."""
 
 QUANTITIES: Final = (
     "sum_ms",
@@ -38,9 +31,12 @@ QUANTITIES: Final = (
     "numbers between blocks",
     "numbers written",
     "weights",
-    *("+".join(group) for group in GROUPS),
+    *(family.value for family in Family),
 )
-"""What a network is described by, each a sum over its blocks (numbers and weights in millions)."""
+"""What a network is described by, each a sum over its blocks (numbers and weights in millions).
+
+Of a family of modules its share of the sum; plain convolutions are what remains.
+"""
 
 _AT: Final = {name: i for i, name in enumerate(QUANTITIES)}
 
@@ -71,7 +67,8 @@ def _shape_quantities(block: Block) -> tuple[float, ...]:
 
 def quantities(block: Block, ms: float) -> Array:
     """A block's part in QUANTITIES, shape (len(QUANTITIES),); `ms` is its time."""
-    shares = [ms * (block.module in group) for group in GROUPS]
+    own = MODULES[block.module].family
+    shares = [ms * (own is family) for family in Family]
     return np.array([ms, *_shape_quantities(block), *shares])
 
 

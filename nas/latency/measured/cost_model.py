@@ -17,8 +17,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.space.arguments import ARGUMENTS
 from nas.space.blocks import Block
+from nas.space.modules import MODULES
 from nas.space.ops import Graph, Op, OpKind, expand
 
 Array = NDArray[np.float64]
@@ -104,10 +104,6 @@ def _block_terms(block: Block) -> Array:
 def block_terms(blocks: Sequence[Block]) -> Array:
     """The physical terms of blocks, shape (n, len(TERMS))."""
     return np.stack([_block_terms(block) for block in blocks])
-
-
-MODULES: Final = tuple(ARGUMENTS)
-"""Every module that a block may be of, as nas.space knows them."""
 
 
 def shape_features(blocks: Sequence[Block]) -> Array:

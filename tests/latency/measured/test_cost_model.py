@@ -20,7 +20,6 @@ from nas.latency.measured.cost_model import (
     terms,
 )
 from nas.latency.reach.runner import formula_ms
-from nas.space import ops
 from nas.space.blocks import Block
 from nas.space.ops import expand, macs
 from nas.space.search_space import read_space
@@ -60,11 +59,6 @@ def test_the_order_of_worth_is_a_permutation_with_what_is_used_first(default: Pl
     cost = default.usage * block_terms(default.blocks)[:, 3:8].sum(axis=1)
     quarter = len(order) // 4
     assert cost[order[:quarter]].sum() > 0.5 * cost.sum()
-
-
-def test_modules_are_those_of_the_space_each_once() -> None:
-    assert len(set(MODULES)) == len(MODULES)
-    assert set(MODULES) == set(ops._EXPAND)
 
 
 def test_blocks_of_two_modules_are_the_same_step_apart_whichever_they_are() -> None:

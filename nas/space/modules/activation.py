@@ -12,7 +12,7 @@ import ast
 import math
 from typing import Any, Final
 
-from nas.space.argument import Argument, SpecError
+from nas.space.modules.argument import Argument, SpecError
 
 ACTIVATIONS: Final = ("SiLU", "ReLU", "Hardswish", "LeakyReLU")
 """What a model YAML's `activation`, or a row's, may be."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from nas.space.argument import SpecError
+from nas.space.modules.argument import SpecError
 
 
 def _shuffle_block(channels: Any, stride: Any) -> tuple[str, list[Any]]:
