@@ -26,7 +26,7 @@ import yaml
 
 from nas.data.dataset import DataConfig
 from nas.latency.device import TableKey
-from nas.latency.estimated.predictor import load_table_model
+from nas.latency.load import load_table_model
 from nas.space.search_space import Candidate, architecture_digest, read_space
 from nas.space.spec import Anchors, dump_spec, parse_written, read_spec, with_anchors
 from nas.stats import mape, spearman

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from nas import stats
 from nas.latency.device import TableKey, read_device
-from nas.latency.estimated.predictor import load_table_model
+from nas.latency.load import load_table_model
 from nas.latency.measured.campaign import network_job
 from nas.latency.measured.measurement import Samples
 from nas.latency.reach.pack import Pack

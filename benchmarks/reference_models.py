@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict
 
 from nas.deploy.ncnn import to_ncnn
 from nas.detector.builder import build_detector
+from nas.latency.answer import TableModel
 from nas.latency.device import TableKey
-from nas.latency.estimated.predictor import load_table_model
-from nas.latency.measured.predictor import TableModel
+from nas.latency.load import load_table_model
 from nas.space.ops import Graph, OpKind, macs, model_graph, params
 from nas.space.references import reference_files
 from nas.space.spec import ModelSpec, read_spec

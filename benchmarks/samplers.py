@@ -23,7 +23,7 @@ import optuna
 import tyro
 
 from nas.accuracy import Score
-from nas.latency.measured.predictor import Latency, LatencyKind
+from nas.latency.answer import Latency, LatencyKind
 from nas.space.ops import OpKind, model_graph, params
 from nas.space.search_space import Candidate, read_space
 from nas.space.spec import DEFAULT_ANCHORS, ModelSpec

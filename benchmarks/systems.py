@@ -37,7 +37,7 @@ from nas.integrations.mmyolo import MmyoloError, backbone_levels
 from nas.integrations.ultralytics_weights import read_ultralytics
 from nas.integrations.yolov5_weights import read_yolov5
 from nas.latency.device import read_device
-from nas.latency.estimated.predictor import load_table_model
+from nas.latency.load import load_table_model
 from nas.space.ops import macs, model_graph
 from nas.space.references import fits, reference_files, reference_size
 from nas.space.search_space import SPACES, read_space

@@ -19,7 +19,7 @@ import tyro
 from nas.terminal import command_line
 
 if TYPE_CHECKING:
-    from nas.latency.measured.predictor import Latency, Part, TableModel
+    from nas.latency.answer import Latency, Part, TableModel
     from nas.latency.rules import FourRules, RuleCosts
 
 
@@ -46,7 +46,7 @@ class Arguments:
 def run(arguments: Arguments, root: Path | None = None) -> None:
     """Reads the model and the table, and prints the latency and where it goes."""
     from nas.latency.device import read_device
-    from nas.latency.estimated.predictor import load_table_model
+    from nas.latency.load import load_table_model
     from nas.latency.rules import four_rules, rule_costs
     from nas.space.blocks import blocks
     from nas.space.ops import macs, model_graph, params
@@ -130,7 +130,7 @@ def answer(
 
 def stands_on(latency: Latency, told: dict[str, Any]) -> str:
     """What an answer stands on, and how far such answers were off."""
-    from nas.latency.measured.predictor import HELD_OUT
+    from nas.latency.answer import HELD_OUT
 
     error = f"{latency.heldout_mape:.1%}"
     if latency.kind.value == "estimated":

@@ -25,8 +25,8 @@ from nas.terminal import command_line, show_table
 if TYPE_CHECKING:
     from nas.accuracy import FakeSettings, ShortTrainingSettings
     from nas.data.dataset import DataConfig
+    from nas.latency.answer import TableModel
     from nas.latency.device import Device
-    from nas.latency.measured.predictor import TableModel
     from nas.report.files import Report
     from nas.space.search_space import Candidate, SearchSpace
     from nas.study.record import Record
@@ -76,7 +76,7 @@ def run(arguments: Arguments) -> None:
     from nas.accuracy import read_proxy
     from nas.data.dataset import read_data
     from nas.latency.device import read_device
-    from nas.latency.estimated.predictor import load_table_model
+    from nas.latency.load import load_table_model
     from nas.space.search_space import read_space
     from nas.study.claim import claimed
     from nas.study.feasible import find_within

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from nas import doctor, places, predict, profile
+from nas.latency.answer import LatencyKind
 from nas.latency.device import DeviceError, TableKey, read_device, read_devices
 from nas.latency.estimated.own_times import put_in_place
-from nas.latency.estimated.predictor import load_table_model
 from nas.latency.estimated.tables import estimate_path, read_estimate, write_estimate
-from nas.latency.measured.predictor import LatencyKind
+from nas.latency.load import load_table_model
 from nas.latency.measured.table import TableError, missing_table, open_table
 from nas.space.references import reference_files
 from nas.space.search_space import SPACES, SpaceError, read_space

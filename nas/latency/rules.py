@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from nas.latency.answer import Part, TableModel
 from nas.latency.estimated.op_work import KERNELS, Work, graph_work
-from nas.latency.measured.predictor import Part, TableModel
 from nas.space.blocks import Block
 from nas.space.ops import Graph, Op, OpKind
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import plotly.graph_objects as go
 
-from nas.latency.measured.predictor import HELD_OUT, Latency
+from nas.latency.answer import HELD_OUT, Latency
 from nas.report.files import Report, limit_words
 from nas.report.hover import baseline_hover, point_hover, trial_hover
 from nas.study.files import write_atomically

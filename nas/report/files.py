@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from rich.table import Table
 
-from nas.latency.measured.predictor import HELD_OUT, LatencyKind
+from nas.latency.answer import HELD_OUT, LatencyKind
 from nas.space.ops import macs, model_graph, params
 from nas.space.spec import dump_spec
 from nas.study.baselines import Baseline

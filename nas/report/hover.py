@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-from nas.latency.measured.predictor import Latency
+from nas.latency.answer import Latency
 from nas.space.modules import MODULES
 from nas.space.ops import macs, model_graph, params
 from nas.space.search_space import Candidate

@@ -17,7 +17,7 @@ import numpy as np
 
 from nas import NasError
 from nas.accuracy import Score
-from nas.latency.measured.predictor import Latency, LatencyModel
+from nas.latency.answer import Latency, LatencyModel
 from nas.space.references import (
     as_candidate,
     fits,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from nas.latency.measured.predictor import LatencyModel
+from nas.latency.answer import LatencyModel
 from nas.report.figures import write_figure
 from nas.report.files import Report, write_report
 from nas.space.search_space import Candidate

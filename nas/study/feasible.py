@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from nas import NasError
-from nas.latency.measured.predictor import LatencyModel
+from nas.latency.answer import LatencyModel
 from nas.space.search_space import Candidate, SearchSpace
 
 SWEEPS: Final = 4

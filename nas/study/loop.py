@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 
 from nas.accuracy import Score
-from nas.latency.measured.predictor import Latency, LatencyModel
+from nas.latency.answer import Latency, LatencyModel
 from nas.space.search_space import Candidate
 from nas.study.candidates import Candidates
 from nas.study.record import CONSTRAINT, Asked, Record

@@ -24,7 +24,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.accuracy import Score
-from nas.latency.measured.predictor import Latency
+from nas.latency.answer import Latency
 from nas.study.storage import (
     Place,
     StorageError,

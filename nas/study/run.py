@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 import nas
 from nas.accuracy import ProxySettings
 from nas.documents import read_yaml
-from nas.latency.measured.predictor import LatencyKind, LatencyModel
+from nas.latency.answer import LatencyKind, LatencyModel
 from nas.space.search_space import SearchSpace
 from nas.study.files import write_atomically, writing
 from nas.study.folder import RunError, check_folder

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from nas.accuracy import Score
-from nas.latency.measured.predictor import Latency, LatencyKind
+from nas.latency.answer import Latency, LatencyKind
 from nas.space.search_space import Candidate
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from nas import NasError, predict, profile
 from nas.latency.device import DeviceError
-from nas.latency.estimated.predictor import load_table_model
+from nas.latency.load import load_table_model
 from nas.latency.measured import campaign
 from nas.latency.measured.campaign import ANCHORS, VISITS, plan
 from nas.latency.measured.table import TableError, read_table

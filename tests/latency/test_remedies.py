@@ -12,9 +12,9 @@ import pytest
 
 from nas import NasError
 from nas.latency.device import TableKey, check_key, read_device, read_devices
-from nas.latency.estimated.predictor import load_table_model
 from nas.latency.estimated.public_log import parse_log
 from nas.latency.estimated.tables import estimate_from_log
+from nas.latency.load import load_table_model
 from nas.latency.measured.fit_file import fit_path, read_fits
 from nas.latency.measured.table import measure_remedy, missing_table
 from nas.profile import Arguments

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from nas.latency.device import TableKey
-from nas.latency.estimated.predictor import load_table_model
+from nas.latency.load import load_table_model
 from nas.latency.rules import four_rules, rule_costs
 from nas.space.ops import Graph, OpKind, expand, model_graph
 from nas.space.references import REFERENCES

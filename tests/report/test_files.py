@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from nas.accuracy import Regrade, Score
-from nas.latency.measured.predictor import LatencyKind
+from nas.latency.answer import LatencyKind
 from nas.report.figures import pareto_figure, write_figure
 from nas.report.files import COLUMNS, Report, front_table, summary_lines, write_report
 from nas.report.hover import readable

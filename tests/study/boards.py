@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nas.accuracy import FakeSettings, Proxy, Score, build_proxy
 from nas.data.dataset import read_data
-from nas.latency.measured.predictor import Latency, LatencyKind
+from nas.latency.answer import Latency, LatencyKind
 from nas.space.ops import macs, model_graph
 from nas.space.search_space import Candidate, SearchSpace, parse_space, read_space
 from nas.space.spec import DEFAULT_ANCHORS, ModelSpec

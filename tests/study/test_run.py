@@ -12,7 +12,7 @@ import pytest
 
 from nas import NasError
 from nas.accuracy import FakeSettings, ShortTrainingSettings
-from nas.latency.measured.predictor import LatencyKind
+from nas.latency.answer import LatencyKind
 from nas.study.folder import RunError, check_folder, run_folder
 from nas.study.run import (
     FORMAT,

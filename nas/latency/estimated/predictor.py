@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, get_args
 
 import numpy as np
 
-from nas.latency.device import Runtime, TableKey, read_device
-from nas.latency.estimated.corrected import Correction, read_correction
+from nas.latency.answer import Latency, LatencyKind, Part, part_of, stage_of
+from nas.latency.device import Runtime, TableKey
+from nas.latency.estimated.corrected import Correction
 from nas.latency.estimated.tables import (
     EstimatedTable,
     block_work,
-    estimate_path,
     is_extrapolated,
-    read_estimate,
     work_ms,
 )
-from nas.latency.measured.fit_file import read_fits
-from nas.latency.measured.predictor import (
-    Latency,
-    LatencyKind,
-    Part,
-    TableModel,
-    load_predictor,
-    part_of,
-    stage_of,
-)
-from nas.latency.measured.table import TableError, measure_remedy
+from nas.latency.measured.table import measure_remedy
 from nas.space.blocks import Block, blocks, layers
-from nas.space.search_space import SearchSpace
 from nas.space.spec import ModelSpec
 
 KINDS: Final[dict[str, str]] = {
@@ -180,7 +167,7 @@ def _provenance(
 ) -> dict[str, Any]:
     heldout = table.heldout
     remedy = f"nas.profile can't time {table.runtime}"
-    if _can_be_timed(table.key):
+    if can_be_timed(table.key):
         lead = "a measured table replaces it, and twenty of its blocks correct it"
         remedy = measure_remedy(table.key, root, lead=lead)
     doubts = [
@@ -229,51 +216,5 @@ def correction_words(correction: Correction) -> str:
     )
 
 
-def load_table_model(
-    key: TableKey,
-    root: Path | None = None,
-    space: SearchSpace | None = None,
-    num_classes: int = 80,
-    walk: Sequence[Block] = (),
-) -> TableModel:
-    """What answers for a key: its measured table where one was fitted, else its estimated one.
-
-    space, walk  what will be asked for (predictor.load_predictor): the space's networks, or one
-
-    A measured table that is not yet enough for a fit corrects the estimated one by its blocks.
-    TableError where there is neither.
-    """
-    table = None if read_fits(key, root) else read_estimate(key, root)
-    if table is None:
-        if not key.path(root).exists():
-            _check_threads(key, root)
-        return load_predictor(key, root, space, num_classes, walk)
-    correction = read_correction(table, key, root) if key.path(root).exists() else None
-    device = read_device(key.device, root)
-    return EstimatedPredictor(table, device.title, root, correction)
-
-
-def _check_threads(key: TableKey, root: Path | None) -> None:
-    """TableError where estimated tables answer for other thread counts, or nothing can be timed."""
-    device = read_device(key.device, root)
-    counts = device.threads or range(1, (device.cores or 1) + 1)
-    there = [t for t in counts if estimate_path(replace(key, threads=t), root).exists()]
-    if there:
-        raise TableError(
-            "--threads",
-            f"there is a table of {key}, measured or estimated",
-            "none",
-            f"The estimated ones are of {' and '.join(map(str, there))} threads"
-            + (f". {measure_remedy(key, root, lead='To measure')}" if _can_be_timed(key) else ""),
-        )
-    if not _can_be_timed(key):
-        raise TableError(
-            "--runtime",
-            f"nas.profile times {' and '.join(get_args(Runtime))}; another runtime needs an "
-            "estimated table",
-            f"none of {key}",
-        )
-
-
-def _can_be_timed(key: TableKey) -> bool:
+def can_be_timed(key: TableKey) -> bool:
     return key.runtime in get_args(Runtime)

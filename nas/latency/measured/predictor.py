@@ -8,15 +8,15 @@ conformal: it is as wide as the errors of networks that were predicted without b
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from enum import Enum
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.latency.answer import Latency, LatencyKind, Part, part_of, stage_of
 from nas.latency.device import TableKey
 from nas.latency.measured import kinds_of_work as kinds
 from nas.latency.measured import other_spaces as foreign
@@ -32,80 +32,11 @@ from nas.latency.measured.fit_file import SpaceFit, read_fits
 from nas.latency.measured.other_spaces import nearest_fit
 from nas.latency.measured.table import TableError, measure_remedy, profile_command
 from nas.latency.measured.table_cache import Condensed, read_condensed
-from nas.space.blocks import Block, Layer, blocks, layers
+from nas.space.blocks import Block, blocks, layers
 from nas.space.search_space import SearchSpace, SpaceError, read_space
 from nas.space.spec import ModelSpec
 
 Array = NDArray[np.float64]
-
-
-class LatencyKind(str, Enum):
-    """Where a latency comes from. The three never share a column."""
-
-    MEASURED = "measured"
-    PREDICTED = "predicted"
-    ESTIMATED = "estimated"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Latency:
-    """A latency in ms, with its 90 % interval and where it comes from.
-
-    measured_share  the share of the sum that stands on blocks timed on the board (0 to 1)
-    heldout_mape    mean absolute relative error on whole networks never fitted (a fraction)
-    """
-
-    ms: float
-    low_ms: float
-    high_ms: float
-    kind: LatencyKind
-    measured_share: float
-    heldout_mape: float
-
-
-HELD_OUT: Final[dict[LatencyKind, str]] = {
-    LatencyKind.MEASURED: "nothing: it was timed as a whole",
-    LatencyKind.PREDICTED: "whole detectors held out",
-    LatencyKind.ESTIMATED: "held-out networks of public logs",
-}
-"""What `heldout_mape` was found on, in words."""
-
-
-class LatencyModel(Protocol):
-    """What answers how long a detector takes.
-
-    `predict` gives a Latency for every detector that the house can build, for a square image of
-    `image_size` pixels (a multiple of the largest stride), the same answer every time.
-    """
-
-    def predict(self, spec: ModelSpec, image_size: int) -> Latency:
-        """How long the detector takes."""
-        ...
-
-
-class TableModel(LatencyModel, Protocol):
-    """A `LatencyModel` made from a table, which can say where the time goes and what it stands on.
-
-    key         what the table is of
-    kind        of all its answers
-    provenance  board, runtime, date, error and doubts, for reports
-    """
-
-    key: TableKey
-    kind: LatencyKind
-    provenance: dict[str, Any]
-
-    def parts(self, spec: ModelSpec, image_size: int) -> tuple[Part, ...]:
-        """Each layer's part in the detector's time, in order."""
-        ...
-
-    def predict_blocks(self, walk: Sequence[Block]) -> Latency:
-        """How long a network of these blocks takes (ms)."""
-        ...
-
-    def doubts(self, walk: Sequence[Block]) -> list[str]:
-        """Why the answer for such a network is doubtful, beside what holds for the whole table."""
-        ...
 
 
 MOSTLY: Final = 0.5
@@ -184,23 +115,6 @@ def uncertainty(measured_share: Array, cost_model_error: float) -> Array:
     return SURE_TO + (1 - measured_share) * cost_model_error
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """A layer's part in a network's time; the parts add up to its latency.
-
-    stage  where it stands: the backbone by the stride of its output (P1/2, P2/4, ...), neck, head
-    kinds  the kinds of work in it (kinds.py) and the ms of each, by the cost model
-    """
-
-    layer: int
-    stage: str
-    module: str
-    what: str
-    ms: float
-    is_measured: bool
-    kinds: dict[str, float]
-
-
 class Predictor:
     """A `LatencyModel` made from a table and what was fitted on it for one space.
 
@@ -271,30 +185,6 @@ class Predictor:
             measured_share=share,
             heldout_mape=self.fit.report.mape,
         )
-
-
-def part_of(
-    layer: Layer, stage: str, ms: float, split: dict[str, float], *, is_measured: bool
-) -> Part:
-    """A layer's part; `split` is its ms by kind of work."""
-    times = f"{len(layer.blocks)} x " if len(layer.blocks) > 1 else ""
-    return Part(
-        layer=layer.index,
-        stage=stage,
-        module=layer.row.module,
-        what=f"{times}{layer.blocks[0]}",
-        ms=ms,
-        is_measured=is_measured,
-        kinds=split,
-    )
-
-
-def stage_of(layer: Layer, backbone_rows: int, image_size: int) -> str:
-    """Where a layer stands: the backbone by the stride of its output, neck, or head."""
-    if layer.index < backbone_rows:
-        stride = round(image_size / layer.height)
-        return f"P{stride.bit_length() - 1}/{stride}"
-    return "head" if layer.row.module == "Detect" else "neck"
 
 
 def _provenance(key: TableKey, table: Condensed, fit: SpaceFit) -> dict[str, Any]:

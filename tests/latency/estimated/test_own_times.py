@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from nas import NasError, predict, profile
+from nas.latency.answer import LatencyKind
 from nas.latency.device import ROOT, TableKey
-from nas.latency.estimated.predictor import EstimatedPredictor, load_table_model
+from nas.latency.estimated.predictor import EstimatedPredictor
 from nas.latency.estimated.public_log import LogError
 from nas.latency.estimated.tables import block_ms, estimate_path, read_estimate, write_estimate
 from nas.latency.estimated.times_csv import COLUMNS, read_times
-from nas.latency.measured.predictor import LatencyKind
+from nas.latency.load import load_table_model
 from nas.space.ops import expand
 from nas.space.search_space import read_space
 from nas.space.spec import dump_spec

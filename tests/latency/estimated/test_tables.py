@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from nas import profile, stats
+from nas.latency.answer import LatencyKind
 from nas.latency.device import ROOT, TableKey, read_device
 from nas.latency.estimated.board_model import (
     PARAMETERS,
@@ -21,7 +22,7 @@ from nas.latency.estimated.board_model import (
 )
 from nas.latency.estimated.features import features
 from nas.latency.estimated.op_work import graph_work
-from nas.latency.estimated.predictor import EstimatedPredictor, load_table_model
+from nas.latency.estimated.predictor import EstimatedPredictor
 from nas.latency.estimated.public_log import LogError, PublicLog, Timing, parse_log
 from nas.latency.estimated.tables import (
     RECENT,
@@ -36,7 +37,7 @@ from nas.latency.estimated.tables import (
     sums_of,
     write_estimate,
 )
-from nas.latency.measured.predictor import LatencyKind
+from nas.latency.load import load_table_model
 from nas.latency.measured.table import TableError, open_table
 from nas.space.blocks import Block
 from nas.space.ops import expand, macs

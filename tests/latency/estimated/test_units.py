@@ -15,7 +15,7 @@ from nas.latency.device import TableKey
 from nas.latency.estimated import mlas, tflite
 from nas.latency.estimated.amounts import Amount
 from nas.latency.estimated.op_work import Work, graph_work
-from nas.latency.estimated.predictor import EstimatedPredictor, load_table_model
+from nas.latency.estimated.predictor import EstimatedPredictor
 from nas.latency.estimated.tables import (
     EstimatedTable,
     block_ms,
@@ -25,6 +25,7 @@ from nas.latency.estimated.tables import (
     read_estimate,
 )
 from nas.latency.estimated.units import UNIT_MODELS, UnitTimes, board_reach, fit_units, own_reach
+from nas.latency.load import load_table_model
 from nas.latency.measured.table import TableError
 from nas.space.blocks import Block, blocks
 from nas.space.ops import expand

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nas.latency.answer import LatencyKind
 from nas.latency.device import TableKey
 from nas.latency.measured.fit_file import fit_path, read_fits
-from nas.latency.measured.predictor import LatencyKind, load_predictor
+from nas.latency.measured.predictor import load_predictor
 from nas.latency.measured.table import TableError
 from nas.latency.reach.runner import FakeRunner, formula_ms
 from nas.space.blocks import blocks

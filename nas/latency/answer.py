@@ -1,0 +1,125 @@
+"""What a prediction is, and the contracts of whatever makes one.
+
+A study, a report and a command know this, and no predictor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, Protocol
+
+from nas.latency.device import TableKey
+from nas.space.blocks import Block, Layer
+from nas.space.spec import ModelSpec
+
+
+class LatencyKind(str, Enum):
+    """Where a latency comes from. The three never share a column."""
+
+    MEASURED = "measured"
+    PREDICTED = "predicted"
+    ESTIMATED = "estimated"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Latency:
+    """A latency in ms, with its 90 % interval and where it comes from.
+
+    measured_share  the share of the sum that stands on blocks timed on the board (0 to 1)
+    heldout_mape    mean absolute relative error on whole networks never fitted (a fraction)
+    """
+
+    ms: float
+    low_ms: float
+    high_ms: float
+    kind: LatencyKind
+    measured_share: float
+    heldout_mape: float
+
+
+HELD_OUT: Final[dict[LatencyKind, str]] = {
+    LatencyKind.MEASURED: "nothing: it was timed as a whole",
+    LatencyKind.PREDICTED: "whole detectors held out",
+    LatencyKind.ESTIMATED: "held-out networks of public logs",
+}
+"""What `heldout_mape` was found on, in words."""
+
+
+class LatencyModel(Protocol):
+    """What answers how long a detector takes.
+
+    `predict` gives a Latency for every detector that the house can build, for a square image of
+    `image_size` pixels (a multiple of the largest stride), the same answer every time.
+    """
+
+    def predict(self, spec: ModelSpec, image_size: int) -> Latency:
+        """How long the detector takes."""
+        ...
+
+
+class TableModel(LatencyModel, Protocol):
+    """A `LatencyModel` made from a table, which can say where the time goes and what it stands on.
+
+    key         what the table is of
+    kind        of all its answers
+    provenance  board, runtime, date, error and doubts, for reports
+    """
+
+    key: TableKey
+    kind: LatencyKind
+    provenance: dict[str, Any]
+
+    def parts(self, spec: ModelSpec, image_size: int) -> tuple[Part, ...]:
+        """Each layer's part in the detector's time, in order."""
+        ...
+
+    def predict_blocks(self, walk: Sequence[Block]) -> Latency:
+        """How long a network of these blocks takes (ms)."""
+        ...
+
+    def doubts(self, walk: Sequence[Block]) -> list[str]:
+        """Why the answer for such a network is doubtful, beside what holds for the whole table."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """A layer's part in a network's time; the parts add up to its latency.
+
+    stage  where it stands: the backbone by the stride of its output (P1/2, P2/4, ...), neck, head
+    kinds  the kinds of work in it (kinds.py) and the ms of each, by the cost model
+    """
+
+    layer: int
+    stage: str
+    module: str
+    what: str
+    ms: float
+    is_measured: bool
+    kinds: dict[str, float]
+
+
+def part_of(
+    layer: Layer, stage: str, ms: float, split: dict[str, float], *, is_measured: bool
+) -> Part:
+    """A layer's part; `split` is its ms by kind of work."""
+    times = f"{len(layer.blocks)} x " if len(layer.blocks) > 1 else ""
+    return Part(
+        layer=layer.index,
+        stage=stage,
+        module=layer.row.module,
+        what=f"{times}{layer.blocks[0]}",
+        ms=ms,
+        is_measured=is_measured,
+        kinds=split,
+    )
+
+
+def stage_of(layer: Layer, backbone_rows: int, image_size: int) -> str:
+    """Where a layer stands: the backbone by the stride of its output, neck, or head."""
+    if layer.index < backbone_rows:
+        stride = round(image_size / layer.height)
+        return f"P{stride.bit_length() - 1}/{stride}"
+    return "head" if layer.row.module == "Detect" else "neck"
