@@ -18,8 +18,8 @@ from typing import Any, Final
 import onnx
 from onnx import helper
 
+from nas.emit.numbers import BIAS_FAN_IN
 from nas.emit.qdq import CHANNELS_LAST, Pieces, Weight, quantised
-from nas.latency.on_board.board import BIAS_FAN_IN
 from nas.space.modules.activation import kind_of, slope_of
 from nas.space.ops import Graph, Op, OpKind, Shape
 

@@ -25,7 +25,7 @@ from typing import Any, Final
 import onnx
 from onnx import TensorProto, helper
 
-from nas.latency.on_board.board import MAP_LIMIT, weight_limit
+from nas.emit.numbers import MAP_LIMIT, weight_limit
 
 CHANNELS_FIRST, CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 

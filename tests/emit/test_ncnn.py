@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from nas.detector.builder import Detector, build_detector, fuse
 from nas.emit.ncnn import emit_ncnn
-from nas.latency.on_board.board import MAP_LIMIT, _ncnn_weights, weight_limit
+from nas.emit.numbers import MAP_LIMIT, TOLD, weight_limit
+from nas.latency.on_board.board import _ncnn_weights
 from nas.space.blocks import Block
 from nas.space.ops import Graph, Op, OpKind, Shape, expand, model_graph
 from nas.space.references import REFERENCES
@@ -190,7 +191,7 @@ def test_an_output_that_is_read_further_on_is_still_an_output() -> None:
 def test_weights_are_as_many_as_the_graph_has() -> None:
     graph = expand(block("MBConv", 16, 16, kernel=3, expand_ratio=4, se_ratio=0.25))
     layers = sum(op.weights > 0 for op in graph.ops)
-    written = _ncnn_weights(emit_ncnn(graph), np.random.default_rng(0))
+    written = _ncnn_weights(emit_ncnn(graph), np.random.default_rng(0), TOLD)
     assert len(written) == sum(op.bytes_weight for op in graph.ops) + 4 * layers
 
 
@@ -199,7 +200,7 @@ def outputs(graph: Graph, precision: str, x: np.ndarray) -> np.ndarray:
     import ncnn
 
     text = emit_ncnn(graph, precision)
-    weights = _ncnn_weights(text, np.random.default_rng(0))
+    weights = _ncnn_weights(text, np.random.default_rng(0), TOLD)
     net = ncnn.Net()
     net.opt.num_threads = 1
     assert net.load_param_mem(text) == 0
@@ -243,7 +244,7 @@ def test_int8_is_what_integers_give(groups: int) -> None:
 def test_int8_weights_take_the_room_that_ncnn_reads() -> None:
     graph = expand(block("MBConv", 18, 18, kernel=3, expand_ratio=4, se_ratio=0.25))
     with_weights = [op for op in graph.ops if op.weights]
-    written = _ncnn_weights(emit_ncnn(graph, "int8"), np.random.default_rng(0))
+    written = _ncnn_weights(emit_ncnn(graph, "int8"), np.random.default_rng(0), TOLD)
     padded = sum(op.weights + -op.weights % 4 for op in with_weights)
     # A flag, the input's scale; a bias and a scale for each output channel.
     rest = sum(4 * (2 + 2 * op.shape_out.channels) for op in with_weights)

@@ -13,6 +13,7 @@ from torch import nn
 
 from nas.detector.builder import build_detector, fuse
 from nas.detector.modules import build_block
+from nas.emit.numbers import TOLD
 from nas.emit.onnx import OnnxModel, emit_onnx
 from nas.latency.device import TableKey
 from nas.latency.measured.campaign import network_job
@@ -139,7 +140,7 @@ def filled(model: OnnxModel) -> onnx.ModelProto:
     return with_weights(
         model,
         [
-            board._onnx_weight([w.name, w.shape, w.fan_in, w.kind, w.step], generator)
+            board._onnx_weight([w.name, w.shape, w.fan_in, w.kind, w.step], generator, TOLD)
             for w in model.weights
         ],
     )

@@ -5,8 +5,9 @@
 It imports nothing of the rest of the house: it is copied to a board and run there. PACK and LINES
 are JSON lines. PACK: a header, then one job a line.
 
-    {"protocol": 2, "runtime": "ncnn", "precision": "fp32", "threads": 1, "seed": 0,
-     "anchors": [job, ...], "seconds": 240 or null, "empty": {"1x1": model, ...}, "timing": {...}}
+    {"protocol": 3, "runtime": "ncnn", "precision": "fp32", "threads": 1, "seed": 0,
+     "anchors": [job, ...], "seconds": 240 or null, "empty": {"1x1": model, ...}, "timing": {...},
+     "numbers": {"bias_fan_in": 200, "map_limit": 4.0, "weight_gain": 6.0}}
     {"job": "...", "model": "...", "inputs": [[c, h, w], ...], "outputs": 1, "visits": 3,
      "macs": 1, "is_whole": false, "has_plain_output": false; of onnxruntime also "weights":
      [[name, shape, fan_in, kind, step], ...], "inputs_are_uint8": false}
@@ -72,17 +73,11 @@ else:
     IS_POSIX = True
 """Without them (Windows) no lock is held, and no sample is known to be preempted."""
 
-PROTOCOL = 2
-"""Version of PACK and LINES. 1: the first. 2: visits, anchors beside networks, int8."""
+PROTOCOL = 3
+"""Version of PACK and LINES. 1: the first. 2: visits, anchors beside networks, int8. 3: numbers."""
 
 THROTTLED_NOW = 0xF
 """Bits of the Pi's `get_throttled`: under-voltage, clock capped, throttled, soft limit."""
-
-BIAS_FAN_IN = 200
-"""Makes random biases small, whatever they are added to."""
-
-MAP_LIMIT = 4.0
-"""The largest number that a random map has in int8: of ordinary random numbers few are larger."""
 
 Json = dict[str, Any]
 
@@ -174,7 +169,7 @@ class Ncnn:
     def load(self, job: Json) -> Loaded:
         net, parameters = self._net(), job["model"]
         # ncnn reads the weights where they lie: `weights` has to outlive the net.
-        weights = _ncnn_weights(parameters, _generator(self.header, job))
+        weights = _ncnn_weights(parameters, _generator(self.header, job), self.header["numbers"])
         if net.load_param_mem(parameters) != 0:
             raise RuntimeError("ncnn refuses the .param")
         net.load_model_mem(weights)
@@ -237,7 +232,7 @@ class Ncnn:
         return packed
 
 
-def _ncnn_weights(parameters: str, generator: np.random.Generator) -> bytes:
+def _ncnn_weights(parameters: str, generator: np.random.Generator, numbers: Json) -> bytes:
     """A `.bin` for a `.param`: per layer a flag, weights and biases, and in int8 the scales.
 
     The layout is that of ncnn's ModelBin: flag 0 fp32, 0x000D4B38 int8 (padded to 4 bytes); a
@@ -252,19 +247,19 @@ def _ncnn_weights(parameters: str, generator: np.random.Generator) -> bytes:
         values = dict(word.split("=") for word in words[4:] if "=" in word)
         outputs = int(values["0"])
         count = int(values["2" if words[0] == "InnerProduct" else "6"])
-        weights = _weights(count, count // outputs, generator)
-        biases = _weights(outputs, BIAS_FAN_IN, generator)
+        weights = _weights(count, count // outputs, generator, numbers)
+        biases = _weights(outputs, numbers["bias_fan_in"], generator, numbers)
         if "8" not in values:
             parts += [struct.pack("<I", 0), weights.tobytes(), biases.tobytes()]
             continue
-        step = weight_limit(count // outputs) / 127
+        step = _weight_limit(count // outputs, numbers) / 127
         quantised = _quantised(weights, step, np.int8).tobytes()
         parts += [
             struct.pack("<I", 0x000D4B38),
             quantised + bytes(-len(quantised) % 4),
             biases.tobytes(),
             np.full(int(values.get("7", outputs)), 1 / step, np.float32).tobytes(),
-            np.float32(127 / MAP_LIMIT).tobytes(),
+            np.float32(127 / numbers["map_limit"]).tobytes(),
         ]
     return b"".join(parts)
 
@@ -296,7 +291,10 @@ class OnnxRuntime:
         options.log_severity_level = 3
         options.add_session_config_entry("session.use_env_allocators", "1")
         generator = _generator(self.header, job)
-        weights = [(weight[0], _onnx_weight(weight, generator)) for weight in job["weights"]]
+        weights = [
+            (weight[0], _onnx_weight(weight, generator, self.header["numbers"]))
+            for weight in job["weights"]
+        ]
         values = [self.onnxruntime.OrtValue.ortvalue_from_numpy(array) for _, array in weights]
         options.add_external_initializers([name for name, _ in weights], values)
         session = self.onnxruntime.InferenceSession(
@@ -305,7 +303,8 @@ class OnnxRuntime:
         generator = _generator(self.header, job)
         sources = [_map(shape, generator)[np.newaxis] for shape in job["inputs"]]
         if job["inputs_are_uint8"]:
-            sources = [_uint8_channels_last(source) for source in sources]
+            limit = self.header["numbers"]["map_limit"]
+            sources = [_uint8_channels_last(source, limit) for source in sources]
         feeds = {f"in{i}": array.copy() for i, array in enumerate(sources)}
 
         def prepare() -> None:
@@ -319,18 +318,18 @@ class OnnxRuntime:
         return Loaded(job["job"], job["is_whole"], prepare, run, run)
 
 
-def _onnx_weight(weight: list[Any], generator: np.random.Generator) -> Any:
-    """A weight, as emit_qdq.py's `Weight` tells it: name, shape, fan in, kind and step."""
+def _onnx_weight(weight: list[Any], generator: np.random.Generator, numbers: Json) -> Any:
+    """A weight, as nas/emit/qdq.py's `Weight` tells it: name, shape, fan in, kind and step."""
     _, shape, fan_in, kind, step = weight
     if kind == "scale":
         return np.full(shape, step, np.float32)
-    values = _weights(math.prod(shape), fan_in, generator).reshape(shape)
+    values = _weights(math.prod(shape), fan_in, generator, numbers).reshape(shape)
     return values if kind == "float" else _quantised(values, step, np.dtype(kind))
 
 
-def _uint8_channels_last(map_: Any) -> Any:
+def _uint8_channels_last(map_: Any, limit: float) -> Any:
     """A map (1, c, h, w) as a part of a quantised network takes it: uint8 (1, h, w, c)."""
-    units = _quantised(map_, MAP_LIMIT / 127, np.int32) + 128
+    units = _quantised(map_, limit / 127, np.int32) + 128
     return np.ascontiguousarray(units.clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1))
 
 
@@ -342,15 +341,15 @@ def _generator(header: Json, job: Json) -> np.random.Generator:
     return np.random.default_rng([header["seed"], name])
 
 
-def _weights(count: int, fan_in: int, generator: np.random.Generator) -> Any:
+def _weights(count: int, fan_in: int, generator: np.random.Generator, numbers: Json) -> Any:
     """Random weights (count,) float32 that keep a signal's size from layer to layer."""
     values = generator.random(count, dtype=np.float32) * np.float32(2) - np.float32(1)
-    return values * np.float32(weight_limit(fan_in))
+    return values * np.float32(_weight_limit(fan_in, numbers))
 
 
-def weight_limit(fan_in: int) -> float:
-    """The largest of `_weights`: uniform ones of that size have a variance of 2 / fan_in."""
-    return math.sqrt(6 / max(fan_in, 1))
+def _weight_limit(fan_in: int, numbers: Json) -> float:
+    """The largest of `_weights`."""
+    return math.sqrt(numbers["weight_gain"] / max(fan_in, 1))
 
 
 def _quantised(values: Any, step: float, kind: Any) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from nas.emit import numbers
 from nas.emit.ncnn import emit_ncnn
 from nas.latency.device import TableKey
 from nas.latency.on_board.board import PROTOCOL
@@ -85,6 +86,7 @@ def pack_lines(pack: Pack) -> Iterator[str]:
         "anchors": list(pack.anchors),
         "seconds": pack.seconds,
         "timing": asdict(pack.timing),
+        "numbers": numbers.TOLD,
         "empty": {f"{i}x{o}": _job_line(_empty(i, o), pack.key) for i, o in sorted(sizes)},
     }
     yield json.dumps(header)
