@@ -27,8 +27,9 @@ import yaml
 from nas.data.dataset import DataConfig
 from nas.latency.device import TableKey
 from nas.latency.load import load_table_model
+from nas.space.anchors import Anchors
 from nas.space.search_space import Candidate, architecture_digest, read_space
-from nas.space.spec import Anchors, dump_spec, parse_written, read_spec, with_anchors
+from nas.space.spec import dump_spec, parse_written, read_spec, with_anchors
 from nas.stats import mape, spearman
 
 LATENCY_TOLERANCE = 0.05
@@ -120,7 +121,7 @@ def rivals(run: Path, jobs: list[Job], seed: int) -> Iterator[Job]:
 def proxy_score(job: Job, run: Path, data: DataConfig, anchors: Anchors) -> float:
     """The score of the run's own proxy for a job, the mean of seeds 0 and 1."""
     from nas.accuracy import build_proxy
-    from nas.accuracy.choice import parse_proxy
+    from nas.accuracy.settings import parse_proxy
 
     settings = yaml.safe_load((run / "settings.yaml").read_text())["proxy"]
     proxy = build_proxy(parse_proxy(settings, str(run)), data)

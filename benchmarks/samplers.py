@@ -24,9 +24,10 @@ import tyro
 
 from nas.accuracy import Score
 from nas.latency.answer import Latency, LatencyKind
+from nas.space.anchors import DEFAULT_ANCHORS
 from nas.space.ops import OpKind, model_graph, params
 from nas.space.search_space import Candidate, read_space
-from nas.space.spec import DEFAULT_ANCHORS, ModelSpec
+from nas.space.spec import ModelSpec
 from nas.study.candidates import Candidates
 from nas.study.loop import Plan, Search
 from nas.study.pareto import hypervolume

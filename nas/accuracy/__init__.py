@@ -6,7 +6,9 @@ set. Only the implementations know torch, and only once they are built.
 
 from __future__ import annotations
 
-from nas.accuracy.choice import (
+from nas.accuracy.choice import build_proxy, worker_count
+from nas.accuracy.proxy import Proxy, Score
+from nas.accuracy.settings import (
     IN_FLIGHT,
     PROXIES,
     FakeSettings,
@@ -14,12 +16,9 @@ from nas.accuracy.choice import (
     ProxySettings,
     Regrade,
     ShortTrainingSettings,
-    build_proxy,
     parse_proxy,
     read_proxy,
-    worker_count,
 )
-from nas.accuracy.proxy import Proxy, Score
 
 __all__ = [
     "IN_FLIGHT",

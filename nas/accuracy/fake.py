@@ -12,8 +12,8 @@ import time
 
 import numpy as np
 
-from nas.accuracy.choice import FakeSettings
 from nas.accuracy.proxy import Score
+from nas.accuracy.settings import FakeSettings
 from nas.space.ops import macs, model_graph, params
 from nas.space.search_space import Candidate
 

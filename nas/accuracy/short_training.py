@@ -16,13 +16,14 @@ from typing import Final
 
 import torch
 
-from nas.accuracy.choice import ShortTrainingSettings
 from nas.accuracy.proxy import Score
+from nas.accuracy.settings import ShortTrainingSettings
 from nas.data.dataset import DataConfig, Part, load_part
 from nas.data.images import ImageSet
 from nas.detector.builder import build_detector
+from nas.space.anchors import scale_anchors
 from nas.space.search_space import Candidate
-from nas.space.spec import Anchors, ModelSpec, with_anchors
+from nas.space.spec import ModelSpec, with_anchors
 from nas.training.loop import TrainingError, train
 from nas.training.settings import TrainSettings, short_settings
 
@@ -58,7 +59,7 @@ class ShortTraining:
         begin = time.perf_counter()
         size = proxy_image_size(candidate.image_size, self._settings.image_scale)
         spec = with_anchors(
-            candidate.spec, _scaled(candidate.spec.anchors, size / candidate.image_size)
+            candidate.spec, scale_anchors(candidate.spec.anchors, size / candidate.image_size)
         )
         train_set, val_set = self._load("train", size), self._load("val", size)
         try:
@@ -110,7 +111,3 @@ def proxy_image_size(image_size: int, image_scale: float) -> int:
     """
     nearest = round(image_size * image_scale / STRIDE) * STRIDE
     return min(max(nearest, SMALLEST_SIZE), image_size)
-
-
-def _scaled(anchors: Anchors, factor: float) -> Anchors:
-    return tuple(tuple(value * factor for value in level) for level in anchors)

@@ -79,11 +79,6 @@ def fit_anchors(
     return assess_anchors(tuple(tuple(map(float, level)) for level in rounded), usable)
 
 
-def scale_anchors(anchors: Anchors, factor: float) -> Anchors:
-    """The same anchors at another image size."""
-    return tuple(tuple(round(value * factor, 2) for value in level) for level in anchors)
-
-
 def _best_ratio(anchors: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
     """For each box (M,) the best over anchors of the worst ratio of a side, in 0..1."""
     ratio = sizes[:, None] / anchors[None]

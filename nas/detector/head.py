@@ -8,8 +8,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from nas.space.anchors import Anchors
 from nas.space.blocks import OUTPUTS_PER_ANCHOR
-from nas.space.spec import Anchors
 
 OBJECTS_PER_IMAGE_PRIOR: Final = 8
 """Objects expected in an image of 640 x 640 px when training starts."""

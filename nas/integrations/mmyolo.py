@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from nas import NasError
+from nas.space.anchors import DEFAULT_ANCHORS
 from nas.space.blocks import layers
-from nas.space.spec import DEFAULT_ANCHORS, ModelSpec
+from nas.space.spec import ModelSpec
 
 BASE: Final = "./yolov5_s-v61_syncbn_8xb16-300e_coco.py"
 """The configuration inherited, beside which ours must lie: `mmyolo::yolov5/...`, which would work

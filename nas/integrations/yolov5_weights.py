@@ -19,8 +19,9 @@ from nas import NasError
 from nas.integrations.checkpoints import checkpoint_of, save_pickled
 from nas.integrations.pickles import read_model
 from nas.integrations.rows import read_mapping
+from nas.space.anchors import Anchors
 from nas.space.blocks import layers, strides
-from nas.space.spec import Anchors, ModelSpec, dump_spec, with_anchors
+from nas.space.spec import ModelSpec, dump_spec, with_anchors
 from nas.training.checkpoint import Checkpoint, load_checkpoint
 
 _SIZE: Final = 256

@@ -42,6 +42,11 @@ def default_anchors(levels: int, per_level: int) -> Anchors:
     )
 
 
+def scale_anchors(anchors: Anchors, factor: float) -> Anchors:
+    """The same anchors at an image size that is `factor` times theirs."""
+    return tuple(tuple(value * factor for value in level) for level in anchors)
+
+
 def read_anchors(value: Any, levels: int, where: str) -> Anchors:
     """The anchors that a model YAML states, or default ones where it says how many (SpecError).
 

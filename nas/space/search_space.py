@@ -22,18 +22,12 @@ from pydantic import BaseModel, ValidationError
 
 from nas import places
 from nas.documents import parse_yaml, read_yaml
+from nas.space.anchors import DEFAULT_ANCHORS, Anchors
 from nas.space.blocks import Block, detect_blocks, layers
 from nas.space.choices import Choose, Option, SpaceError
 from nas.space.compound import CompoundDefinition, CompoundModel
 from nas.space.scaled import ScaledDefinition, ScaledModel
-from nas.space.spec import (
-    DEFAULT_ANCHORS,
-    USUAL_CLASSES,
-    Anchors,
-    ModelSpec,
-    with_anchors,
-    with_classes,
-)
+from nas.space.spec import USUAL_CLASSES, ModelSpec, with_anchors, with_classes
 from nas.space.staged import Head, Neck, SpaceDefinition, Stage, StagedModel, Stem
 
 __all__ = [

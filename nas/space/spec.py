@@ -39,11 +39,9 @@ from nas.space.modules.yolov5_lite import translated
 from nas.space.scale import DIVISOR, SCALE_KEYS, Scale, family_file, read_scale
 
 __all__ = [
-    "DEFAULT_ANCHORS",
     "KEYS",
     "USUAL_CLASSES",
     "USUAL_IMAGE_SIZE",
-    "Anchors",
     "ModelSpec",
     "Row",
     "check_image_size",

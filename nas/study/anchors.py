@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nas.data.anchors import box_sizes, fit_anchors
 from nas.data.dataset import DataConfig, load_part
-from nas.space.spec import Anchors
+from nas.space.anchors import Anchors
 from nas.study.candidates import REFERENCE_SIZE
 
 

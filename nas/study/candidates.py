@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from nas.space.anchors import Anchors, scale_anchors
 from nas.space.search_space import Candidate, Choose, SearchSpace
-from nas.space.spec import Anchors, with_anchors
+from nas.space.spec import with_anchors
 
 REFERENCE_SIZE: Final = 320
 """The image size (pixels) that `Candidates.anchors` are stated for."""
@@ -67,8 +68,8 @@ class Candidates:
 
 def anchors_at(anchors: Anchors, image_size: int) -> Anchors:
     """Anchors that are stated for REFERENCE_SIZE, in pixels at another image size."""
-    factor = image_size / REFERENCE_SIZE
-    return tuple(tuple(_round(value * factor) for value in level) for level in anchors)
+    scaled = scale_anchors(anchors, image_size / REFERENCE_SIZE)
+    return tuple(tuple(_round(value) for value in level) for level in scaled)
 
 
 def anchors_like(anchors: Anchors, own: Anchors) -> Anchors:

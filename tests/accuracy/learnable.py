@@ -9,8 +9,8 @@ import numpy as np
 
 from nas.data.dataset import DataConfig
 from nas.data.images import ImageSet
+from nas.space.anchors import DEFAULT_ANCHORS
 from nas.space.search_space import Candidate, read_space
-from nas.space.spec import DEFAULT_ANCHORS
 from nas.study.candidates import Candidates
 from tests.data.pictures import squares
 

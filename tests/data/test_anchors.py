@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas.data.anchors import assess_anchors, fit_anchors, scale_anchors
+from nas.data.anchors import assess_anchors, fit_anchors
+from nas.space.anchors import scale_anchors
 
 COCO = ((10.0, 13, 16, 30, 33, 23), (30.0, 61, 62, 45, 59, 119), (116.0, 90, 156, 198, 373, 326))
 

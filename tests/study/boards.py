@@ -9,9 +9,10 @@ from pathlib import Path
 from nas.accuracy import FakeSettings, Proxy, Score, build_proxy
 from nas.data.dataset import read_data
 from nas.latency.answer import Latency, LatencyKind
+from nas.space.anchors import DEFAULT_ANCHORS
 from nas.space.ops import macs, model_graph
 from nas.space.search_space import Candidate, SearchSpace, parse_space, read_space
-from nas.space.spec import DEFAULT_ANCHORS, ModelSpec
+from nas.space.spec import ModelSpec
 from nas.study.candidates import Candidates
 from nas.study.loop import Plan, Search
 from nas.study.record import Record

@@ -1,0 +1,137 @@
+"""How a proxy is set: the door between a name or a YAML and its settings.
+
+    kind: short_training      # every key but this may be left out
+    steps: 90
+    regrade: null             # the finalists' step, switched off
+
+Here is no torch: a command reads its proxy's settings at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from nas import NasError
+from nas.documents import read_yaml
+
+
+class ProxyError(NasError):
+    """A proxy that does not exist, or a YAML of one that cannot be read."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Regrade(_Strict):
+    """How the finalists are graded again, with seeds that the search did not use."""
+
+    share: float = Field(default=0.1, gt=0, le=1)
+    """At most this share of the budget goes into it (but `least` gradings at any rate)."""
+    least: int = Field(default=6, ge=1)
+    """So many gradings may be spent however small the budget is."""
+    seeds: int = Field(default=3, ge=1)
+    """No finalist is graded under more new seeds than this."""
+
+
+class ShortTrainingSettings(_Strict):
+    """Training for some steps at a reduced image size, then the mAP on the validation part."""
+
+    kind: Literal["short_training"] = "short_training"
+    image_scale: float = Field(default=1 / 3, gt=0, le=1)
+    """The candidate is trained and graded at this share of its image size, to a multiple of 32."""
+    steps: int = Field(default=90, ge=1)
+    """Optimiser steps for each candidate."""
+    batch_size: int = Field(default=8, ge=1)
+    """Images in a step."""
+    lr: float | None = Field(default=None, gt=0)
+    """Peak learning rate; null takes that of nas.training's recipe for few steps."""
+    regrade: Regrade | None = Regrade()
+    """The finalists' step; null leaves it out."""
+    baselines: int = Field(default=4, ge=0)
+    """So many points of the plain grid, and of the hand-designed detectors, are graded too."""
+    workers: int | None = Field(default=None, ge=1)
+    """Processes that grade side by side; null takes one for each core. Changes no result, and at
+    most `in_flight` have work."""
+    in_flight: int | None = Field(default=None, ge=1)
+    """Candidates that may be graded before the sampler hears of the first: results depend on it,
+    so no machine decides it. Null: IN_FLIGHT, or what a resumed run was begun with."""
+
+
+class FakeSettings(_Strict):
+    """A made-up score; see nas.accuracy.fake."""
+
+    kind: Literal["fake"] = "fake"
+    noise: float = Field(default=0.01, ge=0)
+    """Standard deviation of the noise, in score."""
+    seconds: float = Field(default=0.0, ge=0)
+    """How long a grading pretends to work."""
+    regrade: Regrade | None = Regrade()
+    """The finalists' step; null leaves it out."""
+    baselines: int = Field(default=4, ge=0)
+    """So many points of the plain grid, and of the hand-designed detectors, are graded too."""
+    workers: int | None = Field(default=None, ge=1)
+    """Processes that grade side by side; null takes one for each core. Changes no result, and at
+    most `in_flight` have work."""
+    in_flight: int | None = Field(default=None, ge=1)
+    """Candidates that may be graded before the sampler hears of the first: results depend on it,
+    so no machine decides it. Null: IN_FLIGHT, or what a resumed run was begun with."""
+
+
+ProxySettings = Annotated[ShortTrainingSettings | FakeSettings, Field(discriminator="kind")]
+
+PROXIES: Final[dict[str, type[ShortTrainingSettings] | type[FakeSettings]]] = {
+    "short_training": ShortTrainingSettings,
+    "fake": FakeSettings,
+}
+"""The proxies by name. A new one gets a line here, one in choice.py, and passes the
+conformance suite."""
+
+IN_FLIGHT: Final = 8
+"""Candidates in flight where nothing else is said. The oldest is told first, so that a slow one
+holds up the others; twice the workers keep them at work (LOG.md has what it costs)."""
+
+_ADAPTER: Final[TypeAdapter[ShortTrainingSettings | FakeSettings]] = TypeAdapter(ProxySettings)
+
+
+def read_proxy(name_or_path: str | Path) -> ShortTrainingSettings | FakeSettings:
+    """The settings of a proxy: by its name its defaults, or those of a YAML with a `kind`.
+
+    ProxyError names the file, the key, the rule and what was got.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        if str(name_or_path) not in PROXIES:
+            raise ProxyError(
+                f"--proxy {name_or_path}",
+                "a proxy is given by name or as a YAML file",
+                "no such name",
+                f"There are: {', '.join(PROXIES)}",
+            )
+        return PROXIES[str(name_or_path)]()
+    return parse_proxy(read_yaml(path, "the proxy's YAML", ProxyError), str(path))
+
+
+def parse_proxy(document: Any, where: str) -> ShortTrainingSettings | FakeSettings:
+    """The settings in a mapping read from YAML; `where` names it in errors (ProxyError)."""
+    if not isinstance(document, dict):
+        raise ProxyError(where, "a proxy's YAML is a mapping with a kind", type(document).__name__)
+    kind = document.get("kind")
+    if not isinstance(kind, str) or kind not in PROXIES:
+        names = " or ".join(PROXIES)
+        raise ProxyError(f"{where}, kind", f"the kind is {names}", repr(kind))
+    try:
+        return _ADAPTER.validate_python(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        # pydantic puts the union's tag in front of the place.
+        place = ".".join(str(part) for part in first["loc"] if part != kind)
+        if first["type"] == "extra_forbidden":
+            model: type[BaseModel] = Regrade if "." in place else PROXIES[str(kind)]
+            known = ", ".join(model.model_fields)
+            raise ProxyError(f"{where}, {place}", f"the keys are {known}", "unknown") from None
+        rule = first["msg"][0].lower() + first["msg"][1:]
+        raise ProxyError(f"{where}, {place}", rule, repr(first["input"])) from None
