@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from nas.latency.estimated.board_model import PARAMETERS, SPEED, Efficiency, Parts
 from nas.latency.estimated.features import SHAPES, Features, features
-from nas.latency.estimated.op_work import Work
+from nas.latency.estimated.op_work import OpWork
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -65,7 +65,7 @@ class Settings:
 class Runs:
     """Times of networks on boards: ms and whether there is one, shape (runs, networks)."""
 
-    work: tuple[Work, ...]
+    work: tuple[OpWork, ...]
     counts: Array
     ms: Array
     is_known: NDArray[np.bool_]

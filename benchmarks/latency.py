@@ -25,7 +25,7 @@ from nas import profile
 from nas.latency.device import ROOT, TableKey
 from nas.latency.measured.campaign import plan
 from nas.latency.measured.cost_model import order_of_worth
-from nas.latency.measured.fit_file import Report, read_fits
+from nas.latency.measured.fit_file import HeldOutReport, read_fits
 from nas.latency.measured.predictor import BlockTimes
 from nas.latency.measured.table import read_table
 from nas.latency.measured.validation import judge, timed_networks
@@ -78,7 +78,7 @@ def parse_key(text: str) -> TableKey:
     )
 
 
-def profiled(key: TableKey, arguments: Arguments, root: Path) -> Report:
+def profiled(key: TableKey, arguments: Arguments, root: Path) -> HeldOutReport:
     """Profiles the space for a key, and the error on held-out detectors."""
     folder = root / key.device
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def profiled(key: TableKey, arguments: Arguments, root: Path) -> Report:
     return read_fits(key, root)[0].report
 
 
-def quarter(key: TableKey, space: SearchSpace, detectors: int, root: Path) -> Report:
+def quarter(key: TableKey, space: SearchSpace, detectors: int, root: Path) -> HeldOutReport:
     """The error where only the quarter of the blocks most worth timing is known."""
     table, wanted = read_table(key, root), plan(space, detectors)
     order = order_of_worth(wanted.blocks, wanted.usage)
@@ -132,7 +132,7 @@ def repeated(key: TableKey, first: Path, second: Path) -> str:
     )
 
 
-def line(name: str, report: Report, part: Report) -> str:
+def line(name: str, report: HeldOutReport, part: HeldOutReport) -> str:
     """A row of the table of errors."""
     bands = report.spearman_in_bands
     floor = report.noise_floor

@@ -14,7 +14,7 @@ import numpy as np
 from board_fit import Array, Runs
 from scipy.optimize import nnls
 
-from nas.latency.estimated.op_work import KERNELS, Work
+from nas.latency.estimated.op_work import KERNELS, OpWork
 
 INT8: Final = "_int8"
 
@@ -65,7 +65,7 @@ def _left_out(
     return np.array(off)
 
 
-def _amounts(op: Work) -> list[float]:
+def _amounts(op: OpWork) -> list[float]:
     """MACs by kind of kernel, numbers moved with and without a kernel, weights, and one op."""
     macs = [float(op.macs * (op.kind == kind)) for kind in KERNELS]
     numbers = float(op.numbers_in + op.numbers_out)

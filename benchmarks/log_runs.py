@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from board_fit import Runs
 
-from nas.latency.estimated.op_work import Work
+from nas.latency.estimated.op_work import OpWork
 from nas.latency.estimated.tables import INT8, RECENT, in_int8
 
 HALF: Final = re.compile(
@@ -27,7 +27,7 @@ def every(logs: list[dict[str, Any]]) -> set[str]:
 
 
 def chosen_runs(
-    logs: list[dict[str, Any]], networks: dict[str, list[Work]], arithmetic: str
+    logs: list[dict[str, Any]], networks: dict[str, list[OpWork]], arithmetic: str
 ) -> tuple[Runs, list[str]]:
     """The usable runs of that arithmetic, and the networks that they time."""
     chosen = [run for run in logs if is_usable(run, networks, arithmetic)]
@@ -51,7 +51,7 @@ def is_disturbed(run: dict[str, Any], logs: list[dict[str, Any]]) -> bool:
     return min(map(ratio, single)) > 1
 
 
-def is_usable(run: dict[str, Any], networks: dict[str, list[Work]], arithmetic: str) -> bool:
+def is_usable(run: dict[str, Any], networks: dict[str, list[OpWork]], arithmetic: str) -> bool:
     """Whether a run is of a 64-bit ARM CPU of that arithmetic, whole enough and steady."""
     times = run["results"].values()
     spread = np.median([row["max"] / row["min"] for row in times])
@@ -64,12 +64,12 @@ def is_usable(run: dict[str, Any], networks: dict[str, list[Work]], arithmetic: 
 def gather(
     logs: list[dict[str, Any]],
     names: list[str],
-    networks: dict[str, list[Work]],
+    networks: dict[str, list[OpWork]],
     *,
     is_fp16: bool,
 ) -> Runs:
     """The runs as arrays; the fastest loop of each network counts."""
-    place: dict[Work, int] = {}
+    place: dict[OpWork, int] = {}
     counts: list[dict[int, int]] = []
     for name in names:
         own: dict[int, int] = {}

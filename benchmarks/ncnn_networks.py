@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any, Final
 
-from nas.latency.estimated.op_work import Work
+from nas.latency.estimated.op_work import OpWork
 
 FREE: Final = ("Input", "Split", "MemoryData", "Noop", "Dropout", "Reshape", "Flatten")
 """Layers that move nothing."""
@@ -35,17 +35,17 @@ KINDS: Final[dict[str, str]] = {
 """ncnn's layer -> kind of work, where it needs no look at the shapes; any other is an output."""
 
 
-def read_works(path: Path) -> dict[str, list[Work]]:
+def read_works(path: Path) -> dict[str, list[OpWork]]:
     """Network -> its work, from networks.json."""
     document = json.loads(path.read_text(encoding="utf-8"))
     return {name: _works(network["layers"]) for name, network in document.items()}
 
 
-def _works(layers: list[dict[str, Any]]) -> list[Work]:
+def _works(layers: list[dict[str, Any]]) -> list[OpWork]:
     return [_work(layer) for layer in layers if layer["op"] not in FREE and layer["outputs"]]
 
 
-def _work(layer: dict[str, Any]) -> Work:
+def _work(layer: dict[str, Any]) -> OpWork:
     op, inputs = layer["op"], layer["inputs"]
     numbers_in = sum(math.prod(shape) for shape in inputs)
     numbers_out = sum(math.prod(shape) for shape in layer["outputs"])
@@ -57,7 +57,7 @@ def _work(layer: dict[str, Any]) -> Work:
         numbers_in += _comparisons(layer)
         numbers_out, height, width = 0, 1, 1
     weights = layer.get("weights", cells * channels_out if op.startswith("Deconv") else 0)
-    return Work(
+    return OpWork(
         kind=kind,
         channels_in=math.prod(inputs[0]) if op == "InnerProduct" else inputs[0][0],
         channels_out=channels_out,

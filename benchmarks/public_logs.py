@@ -34,8 +34,8 @@ from nas.latency.estimated.board_model import (
     fit_board,
     model_path,
 )
-from nas.latency.estimated.op_work import Work
-from nas.latency.estimated.public_log import PublicLog, Timing
+from nas.latency.estimated.op_work import OpWork
+from nas.latency.estimated.public_log import LoggedTime, PublicLog
 from nas.latency.estimated.tables import (
     COVERAGE,
     FEWEST_NETWORKS,
@@ -199,16 +199,16 @@ def boards_in_turn(runs: Runs, names: list[str]) -> str:
     return f"MAPE {np.mean(off):.1%}, median {np.median(off):.1%}, {within:.0%} within 10 %"
 
 
-def write_networks(networks: dict[str, list[Work]]) -> None:
+def write_networks(networks: dict[str, list[OpWork]]) -> None:
     """The networks' work as rows and counts: all that a log needs to be understood."""
-    place: dict[Work, int] = {}
+    place: dict[OpWork, int] = {}
     counts: dict[str, dict[int, int]] = {}
     for name, work in networks.items():
         own = counts.setdefault(name, {})
         for op in work:
             i = place.setdefault(op, len(place))
             own[i] = own.get(i, 0) + 1
-    names = [field.name for field in fields(Work) if field.name != "is_int8"]
+    names = [field.name for field in fields(OpWork) if field.name != "is_int8"]
     rows = [[getattr(op, name) for name in names] for op in place]
     text = json.dumps(
         {
@@ -283,7 +283,7 @@ def write_tables(logs: list[dict[str, Any]], arithmetic: str) -> None:
         log = PublicLog(
             settings={},
             timings=tuple(
-                Timing(network=n, min_ms=r["min"], max_ms=r["max"], avg_ms=r["avg"])
+                LoggedTime(network=n, min_ms=r["min"], max_ms=r["max"], avg_ms=r["avg"])
                 for n, r in run["results"].items()
             ),
             damaged=(),

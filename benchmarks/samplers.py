@@ -29,7 +29,7 @@ from nas.space.ops import OpKind, model_graph, params
 from nas.space.search_space import Candidate, read_space
 from nas.space.spec import ModelSpec
 from nas.study.candidates import Candidates
-from nas.study.loop import Plan, Search
+from nas.study.loop import Search, SearchPlan
 from nas.study.pareto import hypervolume
 from nas.study.record import Record
 from nas.study.sampling import SamplerName
@@ -129,7 +129,9 @@ def main(arguments: Arguments) -> None:
                     model=Board(),
                     grader=Inline(Landscape()),
                     record=Record(f"journal:{Path(folder) / 'study.log'}", "samplers"),
-                    plan=Plan(sampler=sampler, seed=seed, limit_ms=arguments.limit_ms, in_flight=4),
+                    plan=SearchPlan(
+                        sampler=sampler, seed=seed, limit_ms=arguments.limit_ms, in_flight=4
+                    ),
                 ).run(arguments.budget)
             rows.append(
                 (

@@ -12,7 +12,7 @@ from board_fit import Runs
 from numpy.typing import NDArray
 from yolobench_networks import family_of, network
 
-from nas.latency.estimated.op_work import Work
+from nas.latency.estimated.op_work import OpWork
 from nas.latency.estimated.units import (
     UNIT_MODELS,
     UnitModel,
@@ -63,7 +63,7 @@ class Networks:
     cache_mb: float
     names: NDArray[np.str_]
     sizes: NDArray[np.int64]
-    work: tuple[Work, ...]
+    work: tuple[OpWork, ...]
     times: UnitTimes
     counts: Array
     ms: Array
@@ -148,9 +148,9 @@ def runs(figures: Figures, rows: list[int], column: str) -> Runs:
     )
 
 
-def _ops(figures: Figures, rows: list[int], runtime: str) -> tuple[tuple[Work, ...], Array]:
+def _ops(figures: Figures, rows: list[int], runtime: str) -> tuple[tuple[OpWork, ...], Array]:
     """The distinct ops of the rows, and how often each occurs in each (rows, ops)."""
-    place: dict[Work, int] = {}
+    place: dict[OpWork, int] = {}
     groups = [
         [
             place.setdefault(op, len(place))

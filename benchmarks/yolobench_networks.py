@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Final
 
-from nas.latency.estimated.op_work import Work
+from nas.latency.estimated.op_work import OpWork
 
 Map = tuple[int, int, int]
 """Channels, height, width."""
@@ -37,7 +37,7 @@ def family_of(name: str) -> str:
 
 
 @lru_cache(maxsize=2048)
-def network(name: str, image_size: int, runtime: str = "onnxruntime") -> tuple[Work, ...]:
+def network(name: str, image_size: int, runtime: str = "onnxruntime") -> tuple[OpWork, ...]:
     """The work of a network by YOLOBench's name (yolo5d33w25, yolo6s-d1w5, yolo3l) in a runtime."""
     family = family_of(name)
     rest = name.removeprefix(family).lstrip("-")
@@ -61,7 +61,7 @@ class _Drawing:
     def __init__(self, depth: float, width: float, activation: str, *, has_one_silu: bool) -> None:
         self.depth, self.width, self.activation = depth, width, activation
         self.has_one_silu = has_one_silu
-        self.work: list[Work] = []
+        self.work: list[OpWork] = []
 
     def c(self, channels: int) -> int:
         """A width: capped, multiplied, and up to a multiple of 8."""
@@ -83,7 +83,7 @@ class _Drawing:
         weights: int = 0,
     ) -> Map:
         self.work.append(
-            Work(
+            OpWork(
                 kind=kind,
                 channels_in=x[0],
                 channels_out=y[0],

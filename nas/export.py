@@ -22,7 +22,7 @@ from nas import NasError
 from nas.terminal import command_line, show_table
 
 if TYPE_CHECKING:
-    from nas.deploy.report import Exported, Report
+    from nas.deploy.report import Exported, ExportReport
     from nas.detector.builder import Detector
     from nas.space.spec import Row
     from nas.training.checkpoint import Checkpoint
@@ -183,9 +183,9 @@ def folder_of(arguments: Arguments, subject: Subject) -> Path:
     return Path("runs") / f"export-{name}-{subject.image_size}px"
 
 
-def export(arguments: Arguments, subject: Subject, folder: Path) -> Report:
+def export(arguments: Arguments, subject: Subject, folder: Path) -> ExportReport:
     """Writes every format into the folder, checked, and tells what was written."""
-    from nas.deploy.report import Report
+    from nas.deploy.report import ExportReport
     from nas.space.search_space import architecture_digest
 
     exported: list[Exported] = []
@@ -197,7 +197,7 @@ def export(arguments: Arguments, subject: Subject, folder: Path) -> Report:
     if "mmyolo" in arguments.format:
         exported.append(export_mmyolo(arguments, subject, folder))
     spec = subject.detector.spec
-    return Report(
+    return ExportReport(
         model=arguments.model.stem,
         digest=architecture_digest(spec, subject.image_size),
         image_size=subject.image_size,

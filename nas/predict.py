@@ -19,7 +19,7 @@ import tyro
 from nas.terminal import command_line
 
 if TYPE_CHECKING:
-    from nas.latency.answer import Latency, Part, TableModel
+    from nas.latency.answer import Latency, LayerTime, TableModel
     from nas.latency.rules import FourRules, RuleCosts
 
 
@@ -75,7 +75,7 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
 
 def document(
     latency: Latency,
-    parts: tuple[Part, ...],
+    parts: tuple[LayerTime, ...],
     predictor: TableModel,
     doubts: list[str],
     counts: dict[str, int],
@@ -142,7 +142,7 @@ def stands_on(latency: Latency, told: dict[str, Any]) -> str:
     )
 
 
-def by_stage(parts: tuple[Part, ...]) -> dict[str, float]:
+def by_stage(parts: tuple[LayerTime, ...]) -> dict[str, float]:
     """ms of each stage, in the order of the network."""
     found: dict[str, float] = {}
     for part in parts:
@@ -150,7 +150,7 @@ def by_stage(parts: tuple[Part, ...]) -> dict[str, float]:
     return found
 
 
-def by_kind(parts: tuple[Part, ...]) -> dict[str, float]:
+def by_kind(parts: tuple[LayerTime, ...]) -> dict[str, float]:
     """ms of each kind of work, by the cost model, the largest first."""
     found: dict[str, float] = {}
     for part in parts:
@@ -159,7 +159,7 @@ def by_kind(parts: tuple[Part, ...]) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def table(parts: tuple[Part, ...], otherwise: str) -> str:
+def table(parts: tuple[LayerTime, ...], otherwise: str) -> str:
     """Where the time goes: by layer, by stage, and by kind of work (that by the cost model).
 
     otherwise  what stands beside a layer that was not measured

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nas.data.dataset import DataConfig
     from nas.latency.answer import TableModel
     from nas.latency.device import Device
-    from nas.report.files import Report
+    from nas.report.files import SearchReport
     from nas.space.search_space import Candidate, SearchSpace
     from nas.study.record import Record
     from nas.study.run import Run, Settings
@@ -217,7 +217,7 @@ def search(
     data: DataConfig,
     predictor: TableModel,
     within: Candidate | None,
-) -> Report:
+) -> SearchReport:
     """Conducts the run with a worker process for each core, shown on stderr."""
     import functools
 
@@ -265,7 +265,7 @@ def search(
         )
 
 
-def show(report: Report, folder: Path) -> None:
+def show(report: SearchReport, folder: Path) -> None:
     """Prints the front, and what to know beside it, to stdout."""
     from nas.report.files import front_table, summary_lines
 

@@ -17,7 +17,7 @@ import torch
 
 from nas import NasError
 from nas.deploy.decode import in_layout, layout_of
-from nas.deploy.parts import Part, box_parts, map_parts
+from nas.deploy.parts import OutputPart, box_parts, map_parts
 from nas.deploy.picture import Array
 from nas.deploy.weights import Precision, as_stored
 from nas.detector.builder import Detector
@@ -108,7 +108,7 @@ def compare(
 
 def _parts(
     detector: Detector, ours: list[Array], torchs: list[Array], image_size: int, has_boxes: bool
-) -> Iterator[Part]:
+) -> Iterator[OutputPart]:
     pairs = [
         tuple(np.asarray(one, np.float64) for one in pair)
         for pair in zip(ours, torchs, strict=True)
@@ -120,7 +120,7 @@ def _parts(
         yield from map_parts(detector, level, *pair)
 
 
-def _excess(part: Part) -> float:
+def _excess(part: OutputPart) -> float:
     """For the worst of all: what is no number is worse than any."""
     return part.excess if np.isfinite(part.excess) else np.inf
 

@@ -38,7 +38,7 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
+class OutputPart:
     """One part of an output: a file's values, torch's, and how far each may be off."""
 
     name: str
@@ -60,7 +60,7 @@ class Part:
         return float(off.flat[place]), float(np.broadcast_to(self.allowed, off.shape).flat[place])
 
 
-def map_parts(detector: Detector, level: int, ours: Values, torchs: Values) -> Iterator[Part]:
+def map_parts(detector: Detector, level: int, ours: Values, torchs: Values) -> Iterator[OutputPart]:
     """The parts of a level's raw map, (1, channels, height, width), in logits."""
     head, cells = detector.head, ours.shape[2] * ours.shape[3]
     names: tuple[str, ...] = ("left", "top", "right", "bottom", "classes")
@@ -73,12 +73,14 @@ def map_parts(detector: Detector, level: int, ours: Values, torchs: Values) -> I
         start, stop = place * step, shape[1] if name == "classes" else (place + 1) * step
         part = right[:, start:stop]
         allowed = np.full_like(part, _logit_tolerance(part))
-        yield Part(
+        yield OutputPart(
             name=f"{name} of level {level}", ours=mine[:, start:stop], torchs=part, allowed=allowed
         )
 
 
-def box_parts(detector: Detector, image_size: int, ours: Values, torchs: Values) -> Iterator[Part]:
+def box_parts(
+    detector: Detector, image_size: int, ours: Values, torchs: Values
+) -> Iterator[OutputPart]:
     """The parts of decoded boxes in the layout of the detector's files, for a square image."""
     head = detector.head
     if layout_of(detector) == "yolov8":
@@ -91,19 +93,19 @@ def box_parts(detector: Detector, image_size: int, ours: Values, torchs: Values)
         allowed = ROUNDING * strides + FLOAT * np.abs(right)
         if channel > 1:
             allowed = allowed + ROUNDING * np.abs(right)
-        yield Part(name=name, ours=ours[..., channel], torchs=right, allowed=allowed)
+        yield OutputPart(name=name, ours=ours[..., channel], torchs=right, allowed=allowed)
     shares = [("objectness", 4, 5)] if isinstance(head, Detect) else []
     first = 4 + len(shares)
     for name, start, stop in (*shares, ("classes", first, first + head.num_classes)):
         yield _share_part(name, ours[..., start:stop], torchs[..., start:stop])
 
 
-def _share_part(name: str, ours: Values, torchs: Values) -> Part:
+def _share_part(name: str, ours: Values, torchs: Values) -> OutputPart:
     """Probabilities: their logits' tolerance, as it shows in them."""
     inside = np.clip(torchs, 1e-12, 1 - 1e-9)
     slope = inside * (1 - inside)
     logits = np.log(inside) - np.log1p(-inside)
-    return Part(
+    return OutputPart(
         name=name, ours=ours, torchs=torchs, allowed=_logit_tolerance(logits) * slope + SIGMOID
     )
 

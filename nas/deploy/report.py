@@ -51,7 +51,7 @@ class Exported:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
+class ExportReport:
     """What stands in `report.json`."""
 
     model: str
@@ -84,7 +84,7 @@ class Report:
         return values
 
 
-def leave_export(folder: Path, make: Callable[[Path], Report]) -> dict[str, Any]:
+def leave_export(folder: Path, make: Callable[[Path], ExportReport]) -> dict[str, Any]:
     """Fills `folder` by `make`, whole or not at all, and returns the report's document.
 
     make    writes its files into the (temporary) folder that it is given, and reports them

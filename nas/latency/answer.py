@@ -71,7 +71,7 @@ class TableModel(LatencyModel, Protocol):
     kind: LatencyKind
     provenance: dict[str, Any]
 
-    def parts(self, spec: ModelSpec, image_size: int) -> tuple[Part, ...]:
+    def parts(self, spec: ModelSpec, image_size: int) -> tuple[LayerTime, ...]:
         """Each layer's part in the detector's time, in order."""
         ...
 
@@ -85,7 +85,7 @@ class TableModel(LatencyModel, Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
+class LayerTime:
     """A layer's part in a network's time; the parts add up to its latency.
 
     stage  where it stands: the backbone by the stride of its output (P1/2, P2/4, ...), neck, head
@@ -103,10 +103,10 @@ class Part:
 
 def part_of(
     layer: Layer, stage: str, ms: float, split: dict[str, float], *, is_measured: bool
-) -> Part:
+) -> LayerTime:
     """A layer's part; `split` is its ms by kind of work."""
     times = f"{len(layer.blocks)} x " if len(layer.blocks) > 1 else ""
-    return Part(
+    return LayerTime(
         layer=layer.index,
         stage=stage,
         module=layer.row.module,

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from nas.latency.answer import Part, TableModel
-from nas.latency.estimated.op_work import KERNELS, Work, graph_work
+from nas.latency.answer import LayerTime, TableModel
+from nas.latency.estimated.op_work import KERNELS, OpWork, graph_work
 from nas.space.blocks import Block
 from nas.space.ops import Graph, Op, OpKind
 
@@ -80,7 +80,7 @@ def four_rules(graph: Graph, precision: str = "fp32", runtime: str = "ncnn") -> 
     )
 
 
-def rule_costs(graph: Graph, parts: Sequence[Part], model: TableModel) -> RuleCosts:
+def rule_costs(graph: Graph, parts: Sequence[LayerTime], model: TableModel) -> RuleCosts:
     """What the table says that the rules cost; each convolution is asked for alone."""
     found = _convolutions(graph)
     times = {op.output: _ms(model, _block(op)) for op in found}
@@ -123,7 +123,7 @@ def _ratio(value: float, bound: float) -> float:
     return value / bound if bound else 1.0
 
 
-def _moved(work: Work) -> int:
+def _moved(work: OpWork) -> int:
     return work.numbers_in + work.numbers_out + (work.weights if work.kind in KERNELS else 0)
 
 

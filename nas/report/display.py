@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from nas.study.trial import Outcome, Standing, Trial
+from nas.study.trial import Outcome, SearchStanding, Trial
 
 
 class Display:
@@ -54,7 +54,7 @@ class Display:
     ) -> None:
         self._progress.stop()
 
-    def search(self, standing: Standing) -> None:
+    def search(self, standing: SearchStanding) -> None:
         """Shows how far the search is; an observer for `nas.study.loop.Search`."""
         total = max(standing.budget, standing.graded)
         self._show("search", standing.graded, total, _note(standing))
@@ -97,7 +97,7 @@ def _at(trial: Trial) -> str:
     return f"{trial.latency.ms:.3g} ms ({trial.latency.kind.value})"
 
 
-def _note(standing: Standing) -> str:
+def _note(standing: SearchStanding) -> str:
     parts = []
     best = standing.best
     if best is not None and best.score is not None:

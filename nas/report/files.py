@@ -50,7 +50,7 @@ COLUMNS: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class SearchReport:
     """All that is known at the end of a search, or where it was interrupted.
 
     doubts  what to know of the latency table behind it, a sentence each
@@ -69,7 +69,7 @@ class Report:
         return latencies[0].kind if latencies else None
 
 
-def write_report(report: Report, folder: Path) -> None:
+def write_report(report: SearchReport, folder: Path) -> None:
     """Writes models/*.yaml, pareto.csv, trials.csv and pareto.json into a run's folder."""
     _write_models(report, folder / MODELS)
     front = [point_row(point, is_on_front=True) for point in report.front.points]
@@ -113,7 +113,7 @@ def point_row(point: Point, *, is_on_front: bool) -> dict[str, Any]:
     }
 
 
-def front_table(report: Report) -> Table:
+def front_table(report: SearchReport) -> Table:
     """The front as a table for the terminal, the kind of each latency in its column's head."""
     points = report.front.points
     kinds = [k for k in LatencyKind if any(p.trial.latency.kind is k for p in points)]
@@ -144,7 +144,7 @@ def front_table(report: Report) -> Table:
     return table
 
 
-def summary_lines(report: Report) -> list[str]:
+def summary_lines(report: SearchReport) -> list[str]:
     """What a reader of the front should know beside it, a sentence a line."""
     ending, front = report.ending, report.front
     refused, repeated = ending.count(Outcome.REFUSED), ending.count(Outcome.REPEATED)
@@ -185,7 +185,7 @@ def summary_lines(report: Report) -> list[str]:
     return [*lines, *(f"Latency table: {doubt}" for doubt in report.doubts)]
 
 
-def limit_words(report: Report) -> str:
+def limit_words(report: SearchReport) -> str:
     """The limit, and on which kind of latency it was held."""
     limit = f"{report.settings.max_latency_ms:g} ms"
     return limit if report.kind is None else f"{limit} ({report.kind.value})"
@@ -200,7 +200,7 @@ def _under_limit(settings: Settings) -> str:
     return "" if settings.max_latency_ms is None else f" within {settings.max_latency_ms:g} ms"
 
 
-def _table_title(report: Report) -> str:
+def _table_title(report: SearchReport) -> str:
     s = report.settings
     threads = "1 thread" if s.latency.threads == 1 else f"{s.latency.threads} threads"
     return (
@@ -209,7 +209,7 @@ def _table_title(report: Report) -> str:
     )
 
 
-def _table_caption(report: Report) -> str:
+def _table_caption(report: SearchReport) -> str:
     points = report.front.points
     if not points:
         return "no architecture has been graded yet"
@@ -220,7 +220,7 @@ def _table_caption(report: Report) -> str:
     )
 
 
-def _trials_csv(report: Report) -> str:
+def _trials_csv(report: SearchReport) -> str:
     on_front = {point.trial.number for point in report.front.points}
     choices: dict[str, None] = {}
     rows = []
@@ -251,7 +251,7 @@ def _csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _write_models(report: Report, folder: Path) -> None:
+def _write_models(report: SearchReport, folder: Path) -> None:
     """One YAML for each point; those of points that have left the front go."""
     folder.mkdir(parents=True, exist_ok=True)
     names = {f"{point.name}.yaml" for point in report.front.points}

@@ -19,7 +19,7 @@ from nas.space.spec import USUAL_CLASSES, ModelSpec, Row, make_row
 from nas.space.widths import nearest_multiple
 
 
-class Stage(NamedTuple):
+class CompoundStage(NamedTuple):
     """One of B0's stages (arXiv 1905.11946, table 1)."""
 
     kernel: int
@@ -30,13 +30,13 @@ class Stage(NamedTuple):
 
 
 B0: Final = (
-    Stage(3, 1, 1, 1, 16),
-    Stage(3, 2, 2, 6, 24),
-    Stage(5, 2, 2, 6, 40),
-    Stage(3, 3, 2, 6, 80),
-    Stage(5, 3, 1, 6, 112),
-    Stage(5, 4, 2, 6, 192),
-    Stage(3, 1, 1, 6, 320),
+    CompoundStage(3, 1, 1, 1, 16),
+    CompoundStage(3, 2, 2, 6, 24),
+    CompoundStage(5, 2, 2, 6, 40),
+    CompoundStage(3, 3, 2, 6, 80),
+    CompoundStage(5, 3, 1, 6, 112),
+    CompoundStage(5, 4, 2, 6, 192),
+    CompoundStage(3, 1, 1, 6, 320),
 )
 STEM_WIDTH: Final = 32
 SE_RATIO: Final = 0.25
@@ -66,7 +66,7 @@ EFFICIENTNETS: Final[dict[str, Coefficients]] = {
 """As its authors publish them."""
 
 
-def scaled_stages(width: float, depth: float) -> tuple[Stage, ...]:
+def scaled_stages(width: float, depth: float) -> tuple[CompoundStage, ...]:
     """B0's stages, widths to the nearest multiple of 8 and depths rounded up, as its authors do."""
     return tuple(
         stage._replace(

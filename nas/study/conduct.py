@@ -8,23 +8,23 @@ from typing import Protocol
 
 from nas.latency.answer import LatencyModel
 from nas.report.figures import write_figure
-from nas.report.files import Report, write_report
+from nas.report.files import SearchReport, write_report
 from nas.space.search_space import Candidate
 from nas.study.baselines import Baseline, grade_baselines, grid, references, spread
 from nas.study.candidates import Candidates
 from nas.study.files import writing
 from nas.study.finalists import plain_front, regrade_front
-from nas.study.loop import Plan, Search
+from nas.study.loop import Search, SearchPlan
 from nas.study.record import Record
 from nas.study.run import Run, Settings
-from nas.study.trial import Ending, Standing
+from nas.study.trial import Ending, SearchStanding
 from nas.study.workers import Grader
 
 
 class Watcher(Protocol):
     """Who is told how far it is."""
 
-    def search(self, standing: Standing, /) -> None:
+    def search(self, standing: SearchStanding, /) -> None:
         """The search has come so far."""
         ...
 
@@ -43,7 +43,7 @@ def conduct(
     watcher: Watcher,
     within: Candidate | None = None,
     doubts: tuple[str, ...] = (),
-) -> Report:
+) -> SearchReport:
     """The run, to its end; its files are written then, or when it is interrupted.
 
     doubts  of the latency model, for the report
@@ -61,7 +61,7 @@ def conduct(
         model=model,
         grader=grader,
         record=record,
-        plan=Plan(
+        plan=SearchPlan(
             sampler=settings.sampler,
             seed=settings.seed,
             limit_ms=limit_ms,
@@ -79,7 +79,7 @@ def conduct(
     except KeyboardInterrupt:
         so_far = Ending(trials=search.trials, is_exhausted=False)
         front = plain_front(so_far.graded)
-        _write(Report(settings=settings, ending=so_far, front=front, doubts=doubts), run)
+        _write(SearchReport(settings=settings, ending=so_far, front=front, doubts=doubts), run)
         raise
     _write(report, run)
     return report
@@ -93,7 +93,7 @@ def _conclude(
     grader: Grader,
     record: Record,
     watcher: Watcher,
-) -> Report:
+) -> SearchReport:
     """What comes after the loop: the finalists' front, and the baselines beside it."""
     proxy, seed = settings.proxy, settings.seed
     front = plain_front(ending.graded)
@@ -109,10 +109,10 @@ def _conclude(
             shown = watcher.step(f"baselines, {found[0].origin}" if found else "baselines")
             baselines += grade_baselines(graded, seed, record, grader, shown, ending.graded)
             baselines += [b for b in found if b not in graded]
-    return Report(settings=settings, ending=ending, front=front, baselines=tuple(baselines))
+    return SearchReport(settings=settings, ending=ending, front=front, baselines=tuple(baselines))
 
 
-def _write(report: Report, run: Run) -> None:
+def _write(report: SearchReport, run: Run) -> None:
     with writing(run.folder):
         write_figure(report, run.folder / "pareto.html")
         write_report(report, run.folder)

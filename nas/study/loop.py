@@ -29,7 +29,7 @@ from nas.study.candidates import Candidates
 from nas.study.record import CONSTRAINT, Asked, Record
 from nas.study.sampler_view import View
 from nas.study.sampling import SamplerName, chooser, distributions, make_sampler, to_params
-from nas.study.trial import Ending, Outcome, Standing, Trial
+from nas.study.trial import Ending, Outcome, SearchStanding, Trial
 from nas.study.unseen import draw_fresh
 from nas.study.workers import Grader
 
@@ -41,7 +41,7 @@ IDLE: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class SearchPlan:
     """How to search.
 
     limit_ms   a candidate predicted above it is never graded; None refuses nothing
@@ -69,9 +69,9 @@ class Search:
         model: LatencyModel,
         grader: Grader,
         record: Record,
-        plan: Plan,
+        plan: SearchPlan,
         within: Candidate | None = None,
-        observe: Callable[[Standing], None] = lambda standing: None,
+        observe: Callable[[SearchStanding], None] = lambda standing: None,
     ) -> None:
         """`within` is a candidate known to meet the limit, for fresh draws to start from."""
         self._candidates = candidates
@@ -298,7 +298,7 @@ class Search:
         done = [t for t in self._trials if t.outcome is Outcome.GRADED and t.score]
         outcomes = [t.outcome for t in self._trials]
         self._observe(
-            Standing(
+            SearchStanding(
                 budget=self._budget,
                 graded=len(done),
                 refused=outcomes.count(Outcome.REFUSED),

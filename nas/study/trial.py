@@ -44,7 +44,7 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
+class SearchStanding:
     """How far a search is.
 
     trial  what has just ended; None at first, when the record has been gone through

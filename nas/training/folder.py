@@ -33,7 +33,7 @@ from nas.training.checkpoint import (
     make_checkpoint,
     save_checkpoint,
 )
-from nas.training.progress import STATE_KEYS, Lap, Standing
+from nas.training.progress import STATE_KEYS, Lap, LapEnd
 from nas.training.written import FolderError, write_text
 
 FORMAT: Final = 1
@@ -277,7 +277,7 @@ class TrainingFolder:
             )
         return state
 
-    def keep(self, standing: Standing) -> None:
+    def keep(self, standing: LapEnd) -> None:
         """Writes the files at the end of a lap; last.pt, which a resumption trusts, comes last."""
         if standing.is_best:
             save_checkpoint(self.best, self._checkpoint(standing))
@@ -285,7 +285,7 @@ class TrainingFolder:
         save_checkpoint(self.last, self._checkpoint(standing, standing.state))
 
     def _checkpoint(
-        self, standing: Standing, training: Mapping[str, Any] | None = None
+        self, standing: LapEnd, training: Mapping[str, Any] | None = None
     ) -> Checkpoint:
         grades = standing.grades
         return make_checkpoint(

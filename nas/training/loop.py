@@ -17,11 +17,11 @@ import torch
 from nas.data.images import ImageSet
 from nas.detector.builder import Detector
 from nas.training.metrics import Grades, evaluate_detector
-from nas.training.progress import Lap, Progress, Standing, Trained, TrainingError
+from nas.training.progress import Lap, LapEnd, Progress, Trained, TrainingError
 from nas.training.settings import TrainSettings
 from nas.training.under_way import Training
 
-__all__ = ["Lap", "Progress", "Standing", "Trained", "TrainingError", "train"]
+__all__ = ["Lap", "LapEnd", "Progress", "Trained", "TrainingError", "train"]
 
 
 def train(
@@ -34,7 +34,7 @@ def train(
     device: str = "cpu",
     workers: int = 0,
     on_step: Callable[[Progress], None] | None = None,
-    on_lap: Callable[[Standing], None] | None = None,
+    on_lap: Callable[[LapEnd], None] | None = None,
     state: Mapping[str, Any] | None = None,
 ) -> Trained:
     """The detector after training; the one given is trained in place and moved to `device`.

@@ -67,7 +67,7 @@ class Trained:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class LapEnd:
     """What a callback may keep at the end of a lap."""
 
     detector: Detector

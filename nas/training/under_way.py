@@ -22,7 +22,7 @@ from nas.training.loss import head_loss
 from nas.training.metrics import Grades, to_input
 from nas.training.optimizer import MovingAverage, make_optimizer, set_schedule
 from nas.training.priors import set_priors
-from nas.training.progress import Lap, Standing, TrainingError
+from nas.training.progress import Lap, LapEnd, TrainingError
 from nas.training.settings import TrainSettings
 
 
@@ -145,12 +145,12 @@ class Training:
         self.laps.append(lap)
         return lap
 
-    def standing(self, grades: Grades | None) -> Standing:
+    def standing(self, grades: Grades | None) -> LapEnd:
         """Where the training stands, for a callback to keep."""
         is_best = grades is None or grades.map50_95 > self.best
         if grades is not None:
             self.best = max(self.best, grades.map50_95)
-        return Standing(
+        return LapEnd(
             detector=self.average.detector,
             grades=grades,
             laps=tuple(self.laps),

@@ -21,7 +21,7 @@ from nas import profile as profile_command
 from nas.latency.device import ROOT, TableKey, read_device
 from nas.latency.measured.campaign import (
     VISITS,
-    Plan,
+    Campaign,
     block_job,
     measure,
     network_job,
@@ -105,7 +105,7 @@ def test_it_computes_what_this_machine_computes(
         assert strays.max() < STRAY[precision], name
 
 
-def wanted() -> Plan:
+def wanted() -> Campaign:
     return plan(read_space("tiny"), 8)
 
 

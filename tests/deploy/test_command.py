@@ -18,7 +18,7 @@ import torch
 from nas import NasError, export
 from nas.deploy.check import run_ncnn, run_onnx
 from nas.deploy.picture import picture
-from nas.deploy.report import ExportFolderError, Report, leave_export
+from nas.deploy.report import ExportFolderError, ExportReport, leave_export
 from nas.space.modules import SpecError
 from nas.space.spec import dump_spec, with_anchors, with_classes
 from nas.training.checkpoint import CheckpointError, make_checkpoint, save_checkpoint
@@ -189,7 +189,7 @@ def test_an_export_that_fails_leaves_the_one_before(home: Path) -> None:
     export.run(asked(home, format=("onnx",)))
     before = (home / "out" / "report.json").read_bytes()
 
-    def fail(folder: Path) -> Report:
+    def fail(folder: Path) -> ExportReport:
         (folder / "half").write_text("half")
         raise RuntimeError("killed")
 
@@ -243,11 +243,11 @@ def test_a_kill_between_two_renames_is_mended_by_the_next_export(home: Path) -> 
     assert not list((home / "out").glob("*.onnx"))
 
 
-def failed(folder: Path) -> Report:
+def failed(folder: Path) -> ExportReport:
     raise RuntimeError("killed")
 
 
-def full(folder: Path) -> Report:
+def full(folder: Path) -> ExportReport:
     (folder / "half").write_text("half")
     raise OSError(28, "No space left on device", str(folder / "half"))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.latency.device import ROOT, TableKey
-from nas.latency.measured.campaign import Plan, measure, order_of_work, pending, plan
+from nas.latency.measured.campaign import Campaign, measure, order_of_work, pending, plan
 from nas.latency.measured.fit_file import write_fit
 from nas.latency.measured.table import Table, open_table
 from nas.latency.measured.validation import validate
@@ -31,7 +31,7 @@ def profiled(
     space: SearchSpace | None = None,
     detectors: int = 40,
     share: float = 1.0,
-) -> tuple[Table, Plan]:
+) -> tuple[Table, Campaign]:
     """A table of a space with its fit; only `share` of the blocks is measured, those of worth."""
     wanted = plan(space or read_space("tiny"), detectors)
     order = order_of_work(wanted, is_limited=share < 1)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from nas.latency.device import TableKey
-from nas.latency.measured.campaign import VISITS, Plan, measure, order_of_work, pending, plan
+from nas.latency.measured.campaign import VISITS, Campaign, measure, order_of_work, pending, plan
 from nas.latency.measured.table import open_table, read_table
 from nas.latency.reach.pack import Timing
 from nas.latency.reach.runner import LocalRunner
@@ -28,7 +28,7 @@ QUICK = Timing(
 )
 
 
-def wanted() -> Plan:
+def wanted() -> Campaign:
     return plan(read_space("tiny"), 8)
 
 

@@ -14,10 +14,10 @@ from nas.space.ops import macs, model_graph
 from nas.space.search_space import Candidate, SearchSpace, parse_space, read_space
 from nas.space.spec import ModelSpec
 from nas.study.candidates import Candidates
-from nas.study.loop import Plan, Search
+from nas.study.loop import Search, SearchPlan
 from nas.study.record import Record
 from nas.study.sampling import SamplerName
-from nas.study.trial import Ending, Standing
+from nas.study.trial import Ending, SearchStanding
 from nas.study.workers import Inline
 
 LARGE = """
@@ -102,7 +102,7 @@ def search(
     limit_ms: float | None = None,
     in_flight: int = 4,
     opening: tuple[Candidate, ...] = (),
-    observe: Callable[[Standing], None] = lambda standing: None,
+    observe: Callable[[SearchStanding], None] = lambda standing: None,
 ) -> Ending:
     """A search in this process, its record in `folder`."""
     running = Search(
@@ -110,7 +110,7 @@ def search(
         model=MacBoard(),
         grader=Inline(proxy),
         record=Record(f"journal:{folder / 'study.log'}", "test"),
-        plan=Plan(
+        plan=SearchPlan(
             sampler=sampler, seed=seed, limit_ms=limit_ms, in_flight=in_flight, opening=opening
         ),
         observe=observe,

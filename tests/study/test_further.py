@@ -13,7 +13,7 @@ from nas.accuracy import FakeSettings, Proxy, build_proxy
 from nas.data.dataset import read_data
 from nas.space.search_space import Candidate
 from nas.study.grading_again import grade_further
-from nas.study.loop import Plan, Search
+from nas.study.loop import Search, SearchPlan
 from nas.study.record import BASELINE, REGRADE, Record
 from nas.study.workers import Graded, Workers
 from tests.study.boards import MacBoard, candidates_of
@@ -74,7 +74,7 @@ def test_a_searchs_scores_too(tmp_path: Path, seed: int) -> None:
         model=MacBoard(),
         grader=Shuffled(np.random.default_rng(seed)),
         record=Record(f"journal:{tmp_path / 'study.log'}", "run"),
-        plan=Plan(sampler="tpe", seed=0, limit_ms=None, in_flight=4),
+        plan=SearchPlan(sampler="tpe", seed=0, limit_ms=None, in_flight=4),
     ).run(15)
     for trial in ending.graded:
         assert trial.score is not None

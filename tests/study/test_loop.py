@@ -10,7 +10,7 @@ import pytest
 from nas.study.baselines import grade_baselines, grid
 from nas.study.record import Record
 from nas.study.sampling import STARTUP, SamplerName
-from nas.study.trial import Ending, Outcome, Standing
+from nas.study.trial import Ending, Outcome, SearchStanding
 from nas.study.workers import Inline
 from tests.study.boards import MacBoard, candidates_of, notebook, search
 
@@ -148,7 +148,7 @@ def test_a_limit_that_is_hardly_met_does_not_spin(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("in_flight", [1, 3])
 def test_the_observer_hears_of_every_trial(tmp_path: Path, in_flight: int) -> None:
-    heard: list[Standing] = []
+    heard: list[SearchStanding] = []
     ending = search(
         tmp_path, notebook(), budget=20, space="tiny", in_flight=in_flight, observe=heard.append
     )

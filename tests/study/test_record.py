@@ -8,10 +8,10 @@ from pathlib import Path
 import optuna
 import pytest
 
-from nas.study.loop import Plan, Search
+from nas.study.loop import Search, SearchPlan
 from nas.study.record import BASELINE, REGRADE, Record
 from nas.study.storage import StorageError, without_password
-from nas.study.trial import Outcome, Standing
+from nas.study.trial import Outcome, SearchStanding
 from nas.study.workers import Inline
 from tests.study.boards import MacBoard, Notebook, candidates_of, notebook
 
@@ -21,7 +21,7 @@ def fill(
     proxy: Notebook,
     budget: int,
     limit_ms: float | None = None,
-    observe: Callable[[Standing], None] = lambda standing: None,
+    observe: Callable[[SearchStanding], None] = lambda standing: None,
 ) -> Search:
     """A small search that writes to the record."""
     search = Search(
@@ -29,7 +29,7 @@ def fill(
         model=MacBoard(),
         grader=Inline(proxy),
         record=record,
-        plan=Plan(sampler="tpe", seed=0, limit_ms=limit_ms, in_flight=3),
+        plan=SearchPlan(sampler="tpe", seed=0, limit_ms=limit_ms, in_flight=3),
         observe=observe,
     )
     search.run(budget)

@@ -18,7 +18,7 @@ from nas import NasError
 from nas.accuracy import IN_FLIGHT, FakeSettings, Proxy, Score, build_proxy
 from nas.data.dataset import read_data
 from nas.space.search_space import Candidate
-from nas.study.loop import Plan, Search
+from nas.study.loop import Search, SearchPlan
 from nas.study.record import Record
 from nas.study.sampling import STARTUP
 from nas.study.workers import GradingError, WorkerError, Workers
@@ -60,7 +60,7 @@ def test_any_number_of_workers_finds_the_same(tmp_path: Path, count: int) -> Non
             model=MacBoard(),
             grader=workers,
             record=Record(f"journal:{tmp_path / 'study.log'}", "test"),
-            plan=Plan(sampler="tpe", seed=0, limit_ms=None, in_flight=4),
+            plan=SearchPlan(sampler="tpe", seed=0, limit_ms=None, in_flight=4),
         ).run(14)
     assert [(t.candidate.digest, t.score and t.score.score) for t in ending.trials] == [
         (t.candidate.digest, t.score and t.score.score) for t in inline.trials
@@ -146,7 +146,7 @@ def test_the_same_seed_gives_the_same_trials_with_any_workers_and_delays(tmp_pat
                     model=MacBoard(),
                     grader=grader,
                     record=record,
-                    plan=Plan(sampler="tpe", seed=3, limit_ms=7.0, in_flight=IN_FLIGHT),
+                    plan=SearchPlan(sampler="tpe", seed=3, limit_ms=7.0, in_flight=IN_FLIGHT),
                 ).run(budget)
         assert any(trial.number > STARTUP for trial in ending.graded)
         stories.append([(t.outcome, dict(t.candidate.choices)) for t in ending.trials])

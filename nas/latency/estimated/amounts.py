@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from nas.latency.estimated.op_work import Work
+from nas.latency.estimated.op_work import OpWork
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,13 +47,13 @@ _UNITS: Final[dict[str, str]] = {
 """Kind of work without weights -> its unit; any other kind is work on elements."""
 
 
-def memory_amount(op: Work, number_bytes: int) -> Amount:
+def memory_amount(op: OpWork, number_bytes: int) -> Amount:
     """The maps that an op reads and writes."""
     moved = op.numbers_in + op.numbers_out
     return Amount(unit="memory", count=moved, footprint_bytes=number_bytes * moved)
 
 
-def plain_amounts(op: Work) -> list[Amount]:
+def plain_amounts(op: OpWork) -> list[Amount]:
     """What an op without weights needs, beside the memory."""
     numbers = op.numbers_in if op.kind in ("global pool", "reduction") else op.numbers_out
     count = numbers * (op.cells if op.kind == "pool" else 1)

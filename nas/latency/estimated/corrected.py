@@ -36,7 +36,7 @@ TURNS: Final = 5
 """Parts of the blocks, each left out once."""
 
 
-class Correction(BaseModel):
+class CorrectedTable(BaseModel):
     """A corrected table.
 
     digest         16 hex digits of what it was made from
@@ -57,7 +57,7 @@ class Correction(BaseModel):
 
 def read_correction(
     table: EstimatedTable, key: TableKey, root: Path | None = None
-) -> Correction | None:
+) -> CorrectedTable | None:
     """The table corrected by what was measured under its key; None where that is no block."""
     condensed = read_condensed(key, root)
     if not any(expand(block).ops for block in condensed.block_ms):
@@ -65,7 +65,7 @@ def read_correction(
     text = f"{condensed.digest} {condensed.code} {table.model_dump_json()}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     path = kept_path(key.path(root), "corrected")
-    kept = read_kept(path, Correction)
+    kept = read_kept(path, CorrectedTable)
     if kept is not None and kept.digest == digest:
         return kept
     found = correct(table, condensed.block_ms, digest)
@@ -75,7 +75,7 @@ def read_correction(
 
 def correct(
     table: EstimatedTable, measured_ms: Mapping[Block, float], digest: str = ""
-) -> Correction:
+) -> CorrectedTable:
     """The table corrected by measured blocks, with its error on those left out in turn."""
     worked = [block for block in measured_ms if expand(block).ops]
     worked.sort(key=lambda block: (measured_ms[block], block.key()))
@@ -90,7 +90,7 @@ def correct(
         true = np.array([measured_ms[block] for block in chosen])
         before = float(np.abs(block_ms(table, chosen) - true).sum() / true.sum())
         after = float(np.abs(left_out - true).sum() / true.sum())
-    return Correction(
+    return CorrectedTable(
         format=FORMAT,
         digest=digest,
         table=corrected(table, {block: measured_ms[block] for block in chosen}),

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.latency.estimated.op_work import KERNELS, Work
+from nas.latency.estimated.op_work import KERNELS, OpWork
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -88,7 +88,7 @@ class Features:
     shape: Array
 
 
-def features(work: Sequence[Work], threads: int, *, is_fp16: bool, is_recent: bool) -> Features:
+def features(work: Sequence[OpWork], threads: int, *, is_fp16: bool, is_recent: bool) -> Features:
     """The features of ops on so many threads; `is_fp16`: the board computes in fp16; `is_recent`:
     with ncnn's kernels since March 2023."""
     families = [_family(op.kind) for op in work]
@@ -114,7 +114,7 @@ def _family(kind: str) -> int:
     return 0 if kind in _MATRIX else 1 if kind in _DEPTHWISE else 2
 
 
-def _computing(op: Work) -> int:
+def _computing(op: OpWork) -> int:
     if op.kind not in (*KERNELS, *FUNCTIONS):
         return len(COMPUTING)
     if not op.is_int8:
@@ -123,7 +123,7 @@ def _computing(op: Work) -> int:
     return COMPUTING.index(kind + INT8)
 
 
-def _moving(op: Work) -> str:
+def _moving(op: OpWork) -> str:
     if op.kind in KERNELS:
         name = "depthwise" if op.kind in _DEPTHWISE else "convolution"
         return name + INT8 if op.is_int8 else name
@@ -141,18 +141,18 @@ _MAPPED: Final = (*_PRODUCTS, *_DEPTHWISE)
 _IN_PLACE: Final = ("activation", "exponential")
 
 
-def _start(op: Work) -> int:
+def _start(op: OpWork) -> int:
     if op.kind in _VECTORS:
         return STARTING.index(op.kind)
     return min(_family(op.kind), 1) if op.kind in KERNELS else STARTING.index("other")
 
 
-def _groups(op: Work) -> int:
+def _groups(op: OpWork) -> int:
     """How many kernels a grouped convolution is."""
     return op.groups if op.kind in ("1x1", "winograd", "dense") else 1
 
 
-def _amounts(op: Work, threads: int, *, is_recent: bool) -> tuple[float, ...]:
+def _amounts(op: OpWork, threads: int, *, is_recent: bool) -> tuple[float, ...]:
     """Millions of MACs, numbers, transformed numbers, weights and traffic, and the footprint."""
     numbers = float(op.numbers_in + op.numbers_out)
     footprint = math.log2(max(4 * numbers / _groups(op), 1)) - 20
@@ -187,7 +187,7 @@ def _amounts(op: Work, threads: int, *, is_recent: bool) -> tuple[float, ...]:
     return macs / 1e6, numbers / 1e6, transformed / 1e6, weights / 1e6, traffic / 1e6, footprint
 
 
-def _traffic(op: Work, transformed: float) -> float:
+def _traffic(op: OpWork, transformed: float) -> float:
     """Numbers that go to memory and back where the caches are too small for the maps.
 
     A convolution copies the map that it pads, writes and reads what it transforms, and goes over
@@ -200,7 +200,7 @@ def _traffic(op: Work, transformed: float) -> float:
     return numbers + padded + 2.0 * op.numbers_out + 2.0 * transformed
 
 
-def _packing(op: Work, threads: int, *, is_recent: bool) -> float:
+def _packing(op: OpWork, threads: int, *, is_recent: bool) -> float:
     """How much longer than evenly dealt the columns of a product of matrices take to be packed.
 
     Since March 2023 ncnn deals them by tiles that fill the second cache; before, evenly.
@@ -218,7 +218,7 @@ _PANEL: Final = 256
 """Columns of a product of matrices for which its weights are read once more."""
 
 
-def _columns(op: Work, *, is_recent: bool) -> int:
+def _columns(op: OpWork, *, is_recent: bool) -> int:
     """Columns of a product of matrices: cells of the map, or Winograd's tiles of it."""
     side = _tile(op, is_recent=is_recent) if op.kind == "winograd" else 1
     return math.ceil(op.height / side) * math.ceil(op.width / side)
@@ -228,7 +228,7 @@ _CACHE: Final = 131072
 """Numbers that a second cache of 512 KB holds."""
 
 
-def _tile(op: Work, *, is_recent: bool) -> int:
+def _tile(op: OpWork, *, is_recent: bool) -> int:
     """Cells of the map that a Winograd tile makes along each side, as ncnn chooses.
 
     Since March 2023 by channels, before by the side of the padded map; in int8 always 4.
@@ -246,7 +246,7 @@ def _tile(op: Work, *, is_recent: bool) -> int:
     return 4 if is_small(op.height + 2) and is_small(op.width + 2) else 6
 
 
-def _winograd(op: Work, *, is_recent: bool) -> tuple[float, float, float]:
+def _winograd(op: OpWork, *, is_recent: bool) -> tuple[float, float, float]:
     """MACs, transformed numbers and weights of a convolution in Winograd's form."""
     side, groups = _tile(op, is_recent=is_recent), _groups(op)
     cells = (side + 2) ** 2
@@ -256,7 +256,7 @@ def _winograd(op: Work, *, is_recent: bool) -> tuple[float, float, float]:
     return macs, (0.5 if op.is_int8 else 1.0) * numbers, op.weights * cells / 9
 
 
-def _imbalance(op: Work, threads: int, is_fp16: bool) -> float:
+def _imbalance(op: OpWork, threads: int, is_fp16: bool) -> float:
     if threads == 1:
         return 1.0
     if op.kind in ("1x1", "winograd", "dense"):
@@ -283,7 +283,7 @@ SHAPES: Final = 20
 """How many numbers say where a shape stands."""
 
 
-def _shape(op: Work, is_fp16: bool) -> list[float]:
+def _shape(op: OpWork, is_fp16: bool) -> list[float]:
     """Where a shape stands: logarithms about a usual size, and remainders by the vector width."""
     groups = _groups(op)
     channels_in, channels_out = op.channels_in // groups, op.channels_out // groups

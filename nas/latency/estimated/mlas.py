@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from nas.latency.estimated.amounts import CALL, PLAIN_MS, Amount, memory_amount, plain_amounts
-from nas.latency.estimated.op_work import Work
+from nas.latency.estimated.op_work import OpWork
 
 START_MS: Final[dict[str, float]] = {
     "products": 0.15,
@@ -61,13 +61,13 @@ class _Share:
     columns: int
 
 
-def amounts(op: Work, threads: int) -> list[Amount]:
+def amounts(op: OpWork, threads: int) -> list[Amount]:
     """What an op needs of each unit in fp32, on so many threads."""
     own = _convolution(op, threads) if op.weights else plain_amounts(op)
     return [memory_amount(op, 4), *own]
 
 
-def _convolution(op: Work, threads: int) -> list[Amount]:
+def _convolution(op: OpWork, threads: int) -> list[Amount]:
     filters, cells = op.channels_out // op.groups, op.height * op.width
     depth = op.weights // op.channels_out
     is_direct = op.cells == 1 and op.stride == 1

@@ -49,7 +49,7 @@ cells; `detections`: what sorts and suppresses boxes, on one thread."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Work:
+class OpWork:
     """One op as work.
 
     kind          of KERNELS or MOVES
@@ -78,7 +78,7 @@ class Work:
         return self.weights * self.height * self.width
 
 
-def graph_work(graph: Graph, precision: str = "fp32", runtime: str = "ncnn") -> tuple[Work, ...]:
+def graph_work(graph: Graph, precision: str = "fp32", runtime: str = "ncnn") -> tuple[OpWork, ...]:
     """The work of a graph's ops, in order; what the runtime fuses into a convolution is left out.
 
     In int8 the ops with weights compute in it, and what lies between them in fp32.
@@ -95,18 +95,18 @@ def graph_work(graph: Graph, precision: str = "fp32", runtime: str = "ncnn") -> 
         and op.output not in graph.outputs
         and is_fused(readers[op.output][0].activation)
     }
-    found: list[Work] = []
+    found: list[OpWork] = []
     for op in graph.ops:
         if id(op) not in fused:
             found += _op_work(op, runtime, is_int8=precision == "int8")
     return tuple(found)
 
 
-def _op_work(op: Op, runtime: str, *, is_int8: bool) -> list[Work]:
+def _op_work(op: Op, runtime: str, *, is_int8: bool) -> list[OpWork]:
     kind = _kernel(op, runtime) if op.kind is OpKind.CONVOLUTION else _MOVES[op.kind]
     if op.activation in ("SiLU", "Sigmoid"):
         kind = "exponential"
-    work = Work(
+    work = OpWork(
         kind=kind,
         channels_in=op.shapes_in[0].channels,
         channels_out=op.shape_out.channels,
@@ -126,8 +126,8 @@ def _op_work(op: Op, runtime: str, *, is_int8: bool) -> list[Work]:
     return [work]
 
 
-def _product(work: Work) -> Work:
-    return Work(
+def _product(work: OpWork) -> OpWork:
+    return OpWork(
         kind="add",
         channels_in=work.channels_in,
         channels_out=work.channels_out,

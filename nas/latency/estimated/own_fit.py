@@ -9,7 +9,7 @@ from typing import Final, Literal
 import numpy as np
 
 from nas.latency.device import TableKey
-from nas.latency.estimated.op_work import Work
+from nas.latency.estimated.op_work import OpWork
 from nas.latency.estimated.tables import (
     EstimatedTable,
     FittedNetwork,
@@ -29,7 +29,7 @@ BASE: Final = TableKey(device="rpi4", threads=4)
 
 
 def fit_any(
-    networks: Mapping[str, Sequence[Work]],
+    networks: Mapping[str, Sequence[OpWork]],
     ms: Mapping[str, float],
     key: TableKey,
     *,

@@ -17,7 +17,7 @@ import numpy as np
 from nas import NasError, stats
 from nas.latency.device import Device, TableKey, check_key
 from nas.latency.estimated.board_model import MODELS
-from nas.latency.estimated.op_work import Work
+from nas.latency.estimated.op_work import OpWork
 from nas.latency.estimated.own_fit import ORT_MODELS, fit_any
 from nas.latency.estimated.plausible import check_figures
 from nas.latency.estimated.public_log import LogError, PublicLog
@@ -59,7 +59,7 @@ class Evidence:
     own    the names of those that a CSV has
     """
 
-    networks: Mapping[str, Sequence[Work]]
+    networks: Mapping[str, Sequence[OpWork]]
     ms: Mapping[str, float]
     group: Mapping[str, object]
     own: tuple[str, ...]
@@ -161,7 +161,7 @@ def _evidence(
     """What is known of the board in the key's runtime, on its threads."""
     usual = arithmetic_of(device) if key.runtime == "ncnn" else "fp32"
     together = (usual, "int8") if key.precision in (usual, "int8") else (key.precision,)
-    networks: dict[str, Sequence[Work]] = {}
+    networks: dict[str, Sequence[OpWork]] = {}
     ms: dict[str, float] = {}
     group: dict[str, object] = {}
     is_of_log = log_key is not None and (key.runtime, key.threads) == ("ncnn", log_key.threads)

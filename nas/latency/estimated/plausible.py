@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from nas.latency.device import Device, TableKey
-from nas.latency.estimated.op_work import Work
+from nas.latency.estimated.op_work import OpWork
 from nas.latency.estimated.public_log import LogError
 from nas.latency.estimated.tables import arithmetic_of
 
@@ -51,7 +51,7 @@ SLOW: Final = 0.02
 
 
 def check_figures(
-    networks: Mapping[str, Sequence[Work]],
+    networks: Mapping[str, Sequence[OpWork]],
     ms: Mapping[str, float],
     key: TableKey,
     device: Device,
@@ -80,7 +80,7 @@ def check_figures(
     return []
 
 
-def _rate(work: Sequence[Work], ms: float, key: TableKey, device: Device) -> float:
+def _rate(work: Sequence[OpWork], ms: float, key: TableKey, device: Device) -> float:
     """Multiply-accumulates in a cycle of a core, at the least."""
     macs = sum(op.macs * (WINOGRAD if op.kind == "winograd" else 1) for op in work)
     cores = min(key.threads, device.cores or key.threads)

@@ -8,9 +8,9 @@ from typing import Any, Final, get_args
 
 import numpy as np
 
-from nas.latency.answer import Latency, LatencyKind, Part, part_of, stage_of
+from nas.latency.answer import Latency, LatencyKind, LayerTime, part_of, stage_of
 from nas.latency.device import Runtime, TableKey
-from nas.latency.estimated.corrected import Correction
+from nas.latency.estimated.corrected import CorrectedTable
 from nas.latency.estimated.tables import (
     EstimatedTable,
     block_work,
@@ -72,7 +72,7 @@ class EstimatedPredictor:
         table: EstimatedTable,
         title: str = "",
         root: Path | None = None,
-        correction: Correction | None = None,
+        correction: CorrectedTable | None = None,
     ) -> None:
         """`title` is the board's, `root` where its file lies; a correction's table answers."""
         table = table if correction is None else correction.table
@@ -146,7 +146,7 @@ class EstimatedPredictor:
             found.append(f"{share:.0%} of its time goes to shapes outside of those in the logs")
         return found
 
-    def parts(self, spec: ModelSpec, image_size: int) -> tuple[Part, ...]:
+    def parts(self, spec: ModelSpec, image_size: int) -> tuple[LayerTime, ...]:
         """Each layer's part in the detector's time, in order; they add up to it."""
         walked = layers(spec, image_size)
         found = []
@@ -163,7 +163,7 @@ class EstimatedPredictor:
 
 
 def _provenance(
-    table: EstimatedTable, title: str, root: Path | None, correction: Correction | None
+    table: EstimatedTable, title: str, root: Path | None, correction: CorrectedTable | None
 ) -> dict[str, Any]:
     heldout = table.heldout
     remedy = f"nas.profile can't time {table.runtime}"
@@ -202,7 +202,7 @@ def _provenance(
     }
 
 
-def correction_words(correction: Correction) -> str:
+def correction_words(correction: CorrectedTable) -> str:
     """What corrected an estimate, and how far off that is."""
     used = correction.table.corrected_by
     blocks = f"{used} measured blocks"

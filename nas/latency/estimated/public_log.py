@@ -53,7 +53,7 @@ class LogError(NasError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Timing:
+class LoggedTime:
     """One network's line: the fastest, slowest and mean of the loops, in ms."""
 
     network: str
@@ -74,7 +74,7 @@ class PublicLog:
     """
 
     settings: dict[str, int]
-    timings: tuple[Timing, ...]
+    timings: tuple[LoggedTime, ...]
     damaged: tuple[Damaged, ...]
     notes: tuple[str, ...] = ()
 
@@ -101,7 +101,7 @@ class _Run:
     line: int
     command: dict[str, int] = field(default_factory=dict)
     header: dict[str, int] = field(default_factory=dict)
-    timings: dict[str, Timing] = field(default_factory=dict)
+    timings: dict[str, LoggedTime] = field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, int]:
@@ -203,7 +203,7 @@ def _read_line(line: str, number: int, found: _File) -> None:
             found.commas += bool(_COMMA.search(line))
 
 
-def _read_timing(line: str, number: int) -> Timing | str:
+def _read_timing(line: str, number: int) -> LoggedTime | str:
     """The line's timing, or what is wrong with it."""
     parts = _TIME.search(line)
     if parts is None:
@@ -220,7 +220,7 @@ def _read_timing(line: str, number: int) -> Timing | str:
     # The means are rounded like the rest.
     if not low - 0.01 <= mean <= high + 0.01:
         return "the mean is not between the fastest and the slowest"
-    return Timing(network=parts[1], min_ms=low, max_ms=high, avg_ms=mean, line=number)
+    return LoggedTime(network=parts[1], min_ms=low, max_ms=high, avg_ms=mean, line=number)
 
 
 def _number(text: str) -> float | str:
@@ -298,7 +298,7 @@ def _together(runs: Sequence[_Run], where: str, notes: list[str]) -> _Run:
     if len(runs) == 1:
         return first
     notes.append(f"{len(runs)} runs alike are taken together, the fastest time of each network")
-    timings: dict[str, Timing] = {}
+    timings: dict[str, LoggedTime] = {}
     for timing in (timing for run in runs for timing in run.timings.values()):
         known = timings.setdefault(timing.network, timing)
         if timing.min_ms < known.min_ms:

@@ -34,9 +34,8 @@ from nas.latency.estimated.board_model import (
     read_board_model,
 )
 from nas.latency.estimated.features import features
-from nas.latency.estimated.op_work import Work, graph_work
-from nas.latency.estimated.public_log import LogError, PublicLog
-from nas.latency.estimated.public_log import Timing as LogTiming
+from nas.latency.estimated.op_work import OpWork, graph_work
+from nas.latency.estimated.public_log import LogError, LoggedTime, PublicLog
 from nas.latency.estimated.units import UNIT_MODELS, UnitTimes, fit_units, own_reach
 from nas.latency.measured.table import TableError, write_whole
 from nas.space.blocks import Block
@@ -142,13 +141,15 @@ def arithmetic_of(device: Device) -> Literal["fp32", "fp16"]:
     return "fp16" if "fp16" in precisions else "fp32"
 
 
-def read_networks() -> dict[str, list[Work]]:
+def read_networks() -> dict[str, list[OpWork]]:
     """The work of each network that benchncnn times, by name; LogError where the file is broken."""
     path = MODELS / "benchncnn-networks.json"
     try:
         document = json.loads(path.read_bytes())
         assert document["format"] == NETWORKS_FORMAT
-        rows = [Work(**dict(zip(document["fields"], row, strict=True))) for row in document["rows"]]
+        rows = [
+            OpWork(**dict(zip(document["fields"], row, strict=True))) for row in document["rows"]
+        ]
         return {
             name: [rows[i] for i, count in pairs for _ in range(count)]
             for name, pairs in document["networks"].items()
@@ -157,10 +158,10 @@ def read_networks() -> dict[str, list[Work]]:
         raise LogError(str(path), "the work of benchncnn's networks is there", str(error)) from None
 
 
-def in_int8(work: Sequence[Work]) -> list[Work]:
+def in_int8(work: Sequence[OpWork]) -> list[OpWork]:
     """The same network with its weights in int8, as benchncnn's `_int8` networks are."""
     return [
-        Work(**{**{n: getattr(op, n) for n in op.__slots__}, "is_int8": op.weights > 0})
+        OpWork(**{**{n: getattr(op, n) for n in op.__slots__}, "is_int8": op.weights > 0})
         for op in work
     ]
 
@@ -173,7 +174,7 @@ def as_known_here(log: PublicLog) -> PublicLog:
     """
     here = {_plain(name): name for name in read_networks()}
     here |= {_plain(name + INT8): name + INT8 for name in here.values()}
-    timings: dict[str, LogTiming] = {}
+    timings: dict[str, LoggedTime] = {}
     damaged = list(log.damaged)
     unknown = []
     for row in log.timings:
@@ -194,7 +195,7 @@ def _plain(name: str) -> str:
     return name.lower().replace("-", "_")
 
 
-def known_networks(names: Sequence[str]) -> dict[str, list[Work]]:
+def known_networks(names: Sequence[str]) -> dict[str, list[OpWork]]:
     """The work of those of the named networks that are known, `_int8` ones among them."""
     known = read_networks()
     return {
@@ -204,9 +205,9 @@ def known_networks(names: Sequence[str]) -> dict[str, list[Work]]:
     }
 
 
-def sums_of(networks: Mapping[str, Sequence[Work]]) -> tuple[list[Work], Array]:
+def sums_of(networks: Mapping[str, Sequence[OpWork]]) -> tuple[list[OpWork], Array]:
     """The distinct ops of networks, and how often each occurs in each (networks, ops)."""
-    place: dict[Work, int] = {}
+    place: dict[OpWork, int] = {}
     groups = [[place.setdefault(op, len(place)) for op in work] for work in networks.values()]
     return list(place), group_counts(groups, len(place))
 
@@ -234,7 +235,7 @@ def estimate_from_log(
 def fit_table(
     key: TableKey,
     arithmetic: Literal["fp32", "fp16"],
-    networks: Mapping[str, Sequence[Work]],
+    networks: Mapping[str, Sequence[OpWork]],
     ms: Mapping[str, float],
     sources: Sequence[str],
     date: str,
@@ -327,7 +328,7 @@ def heldout_errors(model: BoardModel, key: TableKey) -> HeldOutErrors:
     )
 
 
-def shapes_seen(work: Sequence[Work]) -> dict[str, list[int]]:
+def shapes_seen(work: Sequence[OpWork]) -> dict[str, list[int]]:
     """Kind of work -> lowest and highest channels in and out, and cells of the map."""
     found: dict[str, list[int]] = {}
     for op in work:
@@ -339,7 +340,7 @@ def shapes_seen(work: Sequence[Work]) -> dict[str, list[int]]:
     return found
 
 
-def is_extrapolated(table: EstimatedTable, op: Work) -> bool:
+def is_extrapolated(table: EstimatedTable, op: OpWork) -> bool:
     """Whether an op's kind was never seen, or its shape lies outside of what was."""
     seen = table.seen.get(op.kind)
     if seen is None:
@@ -348,7 +349,7 @@ def is_extrapolated(table: EstimatedTable, op: Work) -> bool:
     return any(not seen[2 * i] <= size <= seen[2 * i + 1] for i, size in enumerate(sizes))
 
 
-def block_work(table: EstimatedTable, blocks: Sequence[Block]) -> list[tuple[Work, ...]]:
+def block_work(table: EstimatedTable, blocks: Sequence[Block]) -> list[tuple[OpWork, ...]]:
     """The ops of each block as work in the table's precision and runtime."""
     return [graph_work(expand(block), table.precision, table.runtime) for block in blocks]
 
@@ -382,7 +383,7 @@ class OpTimes(Protocol):
         ...
 
 
-def op_times(table: EstimatedTable, work: Sequence[Work]) -> OpTimes:
+def op_times(table: EstimatedTable, work: Sequence[OpWork]) -> OpTimes:
     """The ops as the table's model sees them; TableError where its parameters are others."""
     if table.model in UNIT_MODELS:
         model = UNIT_MODELS[table.model]
@@ -396,7 +397,7 @@ def op_times(table: EstimatedTable, work: Sequence[Work]) -> OpTimes:
     return efficiency_of(read_board_model(table.model), found)
 
 
-def network_ms(table: EstimatedTable, networks: Mapping[str, Sequence[Work]]) -> Array:
+def network_ms(table: EstimatedTable, networks: Mapping[str, Sequence[OpWork]]) -> Array:
     """The estimated ms of whole networks by their work, shape (n,)."""
     work, counts = sums_of(networks)
     return np.asarray(counts @ op_times(table, work).op_ms(table.vector()), dtype=np.float64)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from nas.latency.estimated.amounts import CALL, PLAIN_MS, Amount, memory_amount, plain_amounts
-from nas.latency.estimated.op_work import Work
+from nas.latency.estimated.op_work import OpWork
 
 START_MS: Final[dict[str, float]] = {
     "products": 0.06,
@@ -40,17 +40,17 @@ SPEEDS: Final = (
 """What is faster or slower together on another board."""
 
 
-def fp32_amounts(op: Work, threads: int) -> list[Amount]:
+def fp32_amounts(op: OpWork, threads: int) -> list[Amount]:
     """What an op needs of each unit in fp32 (per board: the threads are within the costs)."""
     return _amounts(op, 4)
 
 
-def int8_amounts(op: Work, threads: int) -> list[Amount]:
+def int8_amounts(op: OpWork, threads: int) -> list[Amount]:
     """The same where weights and maps are bytes."""
     return _amounts(op, 1)
 
 
-def _amounts(op: Work, number_bytes: int) -> list[Amount]:
+def _amounts(op: OpWork, number_bytes: int) -> list[Amount]:
     if not op.weights:
         return [memory_amount(op, number_bytes), *plain_amounts(op)]
     cells, depth = op.height * op.width, op.weights // op.channels_out

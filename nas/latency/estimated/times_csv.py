@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nas import NasError
 from nas.documents import read_text
 from nas.latency.device import Precision, Runtime
-from nas.latency.estimated.op_work import Work, graph_work
+from nas.latency.estimated.op_work import OpWork, graph_work
 from nas.latency.estimated.public_log import LogError
 from nas.space.ops import model_graph
 from nas.space.spec import ModelSpec, check_image_size, read_spec
@@ -44,7 +44,7 @@ class TimedModel:
     precision: str
     threads: int
     ms: float
-    work: tuple[Work, ...]
+    work: tuple[OpWork, ...]
 
     @property
     def name(self) -> str:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nas.latency.estimated import mlas, tflite
 from nas.latency.estimated.amounts import Amount
-from nas.latency.estimated.op_work import Work
+from nas.latency.estimated.op_work import OpWork
 
 Array = NDArray[np.float64]
 
@@ -46,7 +46,7 @@ class UnitModel:
     name: str
     start_ms: dict[str, float]
     speeds: tuple[tuple[str, ...], ...]
-    amounts: Callable[[Work, int], list[Amount]]
+    amounts: Callable[[OpWork, int], list[Amount]]
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -88,7 +88,7 @@ UNIT_MODELS: Final[dict[str, UnitModel]] = {
 class UnitTimes:
     """The amounts of some ops: what does not depend on the board."""
 
-    def __init__(self, model: UnitModel, work: Sequence[Work], threads: int) -> None:
+    def __init__(self, model: UnitModel, work: Sequence[OpWork], threads: int) -> None:
         place = {unit: i for i, unit in enumerate(model.start_ms)}
         shape = (len(work), len(place))
         self.always, self.missed, self.footprint = np.zeros(shape), np.zeros(shape), np.zeros(shape)

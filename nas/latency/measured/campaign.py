@@ -80,7 +80,7 @@ what else is in its ring, and a network's spread is the noise floor."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class Campaign:
     """All that a profile of one space measures.
 
     blocks     every distinct block, Detect for each of CLASS_COUNTS
@@ -95,7 +95,7 @@ class Plan:
     detectors: tuple[Candidate, ...]
 
 
-def plan(space: SearchSpace, detectors: int, seed: int = 0) -> Plan:
+def plan(space: SearchSpace, detectors: int, seed: int = 0) -> Campaign:
     """What to measure for a space, with so many whole detectors; the same seed, the same plan."""
     rng = np.random.default_rng(seed)
     drawn = [
@@ -128,7 +128,7 @@ def plan(space: SearchSpace, detectors: int, seed: int = 0) -> Plan:
     for walk in walked:
         for block in walk:
             usage[place[block]] += 1 / len(drawn)
-    return Plan(
+    return Campaign(
         space=space,
         blocks=found,
         usage=usage,
@@ -174,7 +174,7 @@ def network_job(candidate: Candidate, visits: int = VISITS) -> Job:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Work:
+class Remaining:
     """What of a plan is still to be measured, in order of worth: each with its visits."""
 
     blocks: tuple[tuple[Block, int], ...]
@@ -184,7 +184,7 @@ class Work:
         return sum(visits for _, visits in (*self.blocks, *self.networks))
 
 
-def order_of_work(plan: Plan, *, is_limited: bool) -> NDArray[np.int64]:
+def order_of_work(plan: Campaign, *, is_limited: bool) -> NDArray[np.int64]:
     """Indices of the plan's blocks in the order to time them.
 
     By worth where time is limited; otherwise at random, so that what drifts over the minutes
@@ -195,12 +195,12 @@ def order_of_work(plan: Plan, *, is_limited: bool) -> NDArray[np.int64]:
     return np.random.default_rng(0).permutation(len(plan.blocks))
 
 
-def pending(plan: Plan, table: Table, order: NDArray[np.int64]) -> Work:
+def pending(plan: Campaign, table: Table, order: NDArray[np.int64]) -> Remaining:
     """What the table lacks of the plan; blocks in the order given (indices into the plan's)."""
     rng = np.random.default_rng(0)
     wanted = [plan.blocks[i] for i in order.tolist()]
     detectors = [plan.detectors[i] for i in rng.permutation(len(plan.detectors)).tolist()]
-    return Work(
+    return Remaining(
         blocks=tuple(
             (block, visits)
             for block in wanted
@@ -216,7 +216,7 @@ def pending(plan: Plan, table: Table, order: NDArray[np.int64]) -> Work:
     )
 
 
-def doubtful(plan: Plan, table: Table) -> Work:
+def doubtful(plan: Campaign, table: Table) -> Remaining:
     """What of the plan was never timed in calm, or whose time is unsure: worst first, once more.
 
     Once only: on a machine that is never quiet the next row may be no better. All count, the surer
@@ -233,7 +233,7 @@ def doubtful(plan: Plan, table: Table) -> Work:
 
     blocks = {block: doubt(table.blocks[block]) for block in plan.blocks if block in table.blocks}
     networks = [(one, doubt(table.networks.get(one.digest, []))) for one in plan.detectors]
-    return Work(
+    return Remaining(
         blocks=tuple(
             (block, 1) for block, worst in sorted(blocks.items(), key=lambda it: -it[1]) if worst
         ),
@@ -244,8 +244,8 @@ def doubtful(plan: Plan, table: Table) -> Work:
 def measure(
     writer: TableWriter,
     runner: Runner,
-    plan: Plan,
-    work: Work,
+    plan: Campaign,
+    work: Remaining,
     *,
     seed: int,
     seconds: float | None = None,

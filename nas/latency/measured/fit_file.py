@@ -33,7 +33,7 @@ class HeldOut(_Frozen):
     measured_share: float
 
 
-class Report(_Frozen):
+class HeldOutReport(_Frozen):
     """How well held-out whole networks were predicted. Shares and errors are fractions.
 
     spearman_in_bands  mean rank correlation inside bands of +-15 % of a latency
@@ -83,7 +83,7 @@ class SpaceFit(_Frozen):
     cost_model_length: float
     cost_model_noise: float
     cost_model_error: float
-    report: Report
+    report: HeldOutReport
 
     def correction_form(self) -> Correction:
         """The correction as it was fitted."""

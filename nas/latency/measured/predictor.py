@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.latency.answer import Latency, LatencyKind, Part, part_of, stage_of
+from nas.latency.answer import Latency, LatencyKind, LayerTime, part_of, stage_of
 from nas.latency.device import TableKey
 from nas.latency.measured import kinds_of_work as kinds
 from nas.latency.measured import other_spaces as foreign
@@ -138,7 +138,7 @@ class Predictor:
         """How long the detector takes on the table's board (ms), predicted."""
         return self.predict_blocks(blocks(spec, image_size))
 
-    def parts(self, spec: ModelSpec, image_size: int) -> tuple[Part, ...]:
+    def parts(self, spec: ModelSpec, image_size: int) -> tuple[LayerTime, ...]:
         """Each layer's part in the detector's time, in order."""
         total = self.predict(spec, image_size).ms
         walked = layers(spec, image_size)

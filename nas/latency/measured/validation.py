@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from nas import stats
 from nas.latency.measured.calm import Steadiness
-from nas.latency.measured.campaign import Plan
+from nas.latency.measured.campaign import Campaign
 from nas.latency.measured.correction import Correction, Fitted, fit_correction, fit_form
-from nas.latency.measured.fit_file import HeldOut, Report, SpaceFit
+from nas.latency.measured.fit_file import HeldOut, HeldOutReport, SpaceFit
 from nas.latency.measured.measurement import Measurement, Network
 from nas.latency.measured.predictor import BlockTimes, uncertainty
 from nas.latency.measured.table import Table, TableError, profile_command
@@ -75,13 +75,13 @@ def _macs(one: Timed) -> int:
     return sum(macs(expand(block)) for block in one.walk)
 
 
-def has_enough(table: Table, plan: Plan) -> bool:
+def has_enough(table: Table, plan: Campaign) -> bool:
     """Whether a dozen blocks and FEWEST networks of either half were timed: enough for a fit."""
     halves = timed_networks(table, plan.space.digest)
     return min(map(len, halves)) >= FEWEST and len(table.blocks) >= 12
 
 
-def validate(table: Table, plan: Plan, date: str) -> SpaceFit:
+def validate(table: Table, plan: Campaign, date: str) -> SpaceFit:
     """The fit for the plan's space, with its error on the networks held out.
 
     TableError where fewer than FEWEST networks of either half, or a dozen blocks, were timed.
@@ -120,7 +120,7 @@ def validate(table: Table, plan: Plan, date: str) -> SpaceFit:
 
 def judge(
     times: BlockTimes, fitting: Sequence[Timed], held_out: Sequence[Timed]
-) -> tuple[Correction, float, Report]:
+) -> tuple[Correction, float, HeldOutReport]:
     """The correction and the interval's quantile from some networks, their error on the others."""
     networks, shares = times.networks([one.walk for one in fitting])
     fitted = fit_correction(networks, [one.ms for one in fitting])
@@ -136,7 +136,7 @@ def _report(
     held_out: Sequence[Timed],
     fitted: Fitted,
     quantile: float,
-) -> Report:
+) -> HeldOutReport:
     networks, shares = times.networks([one.walk for one in held_out])
     true = np.array([one.ms for one in held_out])
     predicted = networks[:, 0] * fitted.correction.factor(networks)
@@ -145,7 +145,7 @@ def _report(
     errors = np.abs(stats.relative_errors(predicted, true))
     bands = stats.spearman_in_bands(predicted, true)
     repeated = [one.turns for one in (*fitting, *held_out) if len(one.turns) > 1]
-    return Report(
+    return HeldOutReport(
         count=len(held_out),
         mape=stats.mape(predicted, true),
         worst=float(errors.max()),

@@ -107,7 +107,7 @@ class Login:
         arguments: Sequence[str] = (),
         python: str = "python3",
         threads: int = 1,
-    ) -> Iterator[Session]:
+    ) -> Iterator[SshSession]:
         """Our program at work there, until the end of the `with`: then the connection is cut."""
         with tempfile.TemporaryFile() as sent, tempfile.TemporaryFile("w+") as log:
             content = source.read_bytes()
@@ -118,7 +118,7 @@ class Login:
             process = self._start(remote, sent, log)
             with process:
                 try:
-                    yield Session(self.host, process, log)
+                    yield SshSession(self.host, process, log)
                 finally:
                     process.kill()
 
@@ -144,7 +144,7 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class SshSession:
     """A program of ours at work on a host; log: what is said on stderr, there and by ssh."""
 
     host: str

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nas.latency.device import TableKey, read_device
-from nas.latency.estimated.op_work import Work
+from nas.latency.estimated.op_work import OpWork
 from nas.latency.estimated.plausible import check_figures
 from nas.latency.estimated.public_log import LogError
 from nas.latency.estimated.tables import known_networks, read_estimate
@@ -24,7 +24,7 @@ HONEST = {
 
 def check(ms: dict[str, float], device: str = "rpi4", threads: int = 4) -> list[str]:
     key = TableKey(device=device, threads=threads)
-    networks: dict[str, list[Work]] = known_networks(list(ms))
+    networks: dict[str, list[OpWork]] = known_networks(list(ms))
     return check_figures(networks, ms, key, read_device(device), "times.csv")
 
 

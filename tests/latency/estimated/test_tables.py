@@ -23,7 +23,7 @@ from nas.latency.estimated.board_model import (
 from nas.latency.estimated.features import features
 from nas.latency.estimated.op_work import graph_work
 from nas.latency.estimated.predictor import EstimatedPredictor
-from nas.latency.estimated.public_log import LogError, PublicLog, Timing, parse_log
+from nas.latency.estimated.public_log import LogError, LoggedTime, PublicLog, parse_log
 from nas.latency.estimated.tables import (
     RECENT,
     EstimatedTable,
@@ -53,7 +53,7 @@ def times_of(table: EstimatedTable, factor: float = 1.0) -> PublicLog:
     return PublicLog(
         settings={"num_threads": table.threads},
         timings=tuple(
-            Timing(network=name, min_ms=ms, max_ms=ms, avg_ms=ms)
+            LoggedTime(network=name, min_ms=ms, max_ms=ms, avg_ms=ms)
             for name, ms in (
                 (name, factor * one.measured_ms) for name, one in table.networks.items()
             )

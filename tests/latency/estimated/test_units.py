@@ -14,7 +14,7 @@ from nas import predict, stats
 from nas.latency.device import TableKey
 from nas.latency.estimated import mlas, tflite
 from nas.latency.estimated.amounts import Amount
-from nas.latency.estimated.op_work import Work, graph_work
+from nas.latency.estimated.op_work import OpWork, graph_work
 from nas.latency.estimated.predictor import EstimatedPredictor
 from nas.latency.estimated.tables import (
     EstimatedTable,
@@ -44,8 +44,8 @@ REFERENCE = Path(__file__).parents[3] / "search_spaces" / "reference" / "yolov5n
 
 def conv(
     filters: int, depth: int, side: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
-) -> Work:
-    return Work(
+) -> OpWork:
+    return OpWork(
         kind="1x1" if kernel == 1 else "dense",
         channels_in=depth,
         channels_out=filters,
@@ -80,7 +80,7 @@ def test_shapes_that_fit_the_kernel_take_their_macs_and_no_more() -> None:
 
 
 def test_odd_rests_take_more_than_their_share() -> None:
-    def per_mac(op: Work) -> float:
+    def per_mac(op: OpWork) -> float:
         return total(mlas.amounts(op, 1), "products") / op.macs
 
     # 25 cells run as 32 columns, 9 rows as 8 and one of its own.
@@ -162,7 +162,7 @@ def made_up(count: int, seed: int) -> tuple[UnitTimes, np.ndarray]:
         for k in (1, 3)
     ]
     maps = [
-        Work(kind=kind, channels_in=32, channels_out=32, height=s, width=s, numbers_in=32 * s * s,
+        OpWork(kind=kind, channels_in=32, channels_out=32, height=s, width=s, numbers_in=32 * s * s,
              numbers_out=32 * s * s)
         for kind in ("exponential", "add", "move", "pool", "upsample")
         for s in (10, 20, 40, 80)

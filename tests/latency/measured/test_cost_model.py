@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nas import stats
-from nas.latency.measured.campaign import Plan, plan
+from nas.latency.measured.campaign import Campaign, plan
 from nas.latency.measured.cost_model import (
     MODULES,
     TERMS,
@@ -28,11 +28,11 @@ CONV = Block(module="Conv", channels_in=(16,), channels_out=16, height=8, width=
 
 
 @pytest.fixture(scope="module")
-def default() -> Plan:
+def default() -> Campaign:
     return plan(read_space("fused_mbconv"), 8)
 
 
-def test_terms_hold_all_macs_and_add_up(default: Plan) -> None:
+def test_terms_hold_all_macs_and_add_up(default: Campaign) -> None:
     at = [i for i, name in enumerate(TERMS) if name.startswith("MACs") and "not of" not in name]
     for block in default.blocks[::50]:
         graph = expand(block)
@@ -40,7 +40,7 @@ def test_terms_hold_all_macs_and_add_up(default: Plan) -> None:
         assert terms(graph)[1] + terms(graph)[2] == len(graph.ops)
 
 
-def test_a_quarter_of_the_blocks_tells_the_rest(default: Plan) -> None:
+def test_a_quarter_of_the_blocks_tells_the_rest(default: Campaign) -> None:
     truth = np.array([formula_ms(expand(block)) for block in default.blocks])
     rng = np.random.default_rng(0)
     noisy = truth * (1 + 0.01 * rng.standard_normal(len(truth)))
@@ -53,7 +53,7 @@ def test_a_quarter_of_the_blocks_tells_the_rest(default: Plan) -> None:
     assert model.smoothness.error < 0.03
 
 
-def test_the_order_of_worth_is_a_permutation_with_what_is_used_first(default: Plan) -> None:
+def test_the_order_of_worth_is_a_permutation_with_what_is_used_first(default: Campaign) -> None:
     order = order_of_worth(default.blocks, default.usage)
     assert sorted(order) == list(range(len(default.blocks)))
     cost = default.usage * block_terms(default.blocks)[:, 3:8].sum(axis=1)
