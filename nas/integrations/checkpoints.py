@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from nas import NasError
 from nas.detector.builder import build_detector
+from nas.files import write_whole
 from nas.integrations.pickles import PickledModel
 from nas.space.spec import ModelSpec
 from nas.training.checkpoint import Checkpoint, make_checkpoint, save_checkpoint
@@ -78,16 +78,6 @@ def save_pickled(content: dict[str, Any], target: Path) -> None:
     torch.save(content, buffer)
     with written(target):
         write_whole(target, buffer.getvalue())
-
-
-def write_whole(target: Path, content: bytes) -> None:
-    """Writes a file so that a reader, or a kill, finds the old one or the new one."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from typing import Final, TypeVar
 import platformdirs
 from pydantic import BaseModel, ValidationError
 
+from nas.files import write_whole
+
 PROGRAM: Final = "pi-detector-nas"
 """The name of the program's folder among the user's caches."""
 
@@ -40,12 +42,6 @@ def read_kept(path: Path, form: type[Kept]) -> Kept | None:
 
 def keep(found: BaseModel, path: Path) -> None:
     """Keeps it, if the folder can be written in."""
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(found.model_dump_json() + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError:
-        # The next command takes its second again.
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    # A cache that can't be written costs the next command its second again.
+    with contextlib.suppress(OSError):
+        write_whole(path, found.model_dump_json() + "\n")

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import plotly.graph_objects as go
 
+from nas.files import write_whole
 from nas.latency.answer import HELD_OUT, Latency
 from nas.report.files import SearchReport, limit_words
 from nas.report.hover import baseline_hover, point_hover, trial_hover
-from nas.study.files import write_atomically
 from nas.study.finalists import plain_front
 from nas.study.trial import Outcome
 
@@ -59,7 +59,7 @@ def write_figure(report: SearchReport, path: Path) -> None:
     page = page.replace("<head>", head, 1)
     # The last one: plotly's own code has the word, too.
     start, end = page.rsplit("</body>", 1)
-    write_atomically(path, f"{start}{doubts}</body>{end}")
+    write_whole(path, f"{start}{doubts}</body>{end}")
 
 
 def pareto_figure(report: SearchReport) -> go.Figure:

@@ -15,11 +15,11 @@ from typing import Any, Final
 
 from rich.table import Table
 
+from nas.files import write_whole
 from nas.latency.answer import HELD_OUT, LatencyKind
 from nas.space.ops import macs, model_graph, params
 from nas.space.spec import dump_spec
 from nas.study.baselines import Baseline
-from nas.study.files import write_atomically
 from nas.study.finalists import Front, Point
 from nas.study.run import Settings
 from nas.study.trial import Ending, Outcome
@@ -73,8 +73,8 @@ def write_report(report: SearchReport, folder: Path) -> None:
     """Writes models/*.yaml, pareto.csv, trials.csv and pareto.json into a run's folder."""
     _write_models(report, folder / MODELS)
     front = [point_row(point, is_on_front=True) for point in report.front.points]
-    write_atomically(folder / "pareto.csv", _csv(COLUMNS, front))
-    write_atomically(folder / "trials.csv", _trials_csv(report))
+    write_whole(folder / "pareto.csv", _csv(COLUMNS, front))
+    write_whole(folder / "trials.csv", _trials_csv(report))
     settings = report.settings
     document = {
         "format": FORMAT,
@@ -88,7 +88,7 @@ def write_report(report: SearchReport, folder: Path) -> None:
         "trials_finished": len(report.ending.graded),
         "front": front,
     }
-    write_atomically(folder / "pareto.json", json.dumps(document, indent=2) + "\n")
+    write_whole(folder / "pareto.json", json.dumps(document, indent=2) + "\n")
 
 
 def point_row(point: Point, *, is_on_front: bool) -> dict[str, Any]:
@@ -269,7 +269,7 @@ def _write_models(report: SearchReport, folder: Path) -> None:
             ]
         )
         spec = replace(candidate.spec, image_size=candidate.image_size)
-        write_atomically(folder / f"{point.name}.yaml", dump_spec(spec, comment))
+        write_whole(folder / f"{point.name}.yaml", dump_spec(spec, comment))
     for path in folder.glob("*ms-*px-*.yaml"):
         if path.name not in names:
             path.unlink()

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from nas.files import writing
 from nas.latency.answer import LatencyModel
 from nas.report.figures import write_figure
 from nas.report.files import SearchReport, write_report
 from nas.space.search_space import Candidate
 from nas.study.baselines import Baseline, grade_baselines, grid, references, spread
 from nas.study.candidates import Candidates
-from nas.study.files import writing
 from nas.study.finalists import plain_front, regrade_front
 from nas.study.loop import Search, SearchPlan
 from nas.study.record import Record

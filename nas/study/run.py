@@ -31,9 +31,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 import nas
 from nas.accuracy import ProxySettings
 from nas.documents import read_yaml
+from nas.files import write_whole, writing
 from nas.latency.answer import LatencyKind, LatencyModel
 from nas.space.search_space import SearchSpace
-from nas.study.files import write_atomically, writing
 from nas.study.folder import RunError, check_folder
 from nas.study.sampling import SamplerName
 
@@ -234,7 +234,7 @@ def _write_settings(settings: Settings, folder: Path) -> None:
     document = settings.model_dump(mode="json")
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
     with writing(folder):
-        write_atomically(folder / "settings.yaml", text)
+        write_whole(folder / "settings.yaml", text)
 
 
 @contextmanager

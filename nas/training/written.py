@@ -1,12 +1,12 @@
-"""Files that are whole or not there, and what is said where a disk takes no more."""
+"""What is said where a disk takes no more of a training's files."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from nas import NasError
+from nas.files import write_whole
 
 
 class FolderError(NasError):
@@ -15,17 +15,8 @@ class FolderError(NasError):
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Writes a file whole or not at all: the old one stays where the new one can't be written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, content)
     except OSError as error:
         raise FolderError(
             str(path),

@@ -39,7 +39,7 @@ from nas.latency.estimated.tables import (
 )
 from nas.latency.estimated.times_csv import TimedModel, TimesFile
 from nas.latency.measured.fit_file import read_fits
-from nas.latency.measured.table import profile_command, write_whole
+from nas.latency.measured.table import profile_command, write_beside
 
 FEWEST_INT8: Final = 3
 """Of them in int8, for a table of int8."""
@@ -288,7 +288,7 @@ def keep_before(
     number = 1
     while (kept := path.with_suffix(f".before-{number}.json")).exists():
         number += 1
-    write_whole(kept, path.read_text(encoding="utf-8"))
+    write_beside(kept, path.read_text(encoding="utf-8"))
     return before, kept
 
 

@@ -37,7 +37,7 @@ from nas.latency.estimated.features import features
 from nas.latency.estimated.op_work import OpWork, graph_work
 from nas.latency.estimated.public_log import LogError, LoggedTime, PublicLog
 from nas.latency.estimated.units import UNIT_MODELS, UnitTimes, fit_units, own_reach
-from nas.latency.measured.table import TableError, write_whole
+from nas.latency.measured.table import TableError, write_beside
 from nas.space.blocks import Block
 from nas.space.ops import expand
 
@@ -472,4 +472,4 @@ def write_estimate(table: EstimatedTable, root: Path | None = None) -> Path:
 
     root  the folder that it goes to; None: where what a person makes goes (nas.places)
     """
-    return write_whole(table.key.new_file(ENDING, root), table.model_dump_json(indent=1) + "\n")
+    return write_beside(table.key.new_file(ENDING, root), table.model_dump_json(indent=1) + "\n")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from nas.latency.device import TableKey
 from nas.latency.measured.correction import Correction
 from nas.latency.measured.cost_model import Smoothness
-from nas.latency.measured.table import TableError, measure_remedy, write_whole
+from nas.latency.measured.table import TableError, measure_remedy, write_beside
 
 FORMAT: Final = 1
 """Version of the fit file. 1: the first."""
@@ -141,4 +141,4 @@ def write_fit(key: TableKey, fit: SpaceFit, root: Path | None = None) -> Path:
     path = fit_path(key, root)
     others = [old for old in read_fits(key, root) if old.space_digest != fit.space_digest]
     content = FitFile(format=FORMAT, fits=[*others, fit]).model_dump(mode="json")
-    return write_whole(path, json.dumps(content, indent=1) + "\n")
+    return write_beside(path, json.dumps(content, indent=1) + "\n")

@@ -31,6 +31,7 @@ from typing import IO, Any, Final
 from filelock import FileLock, Timeout
 
 from nas import NasError, places
+from nas.files import write_whole
 from nas.latency.device import DeviceError, TableKey, check_key, new_root, read_device, roots
 from nas.latency.measured.calm import Steadiness, steadiness
 from nas.latency.measured.measurement import Anchor, Measurement, Network, Samples
@@ -350,18 +351,12 @@ def cannot_write(path: Path, error: OSError) -> TableError:
     return TableError(str(path), "the file can be written", error.strerror or str(error), remedy)
 
 
-def write_whole(path: Path, text: str) -> Path:
+def write_beside(path: Path, text: str) -> Path:
     """Writes a file beside a table in place of an earlier one, which stays where this fails."""
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        return write_whole(path, text)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise cannot_write(path, error) from None
-    return path
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from nas.latency.measured.table import (
     TableWriter,
     open_table,
     read_table,
-    write_whole,
+    write_beside,
 )
 from nas.latency.reach.runner import BoardError, FakeRunner
 from nas.space.blocks import Block
@@ -275,5 +275,5 @@ def test_a_file_beside_a_table_is_written_whole_or_not_at_all(tmp_path: Path) ->
     path.write_text("before")
     path.with_suffix(f".{os.getpid()}.tmp").mkdir()
     with pytest.raises(TableError, match="the file can be written; got Is a directory"):
-        write_whole(path, "after")
+        write_beside(path, "after")
     assert path.read_text() == "before"

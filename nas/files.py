@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from nas import NasError
+
+LONGEST_NAME: Final = 200
+"""Characters of a temporary file's name; file systems take 255 bytes."""
 
 
 class WriteError(NasError):
@@ -38,20 +41,21 @@ def writing(where: Path, remedy: str = "") -> Iterator[None]:
         ) from error
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file so that a reader, or a kill, finds the old one or the new one."""
+def write_whole(path: Path, content: str | bytes | memoryview) -> Path:
+    """Writes a file so that a reader, a full disk or a kill leaves the old one or the new one.
+
+    Text is written in UTF-8, its line ends as they are. OSError where it can't be; a door turns it
+    into its own message (`writing`).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}"[:LONGEST_NAME])
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp's files are private; this one is as public as any other new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return path
