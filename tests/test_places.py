@@ -210,7 +210,7 @@ def test_a_measured_table_anywhere_wins_over_a_nearer_estimate() -> None:
 def test_a_folder_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where the folder would be")
     with (
-        pytest.raises(TableError, match=r"can be written in.*has a folder latency_tables/"),
+        pytest.raises(TableError, match=r"can be written; .*has a folder latency_tables/"),
         open_table(KEY),
     ):
         pass

@@ -199,9 +199,13 @@ def _load(path: Path) -> Any:
                 with zipfile.ZipFile(file) as archive:
                     damaged = archive.testzip()
                 if damaged is not None:
-                    raise ValueError(f"{damaged} is not what was written")
+                    raise _damage(path, damaged)
             file.seek(0)
             return torch.load(file, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
+    except zipfile.BadZipFile as error:
+        raise _damage(path, str(error)) from error
     except OSError as error:
         raise CheckpointError(
             str(path),
@@ -217,3 +221,12 @@ def _load(path: Path) -> Any:
             "Give a best.pt or last.pt of nas.train. Weights that YOLOv5 or Ultralytics trained "
             "are brought here by nas.integrations (docs/integrations.md)",
         ) from error
+
+
+def _damage(path: Path, part: str) -> CheckpointError:
+    return CheckpointError(
+        str(path),
+        "a checkpoint is as it was written",
+        f"damage in its part {part}",
+        "Copy it once more, or give the other one of best.pt and last.pt",
+    )

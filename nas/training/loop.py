@@ -40,7 +40,7 @@ def train(
     """The detector after training; the one given is trained in place and moved to `device`.
 
     workers   threads that make batches ahead; the result doesn't depend on them
-    state     a `Standing.state` of the same training, to go on from
+    state     a `LapEnd.state` of the same training, to go on from
 
     Raises TrainingError if the loss stops being finite.
     """

@@ -16,7 +16,7 @@ STATE_KEYS: Final = frozenset(
         "weights",
     }
 )  # fmt: skip
-"""What a `Standing.state` holds."""
+"""What a `LapEnd.state` holds."""
 
 
 class TrainingError(NasError):

@@ -21,7 +21,7 @@ from nas import NasError, evaluate, export, train
 from nas.space.spec import dump_spec, with_anchors
 from nas.training.checkpoint import load_checkpoint
 from nas.training.folder import open_run, read_run, read_trainings
-from nas.training.loop import Standing
+from nas.training.loop import LapEnd
 from nas.training.recipe import RecipeError, parse_recipe, read_recipe
 from nas.training.written import check_room
 from tests.data.pictures import squares, tiny_spec
@@ -121,7 +121,7 @@ def test_resumed_equals_never_stopped(home: Path) -> None:
     with open_run(stopped, settings):
         files.begin()
 
-    def keep_and_die(standing: Standing) -> None:
+    def keep_and_die(standing: LapEnd) -> None:
         files.keep(standing)
         raise KilledError
 

@@ -19,7 +19,7 @@ from nas.training.checkpoint import (
     make_checkpoint,
     save_checkpoint,
 )
-from nas.training.loop import Progress, Standing, Trained, TrainingError, train
+from nas.training.loop import LapEnd, Progress, Trained, TrainingError, train
 from nas.training.metrics import evaluate_detector
 from nas.training.optimizer import MovingAverage, make_optimizer, set_schedule
 from nas.training.settings import TrainSettings, short_settings
@@ -78,7 +78,7 @@ def test_killed_and_resumed_equals_never_killed(tmp_path: Path, stopped_after: i
     part, path = squares(8), tmp_path / "last.pt"
     settings = replace(QUICK, optimizer="sgd", lr=0.01)
 
-    def keep(standing: Standing) -> None:
+    def keep(standing: LapEnd) -> None:
         checkpoint = make_checkpoint(standing.detector, part.names, 64, training=standing.state)
         save_checkpoint(path, checkpoint)
 

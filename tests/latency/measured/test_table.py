@@ -273,7 +273,7 @@ def test_what_stands_in_the_way_of_a_table_is_one_message(name: str, tmp_path: P
 def test_a_file_beside_a_table_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "a.fit.json"
     path.write_text("before")
-    path.with_suffix(f".{os.getpid()}.tmp").mkdir()
+    (tmp_path / f".{os.getpid()}.{path.name}").mkdir()
     with pytest.raises(TableError, match="the file can be written; got Is a directory"):
         write_beside(path, "after")
     assert path.read_text() == "before"
