@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from nas.data.dataset import DataConfig
     from nas.latency.answer import TableModel
     from nas.latency.device import Device
-    from nas.report.files import SearchReport
     from nas.space.search_space import Candidate, SearchSpace
+    from nas.study.findings import Findings
     from nas.study.record import Record
     from nas.study.run import Run, Settings
 
@@ -217,7 +217,7 @@ def search(
     data: DataConfig,
     predictor: TableModel,
     within: Candidate | None,
-) -> SearchReport:
+) -> Findings:
     """Conducts the run with a worker process for each core, shown on stderr."""
     import functools
 
@@ -260,12 +260,24 @@ def search(
             grader=workers,
             record=record,
             watcher=display,
+            publish=functools.partial(publish, folder=opened.folder),
             within=within,
             doubts=tuple(predictor.provenance["doubts"]),
         )
 
 
-def show(report: SearchReport, folder: Path) -> None:
+def publish(report: Findings, folder: Path) -> None:
+    """Leaves what the search found in its folder: the page, the CSVs, pareto.json, the models."""
+    from nas.files import writing
+    from nas.report.figures import write_figure
+    from nas.report.files import write_report
+
+    with writing(folder):
+        write_figure(report, folder / "pareto.html")
+        write_report(report, folder)
+
+
+def show(report: Findings, folder: Path) -> None:
     """Prints the front, and what to know beside it, to stdout."""
     from nas.report.files import front_table, summary_lines
 

@@ -17,9 +17,10 @@ import plotly.graph_objects as go
 
 from nas.files import write_whole
 from nas.latency.answer import HELD_OUT, Latency
-from nas.report.files import SearchReport, limit_words
+from nas.report.files import limit_words
 from nas.report.hover import baseline_hover, point_hover, trial_hover
 from nas.study.finalists import plain_front
+from nas.study.findings import Findings
 from nas.study.trial import Outcome
 
 INK: Final = "#24303d"
@@ -40,7 +41,7 @@ LOG_FROM: Final = 6.0
 """The axis of latency is logarithmic where the slowest takes so many times the fastest."""
 
 
-def write_figure(report: SearchReport, path: Path) -> None:
+def write_figure(report: Findings, path: Path) -> None:
     """Writes the page, with plotly's own code in it (some 5 MB)."""
     figure = pareto_figure(report)
     page: str = figure.to_html(
@@ -62,7 +63,7 @@ def write_figure(report: SearchReport, path: Path) -> None:
     write_whole(path, f"{start}{doubts}</body>{end}")
 
 
-def pareto_figure(report: SearchReport) -> go.Figure:
+def pareto_figure(report: Findings) -> go.Figure:
     """The figure: score over latency (ms)."""
     figure = go.Figure()
     _add_trials(figure, report)
@@ -83,7 +84,7 @@ def pareto_figure(report: SearchReport) -> go.Figure:
     return figure
 
 
-def _add_limit(figure: go.Figure, report: SearchReport) -> None:
+def _add_limit(figure: go.Figure, report: Findings) -> None:
     limit_ms = report.settings.max_latency_ms
     if limit_ms is None:
         return
@@ -109,7 +110,7 @@ def _add_limit(figure: go.Figure, report: SearchReport) -> None:
     )
 
 
-def _add_trials(figure: go.Figure, report: SearchReport) -> None:
+def _add_trials(figure: go.Figure, report: Findings) -> None:
     on_front = {point.trial.number for point in report.front.points}
     graded = [t for t in report.ending.graded if t.number not in on_front]
     kinds = [
@@ -136,7 +137,7 @@ def _add_trials(figure: go.Figure, report: SearchReport) -> None:
             )
 
 
-def _add_front(figure: go.Figure, report: SearchReport) -> None:
+def _add_front(figure: go.Figure, report: Findings) -> None:
     own = plain_front(report.ending.graded).points
     if report.front.finalists:
         figure.add_trace(
@@ -172,7 +173,7 @@ def _add_front(figure: go.Figure, report: SearchReport) -> None:
     )
 
 
-def _add_baselines(figure: go.Figure, report: SearchReport) -> None:
+def _add_baselines(figure: go.Figure, report: Findings) -> None:
     for origin, symbol, colour in (
         ("grid", "diamond", GRID),
         ("hand-designed", "square", REFERENCE),
@@ -231,7 +232,7 @@ def _intervals(latencies: Sequence[Latency]) -> dict[str, Any]:
     }
 
 
-def _layout(report: SearchReport) -> dict[str, Any]:
+def _layout(report: Findings) -> dict[str, Any]:
     is_log = _is_log(report)
     has_map = any(t.score and t.score.is_map for t in report.ending.graded)
     kinds = sorted({t.latency.kind.value for t in report.ending.graded}) or ["no"]
@@ -279,14 +280,14 @@ def _layout(report: SearchReport) -> dict[str, Any]:
     }
 
 
-def _times(report: SearchReport) -> list[float]:
+def _times(report: Findings) -> list[float]:
     """Every latency that has a place in the figure, in ms."""
     times = [t.latency.ms for t in report.ending.graded]
     times += [b.latency.ms for b in report.baselines if b.score is not None]
     return times
 
 
-def _side(ms: float, report: SearchReport) -> str:
+def _side(ms: float, report: Findings) -> str:
     """Where a name stands at its mark: not beyond the right edge of the figure."""
     times = _times(report)
     place = math.log(ms / min(times)) / max(math.log(max(times) / min(times)), 1e-9)
@@ -295,7 +296,7 @@ def _side(ms: float, report: SearchReport) -> str:
     return "bottom left" if place > 0.8 else "bottom right"
 
 
-def _is_log(report: SearchReport) -> bool:
+def _is_log(report: Findings) -> bool:
     times = _times(report)
     return bool(times) and max(times) >= LOG_FROM * min(times)
 
@@ -309,7 +310,7 @@ def _log_ticks(times: Sequence[float]) -> list[float]:
     return [tick for tick in found if low / 2 <= tick <= high * 2]
 
 
-def _title(report: SearchReport) -> str:
+def _title(report: Findings) -> str:
     """What is shown, and under it of which kind and how far off, in small lines."""
     s, ending, front = report.settings, report.ending, report.front
     head = f"{s.space.name} on {s.data.name}: {len(ending.graded)} architectures graded"

@@ -9,7 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,10 +19,10 @@ from nas.files import write_whole
 from nas.latency.answer import HELD_OUT, LatencyKind
 from nas.space.ops import macs, model_graph, params
 from nas.space.spec import dump_spec
-from nas.study.baselines import Baseline
-from nas.study.finalists import Front, Point
+from nas.study.finalists import Point
+from nas.study.findings import Findings
 from nas.study.run import Settings
-from nas.study.trial import Ending, Outcome
+from nas.study.trial import Outcome
 
 FORMAT: Final = 1
 """Version of pareto.json. 1: the first."""
@@ -49,27 +49,7 @@ COLUMNS: Final = (
 """Of a point in pareto.json and pareto.csv, and of a trial in trials.csv, in this order."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SearchReport:
-    """All that is known at the end of a search, or where it was interrupted.
-
-    doubts  what to know of the latency table behind it, a sentence each
-    """
-
-    settings: Settings
-    ending: Ending
-    front: Front
-    baselines: tuple[Baseline, ...] = ()
-    doubts: tuple[str, ...] = ()
-
-    @property
-    def kind(self) -> LatencyKind | None:
-        """Where its latencies come from, all of them; None where there are none."""
-        latencies = [trial.latency for trial in self.ending.trials]
-        return latencies[0].kind if latencies else None
-
-
-def write_report(report: SearchReport, folder: Path) -> None:
+def write_report(report: Findings, folder: Path) -> None:
     """Writes models/*.yaml, pareto.csv, trials.csv and pareto.json into a run's folder."""
     _write_models(report, folder / MODELS)
     front = [point_row(point, is_on_front=True) for point in report.front.points]
@@ -113,7 +93,7 @@ def point_row(point: Point, *, is_on_front: bool) -> dict[str, Any]:
     }
 
 
-def front_table(report: SearchReport) -> Table:
+def front_table(report: Findings) -> Table:
     """The front as a table for the terminal, the kind of each latency in its column's head."""
     points = report.front.points
     kinds = [k for k in LatencyKind if any(p.trial.latency.kind is k for p in points)]
@@ -144,7 +124,7 @@ def front_table(report: SearchReport) -> Table:
     return table
 
 
-def summary_lines(report: SearchReport) -> list[str]:
+def summary_lines(report: Findings) -> list[str]:
     """What a reader of the front should know beside it, a sentence a line."""
     ending, front = report.ending, report.front
     refused, repeated = ending.count(Outcome.REFUSED), ending.count(Outcome.REPEATED)
@@ -185,7 +165,7 @@ def summary_lines(report: SearchReport) -> list[str]:
     return [*lines, *(f"Latency table: {doubt}" for doubt in report.doubts)]
 
 
-def limit_words(report: SearchReport) -> str:
+def limit_words(report: Findings) -> str:
     """The limit, and on which kind of latency it was held."""
     limit = f"{report.settings.max_latency_ms:g} ms"
     return limit if report.kind is None else f"{limit} ({report.kind.value})"
@@ -200,7 +180,7 @@ def _under_limit(settings: Settings) -> str:
     return "" if settings.max_latency_ms is None else f" within {settings.max_latency_ms:g} ms"
 
 
-def _table_title(report: SearchReport) -> str:
+def _table_title(report: Findings) -> str:
     s = report.settings
     threads = "1 thread" if s.latency.threads == 1 else f"{s.latency.threads} threads"
     return (
@@ -209,7 +189,7 @@ def _table_title(report: SearchReport) -> str:
     )
 
 
-def _table_caption(report: SearchReport) -> str:
+def _table_caption(report: Findings) -> str:
     points = report.front.points
     if not points:
         return "no architecture has been graded yet"
@@ -220,7 +200,7 @@ def _table_caption(report: SearchReport) -> str:
     )
 
 
-def _trials_csv(report: SearchReport) -> str:
+def _trials_csv(report: Findings) -> str:
     on_front = {point.trial.number for point in report.front.points}
     choices: dict[str, None] = {}
     rows = []
@@ -251,7 +231,7 @@ def _csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _write_models(report: SearchReport, folder: Path) -> None:
+def _write_models(report: Findings, folder: Path) -> None:
     """One YAML for each point; those of points that have left the front go."""
     folder.mkdir(parents=True, exist_ok=True)
     names = {f"{point.name}.yaml" for point in report.front.points}

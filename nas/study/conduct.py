@@ -1,4 +1,4 @@
-"""A whole search in its order: the loop, the finalists, the baselines, the report."""
+"""A whole search in its order: the loop, the finalists, the baselines, what is told of them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from nas.files import writing
 from nas.latency.answer import LatencyModel
-from nas.report.figures import write_figure
-from nas.report.files import SearchReport, write_report
 from nas.space.search_space import Candidate
 from nas.study.baselines import Baseline, grade_baselines, grid, references, spread
 from nas.study.candidates import Candidates
 from nas.study.finalists import plain_front, regrade_front
+from nas.study.findings import Findings
 from nas.study.loop import Search, SearchPlan
 from nas.study.record import Record
 from nas.study.run import Run, Settings
@@ -41,21 +39,21 @@ def conduct(
     grader: Grader,
     record: Record,
     watcher: Watcher,
+    publish: Callable[[Findings], None],
     within: Candidate | None = None,
     doubts: tuple[str, ...] = (),
-) -> SearchReport:
-    """The run, to its end; its files are written then, or when it is interrupted.
+) -> Findings:
+    """The run, to its end; what it found is published then, or when it is interrupted.
 
-    doubts  of the latency model, for the report
+    publish  writes the run's files
+    doubts   of the latency model
 
     Everything that was done before, in the search and after it, is read from the record. After
-    KeyboardInterrupt the files show what was done until then, and the exception goes on.
+    KeyboardInterrupt what was done until then is published, and the exception goes on.
     """
     settings = run.settings
     limit_ms = settings.max_latency_ms
-    plain = tuple(
-        b.candidate for b in grid(candidates, model) if limit_ms is None or b.latency.ms <= limit_ms
-    )
+    plain = grid(candidates, model)
     search = Search(
         candidates=candidates,
         model=model,
@@ -67,52 +65,48 @@ def conduct(
             limit_ms=limit_ms,
             in_flight=settings.in_flight,
             # Its extremes are what random draws of some forty choices never are.
-            opening=plain,
+            opening=tuple(
+                b.candidate for b in plain if limit_ms is None or b.latency.ms <= limit_ms
+            ),
         ),
         within=within,
         observe=watcher.search,
     )
     try:
         ending = search.run(settings.budget)
-        report = _conclude(settings, ending, candidates, model, grader, record, watcher)
-        report = replace(report, doubts=doubts)
+        beside = (references(candidates, model), plain) if settings.baselines else ()
+        found = _conclude(settings, ending, beside, grader, record, watcher)
+        found = replace(found, doubts=doubts)
     except KeyboardInterrupt:
         so_far = Ending(trials=search.trials, is_exhausted=False)
         front = plain_front(so_far.graded)
-        _write(SearchReport(settings=settings, ending=so_far, front=front, doubts=doubts), run)
+        publish(Findings(settings=settings, ending=so_far, front=front, doubts=doubts))
         raise
-    _write(report, run)
-    return report
+    publish(found)
+    return found
 
 
 def _conclude(
     settings: Settings,
     ending: Ending,
-    candidates: Candidates,
-    model: LatencyModel,
+    beside: tuple[list[Baseline], ...],
     grader: Grader,
     record: Record,
     watcher: Watcher,
-) -> SearchReport:
-    """What comes after the loop: the finalists' front, and the baselines beside it."""
+) -> Findings:
+    """What comes after the loop: the finalists' front, and the baselines `beside` it."""
     proxy, seed = settings.proxy, settings.seed
     front = plain_front(ending.graded)
     if proxy.regrade is not None:
         shown = watcher.step("finalists, graded again")
         front = regrade_front(ending.graded, proxy.regrade, seed, record, grader, shown)
     baselines: list[Baseline] = []
-    if ending.graded and settings.baselines:
+    if ending.graded and beside:
         # Slower ones would stand outside the plot, and cost more to grade than they tell.
         slowest_ms = settings.max_latency_ms or max(t.latency.ms for t in ending.graded)
-        for found in (references(candidates, model), grid(candidates, model)):
+        for found in beside:
             graded = spread(found, proxy.baselines, slowest_ms)
             shown = watcher.step(f"baselines, {found[0].origin}" if found else "baselines")
             baselines += grade_baselines(graded, seed, record, grader, shown, ending.graded)
             baselines += [b for b in found if b not in graded]
-    return SearchReport(settings=settings, ending=ending, front=front, baselines=tuple(baselines))
-
-
-def _write(report: SearchReport, run: Run) -> None:
-    with writing(run.folder):
-        write_figure(report, run.folder / "pareto.html")
-        write_report(report, run.folder)
+    return Findings(settings=settings, ending=ending, front=front, baselines=tuple(baselines))

@@ -16,20 +16,21 @@ from rich.console import Console
 from nas.accuracy import Regrade, Score
 from nas.latency.answer import LatencyKind
 from nas.report.figures import pareto_figure, write_figure
-from nas.report.files import COLUMNS, SearchReport, front_table, summary_lines, write_report
+from nas.report.files import COLUMNS, front_table, summary_lines, write_report
 from nas.report.hover import readable
 from nas.space.search_space import architecture_digest
 from nas.space.spec import read_spec
 from nas.study.baselines import grade_baselines, grid, references, spread
 from nas.study.candidates import anchors_like
 from nas.study.finalists import Front, plain_front, regrade_front
+from nas.study.findings import Findings
 from nas.study.record import Record
 from nas.study.trial import Ending, Outcome, Trial
 from nas.study.workers import Inline
 from tests.study.boards import MacBoard, candidates_of, notebook, search
 from tests.study.test_run import some_settings
 
-EMPTY = SearchReport(
+EMPTY = Findings(
     settings=some_settings(),
     ending=Ending(trials=(), is_exhausted=False),
     front=Front(points=(), finalists=0, flattery=None, left_out=0),
@@ -37,7 +38,7 @@ EMPTY = SearchReport(
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> SearchReport:
+def report(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     """A search under a limit, its finalists graded again, its grid graded."""
     folder = tmp_path_factory.mktemp("search")
     ending = search(folder, notebook(), budget=25, limit_ms=20.0)
@@ -46,7 +47,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> SearchReport:
     front = regrade_front(ending.graded, Regrade(share=0.5), 0, record, grader, lambda *_: None)
     found = grid(candidates_of("large"), MacBoard())
     graded = grade_baselines(spread(found, 3, 20.0), 0, record, grader, lambda *_: None)
-    return SearchReport(
+    return Findings(
         settings=some_settings(max_latency_ms=20.0, budget=25),
         ending=ending,
         front=front,
@@ -54,9 +55,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> SearchReport:
     )
 
 
-def test_pareto_json_has_the_fields_that_others_rely_on(
-    tmp_path: Path, report: SearchReport
-) -> None:
+def test_pareto_json_has_the_fields_that_others_rely_on(tmp_path: Path, report: Findings) -> None:
     write_report(report, tmp_path)
     document = json.loads((tmp_path / "pareto.json").read_text())
     assert list(document) == [
@@ -76,7 +75,7 @@ def test_pareto_json_has_the_fields_that_others_rely_on(
         assert "not a mAP" in point["score_kind"]
 
 
-def test_the_models_are_those_that_were_graded(tmp_path: Path, report: SearchReport) -> None:
+def test_the_models_are_those_that_were_graded(tmp_path: Path, report: Findings) -> None:
     write_report(report, tmp_path)
     document = json.loads((tmp_path / "pareto.json").read_text())
     for point in document["front"]:
@@ -85,7 +84,7 @@ def test_the_models_are_those_that_were_graded(tmp_path: Path, report: SearchRep
         assert spec.num_classes == 6
 
 
-def test_the_csvs_say_what_the_json_says(tmp_path: Path, report: SearchReport) -> None:
+def test_the_csvs_say_what_the_json_says(tmp_path: Path, report: Findings) -> None:
     write_report(report, tmp_path)
     front = json.loads((tmp_path / "pareto.json").read_text())["front"]
     with (tmp_path / "pareto.csv").open(newline="") as file:
@@ -103,9 +102,7 @@ def test_the_csvs_say_what_the_json_says(tmp_path: Path, report: SearchReport) -
     assert {row["model"] for row in trials if row["model"]} == {p["model"] for p in front}
 
 
-def test_models_that_left_the_front_go_and_nothing_else(
-    tmp_path: Path, report: SearchReport
-) -> None:
+def test_models_that_left_the_front_go_and_nothing_else(tmp_path: Path, report: Findings) -> None:
     write_report(report, tmp_path)
     (tmp_path / "models" / "mine.yaml").write_text("mine")
     smaller = replace(report, front=replace(report.front, points=report.front.points[:1]))
@@ -123,7 +120,7 @@ def test_nothing_graded_is_a_report_too(tmp_path: Path) -> None:
     assert "no architecture has been graded yet" in _printed(EMPTY)
 
 
-def _printed(report: SearchReport) -> str:
+def _printed(report: Findings) -> str:
     wide = Console(width=140)
     with wide.capture() as capture:
         wide.print(front_table(report))
@@ -132,7 +129,7 @@ def _printed(report: SearchReport) -> str:
     return capture.get()
 
 
-def test_the_table_says_which_latency_and_which_score(report: SearchReport) -> None:
+def test_the_table_says_which_latency_and_which_score(report: Findings) -> None:
     text = _printed(report)
     assert "predicted ms" in text
     assert "measured" not in text
@@ -144,7 +141,7 @@ def test_the_table_says_which_latency_and_which_score(report: SearchReport) -> N
     assert all(point.name in text for point in report.front.points)
 
 
-def test_what_is_remarkable_is_said(report: SearchReport) -> None:
+def test_what_is_remarkable_is_said(report: Findings) -> None:
     trial = report.ending.graded[0]
     lost = Score(score=0.0, kind="k", is_map=False, seconds=1.0, is_diverged=True)
     ending = Ending(
@@ -156,7 +153,7 @@ def test_what_is_remarkable_is_said(report: SearchReport) -> None:
     assert f"{report.front.finalists} finalists were graded again" in text
 
 
-def test_the_figure_shows_every_trial_front_limit_and_baselines(report: SearchReport) -> None:
+def test_the_figure_shows_every_trial_front_limit_and_baselines(report: Findings) -> None:
     figure = pareto_figure(report)
     by_name = {trace.name: trace for trace in figure.data}
     points = sum(len(t.x) for name, t in by_name.items() if name.startswith(("graded", "front")))
@@ -177,7 +174,7 @@ def test_the_figure_shows_every_trial_front_limit_and_baselines(report: SearchRe
         assert all("stage1: " in hover for hover in trace.hovertext or ())
 
 
-def test_the_page_needs_no_network(tmp_path: Path, report: SearchReport) -> None:
+def test_the_page_needs_no_network(tmp_path: Path, report: Findings) -> None:
     write_figure(report, tmp_path / "pareto.html")
     page = (tmp_path / "pareto.html").read_text(encoding="utf-8")
     assert len(page) > 1_000_000
@@ -190,14 +187,14 @@ def test_the_page_needs_no_network(tmp_path: Path, report: SearchReport) -> None
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_a_figure_of_hardly_anything(report: SearchReport, count: int) -> None:
+def test_a_figure_of_hardly_anything(report: Findings, count: int) -> None:
     ending = Ending(trials=report.ending.trials[:count], is_exhausted=False)
     few = replace(report, ending=ending, front=plain_front(ending.graded), baselines=())
     pareto_figure(few).to_json()
 
 
 @pytest.mark.browser
-def test_the_page_draws_in_a_browser(tmp_path: Path, report: SearchReport, chromium: str) -> None:
+def test_the_page_draws_in_a_browser(tmp_path: Path, report: Findings, chromium: str) -> None:
     write_figure(report, tmp_path / "pareto.html")
     page = subprocess.run(
         [
@@ -213,7 +210,7 @@ def test_the_page_draws_in_a_browser(tmp_path: Path, report: SearchReport, chrom
     assert drawn.count('class="point"') >= 25
 
 
-def estimated(report: SearchReport) -> SearchReport:
+def estimated(report: Findings) -> Findings:
     """The same search, on a table of estimates."""
 
     def of(trial: Trial) -> Trial:
@@ -229,7 +226,7 @@ def estimated(report: SearchReport) -> SearchReport:
     )
 
 
-def test_an_estimate_is_called_so_everywhere(tmp_path: Path, report: SearchReport) -> None:
+def test_an_estimate_is_called_so_everywhere(tmp_path: Path, report: Findings) -> None:
     told = estimated(report)
     text, plain = _printed(told), " ".join(_printed(told).split())
     assert "estimated ms" in text
@@ -254,7 +251,7 @@ def test_an_estimate_is_called_so_everywhere(tmp_path: Path, report: SearchRepor
     assert any("ms estimated (" in hover for hover in hovers)
 
 
-def test_an_architecture_can_be_read(report: SearchReport) -> None:
+def test_an_architecture_can_be_read(report: Findings) -> None:
     lines = readable(report.ending.graded[0].candidate)
     assert lines[0].startswith("image size ")
     assert any(
@@ -281,7 +278,7 @@ def test_the_grid_is_plain_and_drawn_from_the_space() -> None:
 
 
 def test_references_are_whatever_lies_there(
-    tmp_path: Path, report: SearchReport, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, report: Findings, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert references(candidates_of("tiny"), MacBoard(), tmp_path) == []
     write_report(report, tmp_path)
