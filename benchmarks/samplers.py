@@ -30,8 +30,8 @@ from nas.space.search_space import Candidate, read_space
 from nas.space.spec import ModelSpec
 from nas.study.candidates import Candidates
 from nas.study.loop import Search, SearchPlan
+from nas.study.on_disk.record import Record
 from nas.study.pareto import hypervolume
-from nas.study.record import Record
 from nas.study.sampling import SamplerName
 from nas.study.trial import Ending, Outcome
 from nas.study.workers import Inline

@@ -43,8 +43,8 @@ from nas.space.references import fits, reference_files, reference_size
 from nas.space.search_space import SPACES, read_space
 from nas.space.spec import ModelSpec, read_spec, with_anchors, with_classes
 from nas.training.augment import AugmentSettings
-from nas.training.checkpoint import make_checkpoint, save_checkpoint
 from nas.training.loop import train
+from nas.training.on_disk.checkpoint import make_checkpoint, save_checkpoint
 from nas.training.settings import short_settings
 
 TRAINED_AT: Final = 128

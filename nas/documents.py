@@ -1,4 +1,4 @@
-"""A YAML file as plain values: the one reader behind every door that takes a YAML.
+"""Documents: the one reader behind every door that takes a YAML, and the base of typed values.
 
 Stricter than YAML itself where a person's mistake would pass unseen, and safe with any bytes:
 
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from pydantic import BaseModel, ConfigDict
 
 from nas import NasError
 
@@ -36,6 +37,12 @@ MARKS: Final = (
 """What a file of an encoding begins with (UTF-32's mark begins with UTF-16's)."""
 
 _MERGE: Final = "tag:yaml.org,2002:merge"
+
+
+class Strict(BaseModel):
+    """A document, or a part of one, as a typed value: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 Amend = Callable[[yaml.Node], None]

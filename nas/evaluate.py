@@ -21,8 +21,8 @@ from nas.terminal import command_line, show_table
 
 if TYPE_CHECKING:
     from nas.data.dataset import DataConfig
-    from nas.training.checkpoint import Checkpoint
     from nas.training.metrics import Grades
+    from nas.training.on_disk.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,8 @@ def run(arguments: Arguments) -> None:
     import torch
 
     from nas.data.dataset import load_part, read_data
-    from nas.training.checkpoint import load_checkpoint
     from nas.training.metrics import evaluate_detector
+    from nas.training.on_disk.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(arguments.model)
     data = read_data(arguments.data)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nas.deploy.report import Exported, ExportReport
     from nas.detector.builder import Detector
     from nas.space.spec import Row
-    from nas.training.checkpoint import Checkpoint
+    from nas.training.on_disk.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ def read_subject(arguments: Arguments) -> Subject:
 def read_weights(path: Path, model: Path) -> Checkpoint:
     """The checkpoint; NasError where it was trained from another model than the YAML."""
     from nas.space.spec import parse_spec, parse_written, read_spec
-    from nas.training.checkpoint import load_checkpoint
+    from nas.training.on_disk.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(path)
     asked, trained = read_spec(model), parse_written(checkpoint.model, str(path))

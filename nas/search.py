@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from nas.latency.device import Device
     from nas.space.search_space import Candidate, SearchSpace
     from nas.study.findings import Findings
-    from nas.study.record import Record
-    from nas.study.run import Run, Settings
+    from nas.study.on_disk.record import Record
+    from nas.study.on_disk.run import Run, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +78,10 @@ def run(arguments: Arguments) -> None:
     from nas.latency.device import read_device
     from nas.latency.load import load_table_model
     from nas.space.search_space import read_space
-    from nas.study.claim import claimed
     from nas.study.feasible import find_within
-    from nas.study.folder import check_folder, run_folder
-    from nas.study.run import open_run
+    from nas.study.on_disk.claim import claimed
+    from nas.study.on_disk.folder import check_folder, run_folder
+    from nas.study.on_disk.run import open_run
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     check(arguments)
@@ -142,7 +142,7 @@ def check(arguments: Arguments) -> None:
 
 def folder_of(arguments: Arguments, space: SearchSpace, data: DataConfig, device: Device) -> Path:
     """The run's folder: as named, or after every flag that makes another run."""
-    from nas.study.folder import run_folder
+    from nas.study.on_disk.folder import run_folder
 
     if arguments.run is not None:
         return run_folder(arguments.run)
@@ -170,10 +170,10 @@ def settings_of(
 ) -> Settings:
     """Everything the search will run with, as settings.yaml keeps it."""
     from nas.accuracy import IN_FLIGHT
-    from nas.study import run as runs
     from nas.study.anchors import anchors_for
-    from nas.study.folder import study_name
-    from nas.study.storage import without_password
+    from nas.study.on_disk import run as runs
+    from nas.study.on_disk.folder import study_name
+    from nas.study.on_disk.storage import without_password
 
     before = runs.read_settings(folder) if (folder / "settings.yaml").exists() else None
     is_same_data = before is not None and before.data.digest == data.digest

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from nas.data.images import ImageSet
     from nas.detector.builder import Detector
     from nas.space.spec import ModelSpec
-    from nas.training.checkpoint import Checkpoint
-    from nas.training.folder import RunSettings, TrainingFolder
+    from nas.training.on_disk.checkpoint import Checkpoint
+    from nas.training.on_disk.folder import RunSettings, TrainingFolder
     from nas.training.recipe import Recipe
 
 
@@ -61,8 +61,8 @@ def run(arguments: Arguments) -> None:
 
     from nas.data.dataset import load_part, read_data
     from nas.space.spec import image_size_of
-    from nas.training.folder import check_run, open_run, read_run
-    from nas.training.ready import check_trainings
+    from nas.training.on_disk.folder import check_run, open_run, read_run
+    from nas.training.on_disk.ready import check_trainings
     from nas.training.recipe import parse_recipe
 
     cv2.setNumThreads(1)  # batches are made side by side already
@@ -126,7 +126,7 @@ def refuse_other_flags(arguments: Arguments) -> None:
 
 def ask(arguments: Arguments, data: DataConfig, image_size: int) -> tuple[Path, RunSettings]:
     """The run's folder, and what all trainings in it share, as the flags ask for."""
-    from nas.training.folder import RunSettings
+    from nas.training.on_disk.folder import RunSettings
     from nas.training.recipe import read_recipe
 
     recipe = read_recipe(arguments.recipe, arguments.epochs)
@@ -198,7 +198,7 @@ def plan(
 ) -> list[TrainingFolder]:
     """What is to be trained: each model with each seed, and what the folder holds already."""
     from nas.space.spec import dump_spec
-    from nas.training.folder import TrainingFolder, read_trainings
+    from nas.training.on_disk.folder import TrainingFolder, read_trainings
 
     planned = {}
     if not specs or any(folder.glob("*/model.yaml")):
@@ -238,7 +238,7 @@ def tell(data: DataConfig) -> None:
 
 def read_start(settings: RunSettings) -> Checkpoint | None:
     """The checkpoint that the trainings start from."""
-    from nas.training.checkpoint import load_checkpoint
+    from nas.training.on_disk.checkpoint import load_checkpoint
 
     return None if settings.weights is None else load_checkpoint(Path(settings.weights))
 
@@ -285,7 +285,7 @@ def train_one(
 
 def take_over(start: Checkpoint, detector: Detector, name: str, recipe: Recipe) -> Recipe:
     """Loads the weights that fit; the recipe leaves a head alone that came with them."""
-    from nas.training.ready import fitting_weights
+    from nas.training.on_disk.ready import fitting_weights
 
     own = detector.state_dict()
     fitting = fitting_weights(start, detector, name)
@@ -302,8 +302,8 @@ def show(
     """Prints the grades of every best.pt, on the validation part and, if there is one, on test."""
     from rich.table import Table
 
-    from nas.training.checkpoint import load_checkpoint
     from nas.training.metrics import evaluate_detector
+    from nas.training.on_disk.checkpoint import load_checkpoint
 
     table = Table(title=f"{data.name}, {image_size} px, weights best on val")
     for heading in ("training", "val mAP50-95", "val mAP50"):

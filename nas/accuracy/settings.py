@@ -12,21 +12,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from nas import NasError
-from nas.documents import read_yaml
+from nas.documents import Strict, read_yaml
 
 
 class ProxyError(NasError):
     """A proxy that does not exist, or a YAML of one that cannot be read."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Regrade(_Strict):
+class Regrade(Strict):
     """How the finalists are graded again, with seeds that the search did not use."""
 
     share: float = Field(default=0.1, gt=0, le=1)
@@ -37,7 +33,7 @@ class Regrade(_Strict):
     """No finalist is graded under more new seeds than this."""
 
 
-class ShortTrainingSettings(_Strict):
+class ShortTrainingSettings(Strict):
     """Training for some steps at a reduced image size, then the mAP on the validation part."""
 
     kind: Literal["short_training"] = "short_training"
@@ -61,7 +57,7 @@ class ShortTrainingSettings(_Strict):
     so no machine decides it. Null: IN_FLIGHT, or what a resumed run was begun with."""
 
 
-class FakeSettings(_Strict):
+class FakeSettings(Strict):
     """A made-up score; see nas.accuracy.fake."""
 
     kind: Literal["fake"] = "fake"

@@ -56,10 +56,10 @@ def emit_ncnn(graph: Graph, precision: str = "fp32") -> str:
 
     precision  int8 changes the layers with weights; fp16 and bf16 are how a file is run
     """
-    return _Writer(graph, is_int8=precision == "int8").text()
+    return _ParamWriter(graph, is_int8=precision == "int8").text()
 
 
-class _Writer:
+class _ParamWriter:
     """A `.param` while it is written: layers in order, and which blob holds which tensor."""
 
     def __init__(self, graph: Graph, *, is_int8: bool) -> None:

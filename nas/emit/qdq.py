@@ -76,7 +76,7 @@ def quantised(
     has_plain_inputs, has_plain_outputs  these are fp32, as those of a whole network; otherwise
     uint8, as a part of a network takes and leaves them, their axes in `order`.
     """
-    writer = _Writer(pieces, frozenset(outputs), has_plain_outputs, order)
+    writer = _QdqWriter(pieces, frozenset(outputs), has_plain_outputs, order)
     for name in inputs:
         writer.input(name, is_plain=has_plain_inputs)
     for node in pieces.nodes:
@@ -84,7 +84,7 @@ def quantised(
     return writer.found
 
 
-class _Writer:
+class _QdqWriter:
     """An int8 graph while it is written: a map `x` is `x_q` in uint8 and `x_f` made from that."""
 
     def __init__(

@@ -16,7 +16,7 @@ from nas.detector.builder import build_detector
 from nas.files import write_whole
 from nas.integrations.pickles import PickledModel
 from nas.space.spec import ModelSpec
-from nas.training.checkpoint import Checkpoint, make_checkpoint, save_checkpoint
+from nas.training.on_disk.checkpoint import Checkpoint, make_checkpoint, save_checkpoint
 
 
 def checkpoint_of(

@@ -17,7 +17,7 @@ from nas.integrations.checkpoints import checkpoint_of, save_pickled
 from nas.integrations.pickles import read_model
 from nas.integrations.rows import read_mapping
 from nas.space.spec import ModelSpec, dump_spec
-from nas.training.checkpoint import Checkpoint, load_checkpoint
+from nas.training.on_disk.checkpoint import Checkpoint, load_checkpoint
 
 
 def without_anchors(spec: ModelSpec) -> ModelSpec:

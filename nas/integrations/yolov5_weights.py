@@ -22,7 +22,7 @@ from nas.integrations.rows import read_mapping
 from nas.space.anchors import Anchors
 from nas.space.blocks import layers, strides
 from nas.space.spec import ModelSpec, dump_spec, with_anchors
-from nas.training.checkpoint import Checkpoint, load_checkpoint
+from nas.training.on_disk.checkpoint import Checkpoint, load_checkpoint
 
 _SIZE: Final = 256
 HALF_ROUNDING: Final = 1e-3

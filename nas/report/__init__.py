@@ -1,1 +1,1 @@
-"""."""
+"""What is shown of a search: while it runs, and what it leaves."""

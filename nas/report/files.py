@@ -21,7 +21,7 @@ from nas.space.ops import macs, model_graph, params
 from nas.space.spec import dump_spec
 from nas.study.finalists import Point
 from nas.study.findings import Findings
-from nas.study.run import Settings
+from nas.study.on_disk.run import Settings
 from nas.study.trial import Outcome
 
 FORMAT: Final = 1

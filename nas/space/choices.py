@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Protocol, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from nas import NasError
 
@@ -53,9 +53,3 @@ Kernel = Annotated[int, Field(ge=1, le=11, strict=True), AfterValidator(_odd)]
 Size = Annotated[int, Field(ge=64, le=2048, strict=True), AfterValidator(_image_size)]
 _T = TypeVar("_T")
 Options = Annotated[tuple[_T, ...], Field(min_length=1), AfterValidator(_distinct)]
-
-
-class Strict(BaseModel):
-    """A part of a space's YAML: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import Field
 
-from nas.space.choices import Choose, Options, Size, Strict
+from nas.documents import Strict
+from nas.space.choices import Choose, Options, Size
 from nas.space.pan import Pan, pan_rows
 from nas.space.spec import USUAL_CLASSES, ModelSpec, Row, make_row
 from nas.space.widths import nearest_multiple

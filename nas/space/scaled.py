@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from nas import places
-from nas.space.choices import Choose, Options, Size, SpaceError, Strict
+from nas.documents import Strict
+from nas.space.choices import Choose, Options, Size, SpaceError
 from nas.space.modules.argument import SpecError
 from nas.space.spec import ModelSpec, model_text, parse_spec
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
 
+from nas.documents import Strict
 from nas.space.choices import (
     Choose,
     Depth,
@@ -21,7 +22,6 @@ from nas.space.choices import (
     Options,
     Size,
     SpaceError,
-    Strict,
     Width,
 )
 from nas.space.modules import ACTIVATIONS, MODULES

@@ -28,7 +28,7 @@ from nas.space.search_space import Candidate
 from nas.space.spec import read_spec, with_anchors, with_classes
 from nas.study.candidates import Candidates, anchors_at, anchors_like
 from nas.study.grading_again import grade_further
-from nas.study.record import BASELINE, Record
+from nas.study.on_disk.record import BASELINE, Record
 from nas.study.sampling import is_ordinal
 from nas.study.trial import Trial
 from nas.study.workers import Grader

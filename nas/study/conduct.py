@@ -13,8 +13,8 @@ from nas.study.candidates import Candidates
 from nas.study.finalists import plain_front, regrade_front
 from nas.study.findings import Findings
 from nas.study.loop import Search, SearchPlan
-from nas.study.record import Record
-from nas.study.run import Run, Settings
+from nas.study.on_disk.record import Record
+from nas.study.on_disk.run import Run, Settings
 from nas.study.trial import Ending, SearchStanding
 from nas.study.workers import Grader
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nas.latency.answer import LatencyKind
 from nas.study.baselines import Baseline
 from nas.study.finalists import Front
-from nas.study.run import Settings
+from nas.study.on_disk.run import Settings
 from nas.study.trial import Ending
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from nas.accuracy import Score
 from nas.space.search_space import Candidate
-from nas.study.record import Record
+from nas.study.on_disk.record import Record
 from nas.study.workers import Grader
 
 Wanted = tuple[Candidate, int]

@@ -26,7 +26,7 @@ from nas.accuracy import Score
 from nas.latency.answer import Latency, LatencyModel
 from nas.space.search_space import Candidate
 from nas.study.candidates import Candidates
-from nas.study.record import CONSTRAINT, Asked, Record
+from nas.study.on_disk.record import CONSTRAINT, Asked, Record
 from nas.study.sampler_view import View
 from nas.study.sampling import SamplerName, chooser, distributions, make_sampler, to_params
 from nas.study.trial import Ending, Outcome, SearchStanding, Trial

@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from nas.study.record import CONSTRAINT, DIRECTIONS
+from nas.study.on_disk.record import CONSTRAINT, DIRECTIONS
 
 
 class View:

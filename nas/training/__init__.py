@@ -6,7 +6,7 @@
     train(detector, train_set, val_set, settings, seed=0) -> Trained     nas.training.loop
     evaluate_detector(detector, part) -> Grades                 nas.training.metrics
     TrainSettings, short_settings(steps)                        nas.training.settings
-    load_checkpoint("best.pt") -> Checkpoint                    nas.training.checkpoint
+    load_checkpoint("best.pt") -> Checkpoint                    nas.training.on_disk.checkpoint
 
 Data comes in by `datafile` (data.yaml), `listing` (its folders and lists), `labels` (YOLO's text
 files, `key_points` where these are some), `decode` (image files) and `shapes` (drawn); `tally`

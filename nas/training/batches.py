@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.data.images import ImageSet
-from nas.training.aligned import Objects, objects_of
-from nas.training.assign import HeadGrid, Targets, assign
 from nas.training.augment import AugmentSettings, make_batch
+from nas.training.losses.aligned import Objects, objects_of
+from nas.training.losses.assign import HeadGrid, Targets, assign
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from nas.detector.builder import Detector, build_detector
 from nas.documents import read_yaml
 from nas.space.spec import ModelSpec
 from nas.training.augment import AugmentSettings
-from nas.training.loss import LossSettings
+from nas.training.losses.loss import LossSettings
 from nas.training.settings import TrainSettings
 
 NESTED: Final = {"loss": LossSettings, "augment": AugmentSettings}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from nas.training.augment import AugmentSettings
-from nas.training.loss import LossSettings
+from nas.training.losses.loss import LossSettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,13 +15,13 @@ from torch import nn
 from nas.data.images import ImageSet
 from nas.detector.builder import Detector
 from nas.detector.head import Detect
-from nas.training.aligned import Objects
-from nas.training.assign import HeadGrid, Targets
 from nas.training.batches import BatchPlan
-from nas.training.loss import head_loss
+from nas.training.losses.aligned import Objects
+from nas.training.losses.assign import HeadGrid, Targets
+from nas.training.losses.loss import head_loss
+from nas.training.losses.priors import set_priors
 from nas.training.metrics import Grades, to_input
 from nas.training.optimizer import MovingAverage, make_optimizer, set_schedule
-from nas.training.priors import set_priors
 from nas.training.progress import Lap, LapEnd, TrainingError
 from nas.training.settings import TrainSettings
 

@@ -21,7 +21,7 @@ from nas.deploy.picture import picture
 from nas.deploy.report import ExportFolderError, ExportReport, leave_export
 from nas.space.modules import SpecError
 from nas.space.spec import dump_spec, with_anchors, with_classes
-from nas.training.checkpoint import CheckpointError, make_checkpoint, save_checkpoint
+from nas.training.on_disk.checkpoint import CheckpointError, make_checkpoint, save_checkpoint
 from tests.deploy.detectors import candidate, small
 
 NAMES = ("red", "green", "it's blue")

@@ -15,7 +15,7 @@ from nas import NasError
 from nas.integrations.checkpoints import check_target, keep
 from nas.integrations.ultralytics_weights import read_ultralytics
 from nas.integrations.yolov5_weights import read_yolov5
-from nas.training.checkpoint import Checkpoint, make_checkpoint
+from nas.training.on_disk.checkpoint import Checkpoint, make_checkpoint
 from tests.deploy.detectors import small
 
 READERS = [read_yolov5, read_ultralytics]

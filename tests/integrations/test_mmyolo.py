@@ -20,7 +20,7 @@ from nas.detector.builder import Detector
 from nas.integrations.mmyolo import BASE, MmyoloError, backbone_levels, mmyolo_config
 from nas.space.blocks import layers
 from nas.space.spec import dump_spec, parse_spec, read_spec
-from nas.training.checkpoint import make_checkpoint, save_checkpoint
+from nas.training.on_disk.checkpoint import make_checkpoint, save_checkpoint
 from tests.conftest import absent
 from tests.deploy.detectors import REFERENCES, candidate, reference_path
 from tests.integrations.mmyolo_package import write_package

@@ -14,7 +14,7 @@ import torch
 from nas.deploy.weights import random_detector
 from nas.integrations.ultralytics_weights import read_ultralytics, without_anchors
 from nas.space.spec import dump_spec, parse_spec
-from nas.training.checkpoint import load_checkpoint, make_checkpoint, save_checkpoint
+from nas.training.on_disk.checkpoint import load_checkpoint, make_checkpoint, save_checkpoint
 from tests.deploy.detectors import small
 from tests.integrations.ultralytics_package import write_package
 

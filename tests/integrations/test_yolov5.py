@@ -19,7 +19,7 @@ from nas.deploy.weights import random_detector
 from nas.integrations.pickles import PickleError, Shell, read_pickle
 from nas.integrations.yolov5_weights import read_yolov5
 from nas.space.spec import dump_spec, with_anchors
-from nas.training.checkpoint import load_checkpoint, make_checkpoint, save_checkpoint
+from nas.training.on_disk.checkpoint import load_checkpoint, make_checkpoint, save_checkpoint
 from tests.deploy.detectors import candidate, reference_path, small
 from tests.integrations.yolov5_checkout import write_checkout
 

@@ -24,11 +24,11 @@ from nas.study.baselines import grade_baselines, grid, references, spread
 from nas.study.candidates import anchors_like
 from nas.study.finalists import Front, plain_front, regrade_front
 from nas.study.findings import Findings
-from nas.study.record import Record
+from nas.study.on_disk.record import Record
 from nas.study.trial import Ending, Outcome, Trial
 from nas.study.workers import Inline
 from tests.study.boards import MacBoard, candidates_of, notebook, search
-from tests.study.test_run import some_settings
+from tests.study.on_disk.test_run import some_settings
 
 EMPTY = Findings(
     settings=some_settings(),

@@ -15,7 +15,7 @@ from nas.space.search_space import Candidate, SearchSpace, parse_space, read_spa
 from nas.space.spec import ModelSpec
 from nas.study.candidates import Candidates
 from nas.study.loop import Search, SearchPlan
-from nas.study.record import Record
+from nas.study.on_disk.record import Record
 from nas.study.sampling import SamplerName
 from nas.study.trial import Ending, SearchStanding
 from nas.study.workers import Inline

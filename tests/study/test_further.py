@@ -14,7 +14,7 @@ from nas.data.dataset import read_data
 from nas.space.search_space import Candidate
 from nas.study.grading_again import grade_further
 from nas.study.loop import Search, SearchPlan
-from nas.study.record import BASELINE, REGRADE, Record
+from nas.study.on_disk.record import BASELINE, REGRADE, Record
 from nas.study.workers import Graded, Workers
 from tests.study.boards import MacBoard, candidates_of
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nas.study.baselines import grade_baselines, grid
-from nas.study.record import Record
+from nas.study.on_disk.record import Record
 from nas.study.sampling import STARTUP, SamplerName
 from nas.study.trial import Ending, Outcome, SearchStanding
 from nas.study.workers import Inline

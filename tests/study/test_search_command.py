@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from nas.accuracy import IN_FLIGHT
-from nas.study.run import read_settings
+from nas.study.on_disk.run import read_settings
 from tests.study.checkout import command, make_checkout, search
 
 FILES = [

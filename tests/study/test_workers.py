@@ -19,7 +19,7 @@ from nas.accuracy import IN_FLIGHT, FakeSettings, Proxy, Score, build_proxy
 from nas.data.dataset import read_data
 from nas.space.search_space import Candidate
 from nas.study.loop import Search, SearchPlan
-from nas.study.record import Record
+from nas.study.on_disk.record import Record
 from nas.study.sampling import STARTUP
 from nas.study.workers import GradingError, WorkerError, Workers
 from tests.study.boards import MacBoard, candidates_of, notebook, search

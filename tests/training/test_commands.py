@@ -19,11 +19,11 @@ import yaml
 
 from nas import NasError, evaluate, export, train
 from nas.space.spec import dump_spec, with_anchors
-from nas.training.checkpoint import load_checkpoint
-from nas.training.folder import open_run, read_run, read_trainings
 from nas.training.loop import LapEnd
+from nas.training.on_disk.checkpoint import load_checkpoint
+from nas.training.on_disk.folder import open_run, read_run, read_trainings
+from nas.training.on_disk.written import check_room
 from nas.training.recipe import RecipeError, parse_recipe, read_recipe
-from nas.training.written import check_room
 from tests.data.pictures import squares, tiny_spec
 
 RECIPE = {"batch_size": 4, "optimizer": "adamw", "lr": 0.01, "augment": {"mosaic": 0.0}}

@@ -13,14 +13,14 @@ import torch
 
 from nas.training.augment import AugmentSettings
 from nas.training.batches import BatchPlan
-from nas.training.checkpoint import (
+from nas.training.loop import LapEnd, Progress, Trained, TrainingError, train
+from nas.training.metrics import evaluate_detector
+from nas.training.on_disk.checkpoint import (
     CheckpointError,
     load_checkpoint,
     make_checkpoint,
     save_checkpoint,
 )
-from nas.training.loop import LapEnd, Progress, Trained, TrainingError, train
-from nas.training.metrics import evaluate_detector
 from nas.training.optimizer import MovingAverage, make_optimizer, set_schedule
 from nas.training.settings import TrainSettings, short_settings
 from nas.training.under_way import Training, head_grid

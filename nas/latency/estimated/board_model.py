@@ -25,9 +25,10 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from nas import NasError
+from nas.documents import Strict
 from nas.latency.device import ROOT
 from nas.latency.estimated.features import COMPUTING, MOVING, STARTING, Features
 
@@ -62,11 +63,7 @@ class ModelError(NasError):
     """A model file that is missing or breaks its format."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Unseen(_Frozen):
+class Unseen(Strict):
     """One network on one board, predicted by a model that had not seen it on any board (ms)."""
 
     network: str
@@ -76,7 +73,7 @@ class Unseen(_Frozen):
     predicted_ms: float
 
 
-class BoardModel(_Frozen):
+class BoardModel(Strict):
     """What all boards share, as fitted.
 
     parameters    PARAMETERS as they were then

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
+from nas.documents import Strict
 from nas.latency.cache import keep, kept_path, read_kept
 from nas.latency.device import TableKey
 from nas.latency.estimated.tables import EstimatedTable, block_ms, corrected
@@ -36,7 +36,7 @@ TURNS: Final = 5
 """Parts of the blocks, each left out once."""
 
 
-class CorrectedTable(BaseModel):
+class CorrectedTable(Strict):
     """A corrected table.
 
     digest         16 hex digits of what it was made from
@@ -44,8 +44,6 @@ class CorrectedTable(BaseModel):
     before, after  the error (a share of the time) on blocks that the correction did not see: of the
                    estimate, and of the corrected one; None for too few blocks
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1]
     digest: str

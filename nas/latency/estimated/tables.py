@@ -18,9 +18,10 @@ from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from nas import stats
+from nas.documents import Strict
 from nas.latency.device import Device, TableKey
 from nas.latency.estimated.board_model import (
     MODELS,
@@ -66,18 +67,14 @@ RECENT: Final = "FastestDet"
 """A network that benchncnn times since July 2022: a log that has it is of ncnn's recent kernels."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FittedNetwork(_Frozen):
+class FittedNetwork(Strict):
     """A network that the parameters were fitted to: what it took, and what they say (ms)."""
 
     measured_ms: float
     fitted_ms: float
 
 
-class HeldOutErrors(_Frozen):
+class HeldOutErrors(Strict):
     """How far networks were off that were held out whole, on every board at once.
 
     count, runs        how many there are, and on how many runs; mape as a fraction
@@ -90,7 +87,7 @@ class HeldOutErrors(_Frozen):
     interval_quantile: float
 
 
-class EstimatedTable(_Frozen):
+class EstimatedTable(Strict):
     """An estimated table.
 
     model              a shared model (board_model.py), or a runtime's units (units.UNIT_MODELS)

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from nas import NasError
-from nas.documents import read_text
+from nas.documents import Strict, read_text
 from nas.latency.device import Precision, Runtime
 from nas.latency.estimated.op_work import OpWork, graph_work
 from nas.latency.estimated.public_log import LogError
@@ -66,10 +66,8 @@ class TimesFile:
     damaged: tuple[tuple[int, str], ...]
 
 
-class _Row(BaseModel):
+class _Row(Strict):
     """A row's cells, of which pydantic makes numbers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: Annotated[str, Field(min_length=1)]
     image_size: int

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from nas.documents import Strict
 from nas.latency.device import TableKey
 from nas.latency.measured.correction import Correction
 from nas.latency.measured.cost_model import Smoothness
@@ -17,11 +18,7 @@ FORMAT: Final = 1
 """Version of the fit file. 1: the first."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class HeldOut(_Frozen):
+class HeldOut(Strict):
     """One whole network that was never fitted: what it took, and what was predicted (ms)."""
 
     digest: str
@@ -33,7 +30,7 @@ class HeldOut(_Frozen):
     measured_share: float
 
 
-class HeldOutReport(_Frozen):
+class HeldOutReport(Strict):
     """How well held-out whole networks were predicted. Shares and errors are fractions.
 
     spearman_in_bands  mean rank correlation inside bands of +-15 % of a latency
@@ -60,7 +57,7 @@ class HeldOutReport(_Frozen):
     networks: list[HeldOut]
 
 
-class SpaceFit(_Frozen):
+class SpaceFit(Strict):
     """The predictor of one space on one table.
 
     interval_quantile  half the interval's width in logarithms, over a network's `uncertainty`
@@ -104,7 +101,7 @@ class SpaceFit(_Frozen):
         )
 
 
-class FitFile(_Frozen):
+class FitFile(Strict):
     """The file: fits in the order they were made."""
 
     format: Literal[1]

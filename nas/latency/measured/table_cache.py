@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
+from nas.documents import Strict
 from nas.latency.cache import keep, kept_path, read_kept
 from nas.latency.device import TableKey
 from nas.latency.measured.cost_model import CostModel, Smoothness, fit_cost_model
@@ -30,11 +30,7 @@ MOST_MODELS: Final = 8
 """So many cost models are kept of a table; each is half a megabyte for two thousand blocks."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class KeptCostModel(_Frozen):
+class KeptCostModel(Strict):
     """A cost model of the table's blocks (cost_model.CostModel), and the smoothness it is for."""
 
     length: float
@@ -59,7 +55,7 @@ class KeptCostModel(_Frozen):
         )
 
 
-class Condensed(_Frozen):
+class Condensed(Strict):
     """A table without its samples.
 
     key, digest  whose it is: the name of its table, and 16 hex digits of that table's bytes

@@ -9,26 +9,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict
-
+from nas.documents import Strict
 from nas.latency.on_board import health
 
 HEALTH: Final = Path(health.__file__)
 """The file that is run on a machine to look at it."""
 
 
-class _Told(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Import(_Told):
+class Import(Strict):
     """How importing a runtime went: its version, or the error."""
 
     version: str | None
     error: str | None
 
 
-class Facts(_Told):
+class Facts(Strict):
     """A machine, as health.py saw it. None: it doesn't tell.
 
     machine      of the kernel (aarch64); bits are those of its Python, of the userland, that is

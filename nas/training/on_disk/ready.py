@@ -13,12 +13,12 @@ from nas import NasError
 from nas.data.images import ImageSet
 from nas.detector.builder import Detector
 from nas.space.spec import parse_spec
-from nas.training.checkpoint import Checkpoint
-from nas.training.folder import TrainingFolder
+from nas.training.on_disk.checkpoint import Checkpoint
+from nas.training.on_disk.folder import TrainingFolder
+from nas.training.on_disk.written import check_room
 from nas.training.progress import TrainingError
 from nas.training.recipe import Recipe
 from nas.training.under_way import head_grid
-from nas.training.written import check_room
 
 COPIES = 4
 """A last.pt holds the weights, their average and at most two moments of the optimiser."""

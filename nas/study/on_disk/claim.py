@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from nas import NasError
-from nas.study.folder import study_name
-from nas.study.record import Record, find_study
-from nas.study.run import Run, forget, identity, remember_study
+from nas.study.on_disk.folder import study_name
+from nas.study.on_disk.record import Record, find_study
+from nas.study.on_disk.run import Run, forget, identity, remember_study
 
 
 @contextmanager

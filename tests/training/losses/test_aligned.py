@@ -15,16 +15,16 @@ from nas.detector.builder import Detector, build_detector
 from nas.space.blocks import BOX_BINS
 from nas.space.references import REFERENCES
 from nas.space.spec import parse_spec
-from nas.training.aligned import CELLS_PER_OBJECT, align, aligned_parts, objects_of
-from nas.training.assign import HeadGrid
 from nas.training.augment import Batch
 from nas.training.loop import train
-from nas.training.loss import LossSettings, head_loss
+from nas.training.losses.aligned import CELLS_PER_OBJECT, align, aligned_parts, objects_of
+from nas.training.losses.assign import HeadGrid
+from nas.training.losses.loss import LossSettings, head_loss
 from nas.training.metrics import evaluate_detector
 from nas.training.settings import short_settings
 from nas.training.under_way import head_grid
 from tests.data.pictures import squares
-from tests.training.test_loss import random_batch
+from tests.training.losses.test_loss import random_batch
 
 SIZE = 64
 GRID = HeadGrid(anchors=None, strides=(8, 16, 32), image_size=SIZE, num_classes=3)

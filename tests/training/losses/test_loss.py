@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.training.assign import HeadGrid, assign
 from nas.training.augment import Batch
-from nas.training.loss import LossSettings, _decode, detection_loss
-from nas.training.overlap import ciou
+from nas.training.losses.assign import HeadGrid, assign
+from nas.training.losses.loss import LossSettings, _decode, detection_loss
+from nas.training.losses.overlap import ciou
 from nas.training.under_way import head_grid
 from tests.data.pictures import ANCHORS, tiny_detector
 

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas.training.aligned import Objects, aligned_parts
-from nas.training.assign import HeadGrid, Targets
-from nas.training.overlap import ciou
+from nas.training.losses.aligned import Objects, aligned_parts
+from nas.training.losses.assign import HeadGrid, Targets
+from nas.training.losses.overlap import ciou
 
 LEVEL_BALANCE = (4.0, 1.0, 0.4)
 """Weight of a level's objectness, P3 first: it has four times the cells of the next."""

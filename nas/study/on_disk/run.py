@@ -1,7 +1,7 @@
 """A run's folder: what it was begun with, who may write in it, whether a search may go on in it.
 
     runs/NAME/settings.yaml   everything the search ran with
-              study.db        every trial (nas.study.record)
+              study.db        every trial (nas.study.on_disk.record)
               trials.csv, pareto.json, pareto.csv, pareto.html, models/   (nas.report.files)
 
 A search goes on in a folder if, and only if, it would ask for the same trials and give them the
@@ -26,15 +26,15 @@ from typing import Annotated, Any, Final, Literal
 import numpy as np
 import yaml
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 import nas
 from nas.accuracy import ProxySettings
-from nas.documents import read_yaml
+from nas.documents import Strict, read_yaml
 from nas.files import write_whole, writing
 from nas.latency.answer import LatencyKind, LatencyModel
 from nas.space.search_space import SearchSpace
-from nas.study.folder import RunError, check_folder
+from nas.study.on_disk.folder import RunError, check_folder
 from nas.study.sampling import SamplerName
 
 logger = logging.getLogger(__name__)
@@ -65,18 +65,14 @@ MAY_CHANGE: Final = (
 `in_flight` is what was wished; the `in_flight` that holds is compared.)"""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SpaceSettings(_Strict):
+class SpaceSettings(Strict):
     """Which space; the digest is of its content."""
 
     name: str
     digest: str
 
 
-class DataSettings(_Strict):
+class DataSettings(Strict):
     """Which data, and what its training part gave the candidates.
 
     anchors   in pixels at nas.study.candidates.REFERENCE_SIZE
@@ -88,7 +84,7 @@ class DataSettings(_Strict):
     anchors: tuple[tuple[float, ...], ...]
 
 
-class LatencySettings(_Strict):
+class LatencySettings(Strict):
     """Which latency model; the fingerprint is of what it predicts for this space.
 
     kind  what its answers are; None in a run begun before that was kept
@@ -102,7 +98,7 @@ class LatencySettings(_Strict):
     kind: LatencyKind | None = None
 
 
-class Settings(_Strict):
+class Settings(Strict):
     """settings.yaml: everything that a search ran with.
 
     study  the study's name in its storage, by which the run is known wherever its folder goes;

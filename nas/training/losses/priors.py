@@ -9,9 +9,9 @@ from torch import nn
 from nas.detector.anchor_free import AnchorFreeDetect, last_bias
 from nas.detector.builder import Detector
 from nas.detector.head import Detect
-from nas.training.aligned import CELLS_PER_OBJECT, Objects
-from nas.training.assign import Targets
 from nas.training.batches import BatchPlan
+from nas.training.losses.aligned import CELLS_PER_OBJECT, Objects
+from nas.training.losses.assign import Targets
 
 BATCHES = 4
 """Batches that the rates are counted on."""

@@ -9,14 +9,14 @@ import optuna
 import pytest
 import yaml
 
-from nas.study.claim import claimed
-from nas.study.folder import study_name
-from nas.study.record import Record
-from nas.study.run import identity, open_run, read_settings
-from nas.study.storage import StorageError
+from nas.study.on_disk.claim import claimed
+from nas.study.on_disk.folder import study_name
+from nas.study.on_disk.record import Record
+from nas.study.on_disk.run import identity, open_run, read_settings
+from nas.study.on_disk.storage import StorageError
 from tests.study.boards import notebook
-from tests.study.test_record import fill
-from tests.study.test_run import some_settings
+from tests.study.on_disk.test_record import fill
+from tests.study.on_disk.test_run import some_settings
 
 SHARED = [None, "sqlite:///{}/shared.db", "journal:{}/shared.log"]
 

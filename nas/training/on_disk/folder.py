@@ -26,15 +26,15 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from nas.documents import read_yaml
-from nas.training.checkpoint import (
+from nas.training.on_disk.checkpoint import (
     Checkpoint,
     CheckpointError,
     load_checkpoint,
     make_checkpoint,
     save_checkpoint,
 )
+from nas.training.on_disk.written import FolderError, write_text
 from nas.training.progress import STATE_KEYS, Lap, LapEnd
-from nas.training.written import FolderError, write_text
 
 FORMAT: Final = 1
 """Of settings.yaml. 1: the first."""

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from nas.detector.anchor_free import boxes_of, cell_centres, flatten
 from nas.space.blocks import BOX_BINS
-from nas.training.assign import HeadGrid
 from nas.training.augment import Batch
-from nas.training.overlap import ciou, iou
+from nas.training.losses.assign import HeadGrid
+from nas.training.losses.overlap import ciou, iou
 
 CELLS_PER_OBJECT: Final = 10
 """An object is answered for by at most so many cells, those that are best aligned with it."""

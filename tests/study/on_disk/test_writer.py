@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from nas.study.record import Record
-from nas.study.storage import StorageError, open_storage
-from nas.study.writer import (
+from nas.study.on_disk.record import Record
+from nas.study.on_disk.storage import StorageError, open_storage
+from nas.study.on_disk.writer import (
     WRITER,
     Claim,
     Life,
@@ -24,14 +24,14 @@ from nas.study.writer import (
     read_claim,
 )
 from tests.study.boards import candidates_of, notebook
-from tests.study.test_record import fill
+from tests.study.on_disk.test_record import fill
 
 SCHEMES = ["sqlite:///{}/study.db", "journal:{}/study.log"]
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from nas.study.record import Record
+from nas.study.on_disk.record import Record
 record = Record(sys.argv[1], "run")
 with record.hold(Path(sys.argv[2])):
     print("holds", flush=True)
@@ -222,7 +222,7 @@ def test_a_trial_lands_on_its_own_number_or_nowhere(tmp_path: Path) -> None:
 
 
 def test_a_beat_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.study.writer.BEAT_S", 0.05)
+    monkeypatch.setattr("nas.study.on_disk.writer.BEAT_S", 0.05)
     url = SCHEMES[1].format(tmp_path)
     record = Record(url, "run")
     with record.hold(tmp_path):

@@ -13,8 +13,8 @@ import pytest
 from nas import NasError
 from nas.accuracy import FakeSettings, ShortTrainingSettings
 from nas.latency.answer import LatencyKind
-from nas.study.folder import RunError, check_folder, run_folder
-from nas.study.run import (
+from nas.study.on_disk.folder import RunError, check_folder, run_folder
+from nas.study.on_disk.run import (
     FORMAT,
     DataSettings,
     LatencySettings,
@@ -233,8 +233,8 @@ def test_want_of_room_is_said_before_the_search(
 
 def test_a_killed_searchs_lock_is_free(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from nas.study.run import open_run;"
-        "from tests.study.test_run import some_settings\n"
+        "import sys, time; from pathlib import Path; from nas.study.on_disk.run import open_run;"
+        "from tests.study.on_disk.test_run import some_settings\n"
         "with open_run(Path(sys.argv[1]), some_settings()):\n"
         "    print('holds', flush=True); time.sleep(600)"
     )

@@ -29,7 +29,7 @@ from typing import Final
 from optuna.storages import BaseStorage
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from nas.study.storage import Place, another_writer, damaged, door
+from nas.study.on_disk.storage import Place, another_writer, damaged, door
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from nas import NasError
 from nas.detector.builder import Detector, build_detector
 from nas.space.spec import dump_spec, parse_written
-from nas.training.written import write_bytes
+from nas.training.on_disk.written import write_bytes
 
 FORMAT: Final = 1
 """1: the first."""

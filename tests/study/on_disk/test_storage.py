@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.study.record import BASELINE, Asked, Record
-from nas.study.storage import Place, StorageError, file_of, open_storage
+from nas.study.on_disk.record import BASELINE, Asked, Record
+from nas.study.on_disk.storage import Place, StorageError, file_of, open_storage
 from nas.study.trial import Outcome
 from tests.study.boards import candidates_of, notebook
-from tests.study.test_record import fill
+from tests.study.on_disk.test_record import fill
 
 PAGE = 4096
 

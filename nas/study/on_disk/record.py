@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.accuracy import Score
 from nas.latency.answer import Latency
-from nas.study.storage import (
+from nas.study.on_disk.storage import (
     Place,
     StorageError,
     another_writer,
@@ -34,6 +34,7 @@ from nas.study.storage import (
     open_storage,
     where,
 )
+from nas.study.on_disk.writer import SETTLE_S, Writer, holding
 from nas.study.trial import (
     Outcome,
     Trial,
@@ -42,7 +43,6 @@ from nas.study.trial import (
     score_from_dict,
     score_to_dict,
 )
-from nas.study.writer import SETTLE_S, Writer, holding
 
 DIRECTIONS: Final = ("maximize", "minimize")
 """Of the two values of a trial: score, latency in ms."""

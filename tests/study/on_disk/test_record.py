@@ -9,8 +9,8 @@ import optuna
 import pytest
 
 from nas.study.loop import Search, SearchPlan
-from nas.study.record import BASELINE, REGRADE, Record
-from nas.study.storage import StorageError, without_password
+from nas.study.on_disk.record import BASELINE, REGRADE, Record
+from nas.study.on_disk.storage import StorageError, without_password
 from nas.study.trial import Outcome, SearchStanding
 from nas.study.workers import Inline
 from tests.study.boards import MacBoard, Notebook, candidates_of, notebook

@@ -1,0 +1,1 @@
+"""What a prediction should have been, and how far off it is."""

@@ -1,0 +1,1 @@
+"""A training as it lies on the disk: its folder, its checkpoints, room for both."""
