@@ -17,14 +17,13 @@ Nothing is timed then: the table is an estimate, made from what was timed otherw
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas import NasError
-from nas.terminal import command_line
+from nas.terminal import command_line, say
 
 if TYPE_CHECKING:
     from nas.latency.device import Device, TableKey
@@ -213,11 +212,6 @@ def max_temp_c(arguments: Arguments) -> float | None:
         got = f"{arguments.max_temp_c:g}"
         raise NasError("--max-temp-c", "the temperature is 30 to 100 degrees Celsius", got)
     return arguments.max_temp_c
-
-
-def say(text: str) -> None:
-    """Log goes to stderr."""
-    print(text, file=sys.stderr)
 
 
 def report_damage(table: Table) -> None:

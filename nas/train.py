@@ -9,9 +9,7 @@ or a kill the same command goes on from the last epoch, and so does `--resume ru
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from nas import NasError
-from nas.terminal import command_line, show_table
+from nas.terminal import RUNS, command_line, cores, run_folder, say, show_table
 
 if TYPE_CHECKING:
     from nas.data.dataset import DataConfig
@@ -139,12 +137,11 @@ def ask(arguments: Arguments, data: DataConfig, image_size: int) -> tuple[Path, 
         recipe=asdict(recipe),
     )
     if arguments.run is not None:
-        path = Path(arguments.run)
-        return (Path("runs") / path if len(path.parts) == 1 else path), settings
+        return run_folder(arguments.run), settings
     length = f"{recipe.epochs}e" if recipe.steps is None else f"{recipe.steps}steps"
     parts = ["train", data.name, f"{image_size}px", length]
     parts += [path.stem for path in (arguments.recipe, arguments.weights) if path is not None]
-    return Path("runs") / re.sub(r"[^\w.-]+", "_", "-".join(parts)), settings
+    return RUNS / re.sub(r"[^\w.-]+", "_", "-".join(parts)), settings
 
 
 def read_models(paths: tuple[Path, ...], data: DataConfig) -> dict[str, ModelSpec]:
@@ -320,18 +317,6 @@ def show(
         table.add_row(files.name, *("-" if one is None else f"{one:.3f}" for one in figures))
     show_table(table)
     say(f"weights: {', '.join(str(files.best) for files in trainings)}")
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def say(message: str) -> None:
-    """Tells the person at the terminal; stdout is for results."""
-    print(message, file=sys.stderr)
 
 
 if __name__ == "__main__":
