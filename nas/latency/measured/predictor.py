@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from nas.latency.answer import Latency, LatencyKind, LayerTime, part_of, stage_of
 from nas.latency.device import TableKey
+from nas.latency.measured import kinds_of_work
 from nas.latency.measured import other_spaces as foreign
 from nas.latency.measured.correction import Correction, quantities
 from nas.latency.measured.cost_model import (
