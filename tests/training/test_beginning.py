@@ -17,7 +17,7 @@ from nas.detector.pretrained.seed import Seed
 from nas.space.references import REFERENCES
 from nas.space.spec import dump_spec, parse_spec, read_spec, with_classes
 from nas.training.beginning import begin_with
-from nas.training.loop import Standing
+from nas.training.loop import LapEnd
 from nas.training.loop import train as train_loop
 from nas.training.on_disk.checkpoint import load_checkpoint
 from nas.training.on_disk.folder import open_run, read_run, read_trainings
@@ -117,7 +117,7 @@ def test_killed_and_resumed_equals_never_stopped(home: Path, lite2: Seed) -> Non
     files = replace(read_trainings(whole)[0], folder=stopped / "tiny-s0")
     files.begin()
 
-    def keep_and_die(standing: Standing) -> None:
+    def keep_and_die(standing: LapEnd) -> None:
         files.keep(standing)
         raise KeyboardInterrupt
 
