@@ -111,11 +111,11 @@ def test_killed_and_resumed_equals_never_stopped(home: Path, lite2: Seed) -> Non
     whole, stopped = home / "whole", home / "stopped"
     train.run(asked(home, run=str(whole)))
     settings = read_run(whole)
-    open_run(stopped, settings)
     data = read_data(settings.data)
     part, val = load_part(data, "train", 64), load_part(data, "val", 64)
     files = replace(read_trainings(whole)[0], folder=stopped / "tiny-s0")
-    files.begin()
+    with open_run(stopped, settings):
+        files.begin()
 
     def keep_and_die(standing: LapEnd) -> None:
         files.keep(standing)
