@@ -417,15 +417,6 @@ def test_frozen_stages_of_a_random_start_are_refused(home: Path) -> None:
     assert not (home / "run").exists()
 
 
-def test_classes_without_boxes_are_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document = yaml.safe_load((home / "data.yaml").read_text()) | {"names": ["red", "green", "x"]}
-    (home / "data.yaml").write_text(yaml.safe_dump(document))
-    train.run(asked(home, epochs=1))
-    err = capsys.readouterr().err
-    assert "warning: the training part has no box of x: not learnt" in err
-    assert "warning: the validation part has no box of x: not graded" in err
-
-
 @pytest.mark.parametrize(
     ("document", "message"),
     [
