@@ -67,7 +67,7 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> None:
-    """The lines of the README, one after the other."""
+    """The lines of docs/results.md, one after the other."""
     figures = read_figures(arguments.figures)
     ort = networks(figures, "onnxruntime-fp32", PI4)
     tflite = networks(figures, "tflite-fp32", TFLITE)
