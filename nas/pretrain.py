@@ -291,7 +291,7 @@ def finish(
         device=device,
         core_seconds=round(spent[1], 1),
         seconds=round(spent[0], 1),
-        torch=torch.__version__,
+        torch=str(torch.__version__),
         recipe=asdict(recipe),
         sets=grades,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,9 @@ LARGEST_BYTES: Final = 12_000_000
 """A starter ships with the package, and must not weigh more than the seed's wheel by far."""
 
 LICENCES: Final = ("LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE")
-SOURCES: Final = ("SOURCE.md", "SOURCE.txt", "ATTRIBUTION.md")
+SOURCES: Final = ("SOURCE.md", "SOURCE.txt", "README.md")
+_LICENCE: Final = re.compile(r"^\W*licen[cs]e:(.+)$", re.IGNORECASE | re.MULTILINE)
+_ATTRIBUTION: Final = re.compile(r"^\W*attribution[\w ]*:(.+)$", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,16 +66,26 @@ class Origin:
 
 
 def licence_of(data: str) -> tuple[str, str]:
-    """What the files beside a data.yaml say of licence and source: their first lines, whole."""
-    folder = Path(data).parent
+    """Licence and attribution of a set, as the files beside its data.yaml state them.
+
+    A line `Licence: ...` and one `Attribution...: ...` in SOURCE.md, README.md or the data.yaml; for
+    want of them the first line of LICENSE, and `not stated`.
+    """
     if not Path(data).is_file():
-        return "none needed: drawn by this program", "nas/data"
-    found = []
-    for names in (LICENCES, SOURCES):
-        file = next((folder / name for name in names if (folder / name).is_file()), None)
-        text = "" if file is None else file.read_text(encoding="utf-8", errors="replace").strip()
-        found.append(text or "not stated")
-    return found[0].splitlines()[0], found[1]
+        return "none needed: drawn by this program", "drawn by nas/data"
+    folder = Path(data).parent
+    text = "\n".join(_read(folder / name) for name in (*SOURCES, Path(data).name))
+    licence, attribution = (pattern.search(text) for pattern in (_LICENCE, _ATTRIBUTION))
+    first = next((line for line in "".join(_read(folder / n) for n in LICENCES).splitlines()), "")
+    return (
+        licence[1].strip() if licence else first.strip() or "not stated",
+        attribution[1].strip() if attribution else "not stated",
+    )
+
+
+def _read(file: Path) -> str:
+    """A text file, or nothing where there is none."""
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
 
 def half(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -145,8 +158,7 @@ def text_of(name: str, size: int, origin: Origin) -> str:
     for one in origin.sets:
         grade = "-" if one.map50_95 is None else f"{one.map50_95:.3f} / {one.map50:.3f}"
         lines.append(f"| {one.about} | {grade} | {one.licence} |")
-    lines += ["", "## Sources", ""]
-    for one in origin.sets:
-        lines += [f"### {one.name}", "", one.source, ""]
-    lines += ["## Recipe", "", "```yaml", yaml.safe_dump(dict(origin.recipe)).rstrip(), "```", ""]
+    lines += ["", "## Attribution", ""]
+    lines += [f"- {one.name}: {one.source}" for one in origin.sets]
+    lines += ["", "## Recipe", "", "```yaml", yaml.safe_dump(dict(origin.recipe)).rstrip(), "```", ""]
     return "\n".join(lines)
