@@ -89,7 +89,9 @@ def run(arguments: Arguments) -> None:
     folder = PretrainFolder(
         folder=run_folder(arguments.run),
         settings=PretrainSettings(
-            data=[str(Path(one).resolve()) if Path(one).exists() else one for one in arguments.data],
+            data=[
+                str(Path(one).resolve()) if Path(one).exists() else one for one in arguments.data
+            ],
             digests=[one.digest for one in configs],
             space=space.name,
             space_digest=space.digest,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from nas.space.choices import Option
+from nas.space.modules import ACTIVATIONS
 from nas.space.search_space import SearchSpace
 from nas.space.spec import ModelSpec, make_row, with_classes
 from nas.space.staged import SpaceDefinition, Stage, Stem
@@ -16,7 +17,8 @@ LITE2: Final = ((2, 3, 3, 24), (2, 5, 3, 48), (2, 3, 4, 88), (1, 5, 4, 120), (2,
 
 EXPAND_RATIO: Final = 6.0
 STEM_WIDTH: Final = 16
-ACTIVATION: Final = "ReLU6"
+ACTIVATION: Final = "ReLU6" if "ReLU6" in ACTIVATIONS else "ReLU"
+"""Lite2's own; weights taught under it serve ReLU and SiLU too (nas/detector/pretrained)."""
 
 
 def starter_spec(space: SearchSpace, num_classes: int) -> ModelSpec:
@@ -52,7 +54,7 @@ def starter_spec(space: SearchSpace, num_classes: int) -> ModelSpec:
 
 
 def _widest(name: str, options: tuple[Option, ...]) -> Option:
-    """The largest number; of names the first, or one without anchors where they say what detects."""
+    """The largest number, the first name; where names say what detects, one without anchors."""
     if name == "head.detect":
         return next((one for one in options if one != "anchors"), options[0])
     return options[0] if isinstance(options[0], str) else options[-1]

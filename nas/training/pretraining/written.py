@@ -68,7 +68,7 @@ class Origin:
 def licence_of(data: str) -> tuple[str, str]:
     """Licence and attribution of a set, as the files beside its data.yaml state them.
 
-    A line `Licence: ...` and one `Attribution...: ...` in SOURCE.md, README.md or the data.yaml; for
+    A line `Licence: ...` and one `Attribution...: ...` in SOURCE.md, README.md or data.yaml; for
     want of them the first line of LICENSE, and `not stated`.
     """
     if not Path(data).is_file():
@@ -96,7 +96,9 @@ def half(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     found = {}
     for name, value in state.items():
         is_small = "running_var" in name or value.abs().max() > 6e4
-        found[name] = value.cpu() if is_small or not value.is_floating_point() else value.cpu().half()
+        found[name] = (
+            value.cpu() if is_small or not value.is_floating_point() else value.cpu().half()
+        )
     return found
 
 
@@ -142,8 +144,8 @@ def text_of(name: str, size: int, origin: Origin) -> str:
     lines = [
         f"# {name}",
         "",
-        f"Weights of a detector's backbone, neck and head ({size / 1e6:.1f} MB, half precision), for",
-        "`nas.train --pretrained`. The layer of the classes is none of the data's own. Give figures",
+        f"Weights of a detector's backbone, neck and head ({size / 1e6:.1f} MB, half precision),",
+        "for `nas.train --pretrained`. The layer of the classes is never carried on. Give figures",
         "only on sets that are not in this list.",
         "",
         f"- made on {origin.date} by `{origin.command}`",
@@ -160,5 +162,13 @@ def text_of(name: str, size: int, origin: Origin) -> str:
         lines.append(f"| {one.about} | {grade} | {one.licence} |")
     lines += ["", "## Attribution", ""]
     lines += [f"- {one.name}: {one.source}" for one in origin.sets]
-    lines += ["", "## Recipe", "", "```yaml", yaml.safe_dump(dict(origin.recipe)).rstrip(), "```", ""]
+    lines += [
+        "",
+        "## Recipe",
+        "",
+        "```yaml",
+        yaml.safe_dump(dict(origin.recipe)).rstrip(),
+        "```",
+        "",
+    ]
     return "\n".join(lines)
