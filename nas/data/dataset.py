@@ -111,7 +111,7 @@ def read_data(source: str | Path) -> DataConfig:
             name=drawings.NAME,
             names=drawn_classes.NAMES,
             parts=drawings.drawings(),
-            digest=hashlib.sha256(drawings.VERSION.encode()).hexdigest()[:16],
+            digest=hashlib.sha256(drawings.version().encode()).hexdigest()[:16],
         )
     file = Path(source)
     document = read_document(file)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import cv2
 import numpy as np
 
 from nas.data.drawings.classes import NAMES
@@ -40,6 +41,11 @@ class DrawingsSource:
 def drawing(part: str, index: int, size: int = SIZE) -> Picture:
     """Picture `index` of a part, drawn at any size; indices have no end."""
     return draw(np.random.default_rng([SEEDS[part], index]), size)
+
+
+def version() -> str:
+    """What the pictures are made by: OpenCV 5 writes letters by other fonts than OpenCV 4."""
+    return f"{VERSION}, OpenCV {cv2.__version__.partition('.')[0]}"
 
 
 def drawings() -> Mapping[str, DrawingsSource]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nas import NasError
 from nas.data.dataset import DataConfig, load_part
 from nas.data.drawings.classes import NAMES
-from nas.data.drawings.source import COUNTS, NAME, VERSION, drawing
+from nas.data.drawings.source import COUNTS, NAME, drawing, version
 from nas.data.images import ImageSet, letterbox
 from nas.training.augment import AugmentSettings, Batch, jitter_colour, make_batch
 
@@ -166,5 +166,5 @@ def set_shares(sets: Sequence[TaughtSet]) -> NDArray[np.float64]:
 def describe(one: TaughtSet) -> str:
     """A set in a line, for the text beside a starter."""
     if one.name == NAME:
-        return f"{VERSION}: drawn afresh for every step, {len(one.classes)} classes"
+        return f"{version()}: drawn afresh for every step, {len(one.classes)} classes"
     return f"{one.name}: {len(one)} pictures, {len(one.classes)} classes"
