@@ -11,6 +11,7 @@ or a kill the same command goes on. Give figures only on sets that a starter has
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
@@ -304,11 +305,13 @@ def finish(
 
 
 def command_of(data: list[str]) -> str:
-    """The command as it was given, without the folders that data lie in."""
-    words = list(sys.argv[1:])
-    places = {one: f"{Path(one).parent.name}/{Path(one).name}" for one in data if "/" in one}
-    short = [places.get(str(Path(word).resolve()), word) for word in words]
-    return shlex.join(["python", "-m", "nas.pretrain", *short])
+    """The command as it was given, without the folders that lie above its files."""
+    places = {one: f"{Path(one).parent.name}/{Path(one).name}" for one in data if os.sep in one}
+    words = [
+        places.get(str(Path(word).resolve()), Path(word).name if os.sep in word else word)
+        for word in sys.argv[1:]
+    ]
+    return shlex.join(["python", "-m", "nas.pretrain", *words])
 
 
 if __name__ == "__main__":
