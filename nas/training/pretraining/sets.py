@@ -167,4 +167,5 @@ def describe(one: TaughtSet) -> str:
     """A set in a line, for the text beside a starter."""
     if one.name == NAME:
         return f"{version()}: drawn afresh for every step, {len(one.classes)} classes"
-    return f"{one.name}: {len(one)} pictures, {len(one.classes)} classes"
+    classes = f"{len(one.classes)} class" + ("es" if len(one.classes) > 1 else "")
+    return f"{one.name}: {len(one)} pictures, {classes}"
