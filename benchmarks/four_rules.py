@@ -95,7 +95,7 @@ def measured(key: TableKey, drawn: Sequence[Candidate], seed: int) -> list[float
         {one.digest: network_job(one, visits=2) for one in drawn}.values(),
     )
     samples: dict[str, list[float]] = {}
-    for line in LocalRunner().run(Pack(key=key, jobs=jobs, anchors=(), seed=seed)):
+    for line in LocalRunner().run(Pack(key=key, jobs=jobs, gauges=(), seed=seed)):
         if line["line"] == "timing":
             found = Samples(
                 samples_ms=tuple(line["samples_ms"]),

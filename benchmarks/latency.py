@@ -42,7 +42,7 @@ blocks = plan(read_space(sys.argv[1]), 8).blocks[:1000]
 runtime, precision, _ = sys.argv[2].split("-")
 begin = time.perf_counter()
 pack = Pack(key=TableKey(device="host", runtime=runtime, precision=precision),
-            jobs=tuple(map(block_job, blocks)), anchors=(), seed=0)
+            jobs=tuple(map(block_job, blocks)), gauges=(), seed=0)
 size = sum(map(len, pack_lines(pack)))
 seconds = time.perf_counter() - begin
 print(f"{len(blocks)} blocks prepared for {sys.argv[2]} in {seconds:.2f} s, {size / 1e6:.1f} MB, "

@@ -45,7 +45,7 @@ def run(arguments: Arguments) -> None:
     rng = np.random.default_rng(arguments.seed)
     some = [found[i] for i in rng.permutation(len(found))[: arguments.blocks]]
     jobs = tuple(block_job(block) for block in some)
-    pack = Pack(key=TableKey(device="host"), jobs=jobs, anchors=(), seed=0)
+    pack = Pack(key=TableKey(device="host"), jobs=jobs, gauges=(), seed=0)
     header, *lines = (json.loads(line) for line in pack_lines(pack))
     runtime = RUNTIMES["ncnn"](header)
     loadings = [[runtime.load(line) for line in lines] for _ in range(3)]

@@ -50,7 +50,7 @@ def timed(key: TableKey, detectors: list[Candidate], timing: Timing) -> dict[str
         *(block_job(block, visits=1) for block in found),
         *(network_job(one, visits=1) for one in detectors),
     )
-    pack = Pack(key=key, jobs=jobs, anchors=(), seed=0, timing=timing)
+    pack = Pack(key=key, jobs=jobs, gauges=(), seed=0, timing=timing)
     return {
         line["job"]: Samples(
             samples_ms=tuple(line["samples_ms"]),

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from nas import NasError
-from nas.terminal import command_line, show_table
+from nas.terminal import RUNS, command_line, run_folder, say, show_table
 
 if TYPE_CHECKING:
     from nas.deploy.report import Exported, ExportReport
@@ -173,14 +172,9 @@ def other_row(asked: tuple[Row, ...], trained: tuple[Row, ...]) -> str:
 def folder_of(arguments: Arguments, subject: Subject) -> Path:
     """Where the export is left."""
     if arguments.run is not None:
-        path = Path(arguments.run)
-        if arguments.run.strip() in ("", ".", ".."):
-            raise NasError(
-                "--run", "a run has a name, or is a folder", repr(arguments.run), "Name it"
-            )
-        return Path("runs") / path if len(path.parts) == 1 else path
+        return run_folder(arguments.run)
     name = re.sub(r"[^\w.-]+", "_", arguments.model.stem)
-    return Path("runs") / f"export-{name}-{subject.image_size}px"
+    return RUNS / f"export-{name}-{subject.image_size}px"
 
 
 def export(arguments: Arguments, subject: Subject, folder: Path) -> ExportReport:
@@ -324,11 +318,6 @@ def show(document: dict[str, Any], folder: Path) -> None:
             table.add_row(name, f"{size / 1e6:.2f}", holds, off)
     show_table(table)
     say(f"left in {folder}: report.json says what a program needs to know")
-
-
-def say(message: str) -> None:
-    """Tells the person at the terminal; stdout is for results."""
-    print(message, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import tyro
 
@@ -150,12 +150,33 @@ def by_stage(parts: tuple[LayerTime, ...]) -> dict[str, float]:
     return found
 
 
+WORDS: Final = {
+    "pointwise": "1x1 convolutions",
+    "dense": "dense convolutions",
+    "grouped": "depthwise convolutions (G2)",
+    "pointwise_computing": "1x1 convolutions, computing",
+    "dense_computing": "dense convolutions, computing",
+    "grouped_computing": "depthwise convolutions, computing",
+    "pointwise_memory": "1x1 convolutions, memory (G1)",
+    "dense_memory": "dense convolutions, memory",
+    "grouped_memory": "depthwise convolutions, memory (G2)",
+    "unfilled": "widths that do not fill the vectors",
+    "starting": "starting ops: fragmentation (G3)",
+    "element_wise": "element-wise ops (G4)",
+    "moving": "concats, pools, upsamples",
+    "squeeze_excite": "squeeze-and-excite",
+    "other": "others",
+}
+"""WorkKind -> the words for it; G1 to G4 are ShuffleNetV2's rules."""
+
+
 def by_kind(parts: tuple[LayerTime, ...]) -> dict[str, float]:
     """ms of each kind of work, by the cost model, the largest first."""
     found: dict[str, float] = {}
     for part in parts:
         for kind, ms in part.kinds.items():
-            found[kind] = found.get(kind, 0.0) + ms
+            words = WORDS[kind.value]
+            found[words] = found.get(words, 0.0) + ms
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 

@@ -17,14 +17,13 @@ Nothing is timed then: the table is an estimate, made from what was timed otherw
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas import NasError
-from nas.terminal import command_line
+from nas.terminal import command_line, say
 
 if TYPE_CHECKING:
     from nas.latency.device import Device, TableKey
@@ -72,7 +71,7 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     from nas.latency.estimated.corrected import read_correction
     from nas.latency.estimated.predictor import correction_words
     from nas.latency.estimated.tables import read_estimate
-    from nas.latency.measured.campaign import doubtful, measure, order_of_work, pending, plan
+    from nas.latency.measured.campaign import order_of_work, pending, plan, turns
     from nas.latency.measured.fit_file import read_fits, write_fit
     from nas.latency.measured.table import open_table
     from nas.latency.measured.table_cache import read_condensed
@@ -97,6 +96,9 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     runner = runner_for(device, arguments.host or None, say)
     space = read_space(arguments.space)
 
+    def left() -> float | None:
+        return None if limit is None else limit - (time.monotonic() - started)
+
     # Whatever lies farther answers until now; what is timed goes to one place.
     home = new_root(root)
     for path in key.files(".jsonl", root):
@@ -109,18 +111,11 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
         wanted = plan(space, arguments.validate)
         work = pending(wanted, table, order_of_work(wanted, is_limited=limit is not None))
         if len(work) or not fits or fits[0].table_rows != table.row_count():
-            for again in range(2):
-                left = None if limit is None else limit - (time.monotonic() - started)
-                if not len(work) or (left is not None and left <= 0):
-                    break
-                why = " once more (the machine was never calm)" if again else ""
-                count = f"{len(work.blocks)} blocks, {len(work.networks)} whole detectors"
-                say(f"{key}: {count} to time{why}")
-                rows = measure(
-                    writer, runner, wanted, work, seed=again, seconds=left, timing=timing
-                )
-                show(rows, len(work), left)
-                work = doubtful(wanted, table)
+            for turn in turns(writer, runner, wanted, seconds_left=left, timing=timing):
+                blocks, networks = len(turn.remaining.blocks), len(turn.remaining.networks)
+                why = " once more (the machine was never calm)" if turn.is_again else ""
+                say(f"{key}: {blocks} blocks, {networks} whole detectors to time{why}")
+                show(turn.rows, len(turn.remaining), turn.seconds)
             if not has_enough(table, wanted) and (estimated := read_estimate(key, root)):
                 correction = read_correction(estimated, key, home)
                 if correction is not None:
@@ -213,11 +208,6 @@ def max_temp_c(arguments: Arguments) -> float | None:
         got = f"{arguments.max_temp_c:g}"
         raise NasError("--max-temp-c", "the temperature is 30 to 100 degrees Celsius", got)
     return arguments.max_temp_c
-
-
-def say(text: str) -> None:
-    """Log goes to stderr."""
-    print(text, file=sys.stderr)
 
 
 def report_damage(table: Table) -> None:

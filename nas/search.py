@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nas import NasError
-from nas.terminal import command_line, show_table
+from nas.terminal import command_line, run_folder, say, show_table
 
 if TYPE_CHECKING:
     from nas.accuracy import FakeSettings, ShortTrainingSettings
@@ -80,7 +79,7 @@ def run(arguments: Arguments) -> None:
     from nas.space.search_space import read_space
     from nas.study.feasible import find_within
     from nas.study.on_disk.claim import claimed
-    from nas.study.on_disk.folder import check_folder, run_folder
+    from nas.study.on_disk.folder import check_folder
     from nas.study.on_disk.run import open_run
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -142,8 +141,6 @@ def check(arguments: Arguments) -> None:
 
 def folder_of(arguments: Arguments, space: SearchSpace, data: DataConfig, device: Device) -> Path:
     """The run's folder: as named, or after every flag that makes another run."""
-    from nas.study.on_disk.folder import run_folder
-
     if arguments.run is not None:
         return run_folder(arguments.run)
     parts = [space.name, data.name, arguments.device]
@@ -285,11 +282,6 @@ def show(report: Findings, folder: Path) -> None:
     for line in summary_lines(report):
         print(line)
     print(f"{folder}: pareto.html, pareto.json, models/")
-
-
-def say(text: str) -> None:
-    """Log goes to stderr."""
-    print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

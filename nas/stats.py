@@ -74,3 +74,10 @@ def conformal_quantile(errors: ArrayLike, coverage: float) -> float:
     assert array.size > 0, "no calibration errors"
     rank = int(np.ceil((array.size + 1) * coverage))
     return float(array[min(rank, array.size) - 1])
+
+
+def huber_residuals(off: Array, bend: float) -> Array:
+    """Numbers whose squares are Huber's loss of `off`, twice over: lines beyond `bend` (1964)."""
+    size = np.abs(off)
+    bent = np.sqrt(np.maximum(2 * bend * size - bend**2, 0.0))
+    return np.asarray(np.sign(off) * np.where(size < bend, size, bent), dtype=np.float64)

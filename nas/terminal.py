@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 WIDTH_OF_FILES: Final = 140
 """Columns of what is printed to no terminal."""
 
+RUNS: Final = Path("runs")
+"""Where a run's folder lies when it is given by name."""
+
 Arguments = TypeVar("Arguments")
 
 
@@ -111,6 +114,31 @@ def show_table(table: Table) -> None:
     width = Console().width if sys.stdout.isatty() else WIDTH_OF_FILES
     wide = Console(width=1000)
     Console(width=max(width, wide.measure(table).minimum)).print(table)
+
+
+def say(text: str) -> None:
+    """Tells the person at the terminal; stdout is for results."""
+    print(text, file=sys.stderr)
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    # Absent on macOS and Windows, where a process is never bound to some of the cores.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_folder(name_or_path: str) -> Path:
+    """What --run means: `runs/NAME` for a name, the path itself for anything with a folder in it.
+
+    NasError for nothing, and for the folder above.
+    """
+    path = Path(name_or_path)
+    if not name_or_path.strip() or path.name in ("", ".."):
+        raise NasError("--run", "a run has a name, or is a folder", repr(name_or_path), "Name it")
+    is_name = os.sep not in name_or_path and (os.altsep or os.sep) not in name_or_path
+    return RUNS / path if is_name else path
 
 
 def guarded(action: Callable[[], None]) -> None:

@@ -9,9 +9,7 @@ or a kill the same command goes on from the last epoch, and so does `--resume ru
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,12 +17,13 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from nas import NasError
-from nas.terminal import command_line, show_table
+from nas.terminal import RUNS, command_line, cores, run_folder, say, show_table
 
 if TYPE_CHECKING:
     from nas.data.dataset import DataConfig
     from nas.data.images import ImageSet
     from nas.detector.builder import Detector
+    from nas.detector.pretrained.seed import Seed
     from nas.space.spec import ModelSpec
     from nas.training.on_disk.checkpoint import Checkpoint
     from nas.training.on_disk.folder import RunSettings, TrainingFolder
@@ -45,6 +44,11 @@ class Arguments:
     """Pixels of the square image, a multiple of 32; by default the models' own, else 320."""
     weights: Path | None = None
     """A best.pt to start from: all its weights that fit by name and shape."""
+    pretrained: str | None = None
+    """What the backbone is cut from: lite2, none or a file of weights. By default lite2 wherever it
+    has counterparts (MBConv and FusedMBConv stages), and none beside --weights. A file is a state
+    dict of timm's or torchvision's EfficientNet, EfficientNetV2, MobileNetV2 or V3, or a best.pt
+    of ours, of which neck and head are cut too."""
     recipe: Path | None = None
     """A YAML of every other knob: the fields of nas/training/settings.py and recipe.py."""
     seeds: tuple[int, ...] = (0,)
@@ -83,6 +87,7 @@ def run(arguments: Arguments) -> None:
     recipe = parse_recipe(settings.recipe, f"{folder}: recipe")
     start = read_start(settings)
     check_run(folder, settings)
+    seed = read_seed(settings, [*specs.values()], data.names)
     train_set = load_part(data, "train", settings.image_size, threads=cores())
     val_set = load_part(data, "val", settings.image_size, threads=cores())
     test_set = read_test(data, settings.image_size)
@@ -92,7 +97,7 @@ def run(arguments: Arguments) -> None:
         for training in trainings:
             training.begin()
         for training in trainings:
-            train_one(training, recipe, start, train_set, val_set)
+            train_one(training, recipe, start or seed, train_set, val_set)
         show(trainings, data, settings.image_size, test_set)
 
 
@@ -106,6 +111,11 @@ def check(arguments: Arguments) -> None:
             seeds and min(seeds) >= 0 and len(set(seeds)) == len(seeds),
             "seeds are different numbers, at least 0",
             " ".join(map(str, seeds)) or "none",
+        ),
+        "--pretrained": (
+            arguments.pretrained in (None, "none") or arguments.weights is None,
+            "a training starts from a seed or from --weights, not from both",
+            arguments.pretrained,
         ),
     }
     for flag, (holds, rule, got) in rules.items():
@@ -136,15 +146,16 @@ def ask(arguments: Arguments, data: DataConfig, image_size: int) -> tuple[Path, 
         data_digest=data.digest,
         image_size=image_size,
         weights=None if arguments.weights is None else str(arguments.weights.resolve()),
+        pretrained=pretrained_of(arguments),
         recipe=asdict(recipe),
     )
     if arguments.run is not None:
-        path = Path(arguments.run)
-        return (Path("runs") / path if len(path.parts) == 1 else path), settings
+        return run_folder(arguments.run), settings
     length = f"{recipe.epochs}e" if recipe.steps is None else f"{recipe.steps}steps"
     parts = ["train", data.name, f"{image_size}px", length]
     parts += [path.stem for path in (arguments.recipe, arguments.weights) if path is not None]
-    return Path("runs") / re.sub(r"[^\w.-]+", "_", "-".join(parts)), settings
+    parts += [] if arguments.pretrained is None else [f"from-{Path(arguments.pretrained).stem}"]
+    return RUNS / re.sub(r"[^\w.-]+", "_", "-".join(parts)), settings
 
 
 def read_models(paths: tuple[Path, ...], data: DataConfig) -> dict[str, ModelSpec]:
@@ -243,10 +254,33 @@ def read_start(settings: RunSettings) -> Checkpoint | None:
     return None if settings.weights is None else load_checkpoint(Path(settings.weights))
 
 
+def pretrained_of(arguments: Arguments) -> str:
+    """lite2, none, or the absolute path of a file: what the settings keep of --pretrained."""
+    from nas.detector.pretrained.load import LITE2
+
+    asked = arguments.pretrained
+    if asked is None:
+        return LITE2 if arguments.weights is None else "none"
+    return asked if asked in (LITE2, "none") else str(Path(asked).resolve())
+
+
+def read_seed(settings: RunSettings, specs: list[ModelSpec], names: tuple[str, ...]) -> Seed | None:
+    """The seed that the trainings start from; a file that is asked for must fit every model."""
+    from nas.detector.builder import build_detector
+    from nas.detector.pretrained.load import LITE2, cut, load_seed
+
+    if settings.pretrained == "none":
+        return None
+    seed = load_seed(settings.pretrained)
+    for spec in specs if settings.pretrained != LITE2 else []:
+        cut(seed, build_detector(spec), names=names, must_fit=True)
+    return seed
+
+
 def train_one(
     files: TrainingFolder,
     recipe: Recipe,
-    start: Checkpoint | None,
+    start: Checkpoint | Seed | None,
     train_set: ImageSet,
     val_set: ImageSet,
 ) -> None:
@@ -264,7 +298,7 @@ def train_one(
     torch.manual_seed(files.seed)
     detector = recipe.build(parse_written(files.model, str(files.folder)))
     if start is not None and state is None:
-        recipe = take_over(start, detector, files.name, recipe)
+        recipe = begin(start, detector, files, recipe, train_set)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     workers = min(8, cores()) if device == "cuda" else int(cores() > 1)
     steps = recipe.total_steps(len(train_set))
@@ -281,6 +315,33 @@ def train_one(
             on_lap=files.keep,
             state=state,
         )
+
+
+def begin(
+    start: Checkpoint | Seed,
+    detector: Detector,
+    files: TrainingFolder,
+    recipe: Recipe,
+    train_set: ImageSet,
+) -> Recipe:
+    """Fills a new training's weights from a checkpoint or a seed, and says what it took."""
+    from nas.detector.pretrained.load import LITE2
+    from nas.detector.pretrained.seed import Seed
+    from nas.training.beginning import begin_with
+
+    if not isinstance(start, Seed):
+        return take_over(start, detector, files.name, recipe)
+    report = begin_with(
+        start,
+        detector,
+        train_set,
+        recipe,
+        seed_number=files.seed,
+        must_fit=start.name != LITE2,
+    )
+    for line in report.lines():
+        say(f"{files.name}: {line}")
+    return replace(recipe, priors_from_data=False) if report.keeps_classes else recipe
 
 
 def take_over(start: Checkpoint, detector: Detector, name: str, recipe: Recipe) -> Recipe:
@@ -320,18 +381,6 @@ def show(
         table.add_row(files.name, *("-" if one is None else f"{one:.3f}" for one in figures))
     show_table(table)
     say(f"weights: {', '.join(str(files.best) for files in trainings)}")
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def say(message: str) -> None:
-    """Tells the person at the terminal; stdout is for results."""
-    print(message, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from typing import Final
 
 from nas.accuracy.proxy import Proxy
 from nas.accuracy.settings import FakeSettings, ShortTrainingSettings
 from nas.data.dataset import DataConfig
+from nas.terminal import cores
 
 GPU_WORKERS: Final = 4
 """Processes that share a GPU: each takes half a gigabyte of it before it has done anything."""
@@ -32,7 +32,5 @@ def worker_count(settings: ShortTrainingSettings | FakeSettings) -> int:
     """
     if settings.workers is not None:
         return settings.workers
-    # Absent on macOS and Windows, where a process is never bound to some of the cores.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     has_gpu = shutil.which("nvidia-smi") is not None
-    return min(cores or 1, GPU_WORKERS) if has_gpu else cores or 1
+    return min(cores(), GPU_WORKERS) if has_gpu else cores()

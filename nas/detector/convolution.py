@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from nas.space.modules.activation import kind_of, slope_of
+from nas.space.modules.activation import kind_of, leaky_name, slope_of
 
 BN_EPS: Final = 1e-3
 """YOLOv5's and EfficientNetV2's."""
@@ -16,6 +16,7 @@ BN_EPS: Final = 1e-3
 _ACTIVATIONS: Final[dict[str, Callable[[], nn.Module]]] = {
     "SiLU": lambda: nn.SiLU(inplace=True),
     "ReLU": lambda: nn.ReLU(inplace=True),
+    "ReLU6": lambda: nn.ReLU6(inplace=True),
     "Hardswish": lambda: nn.Hardswish(inplace=True),
     "Sigmoid": nn.Sigmoid,
     "Hardsigmoid": nn.Hardsigmoid,
@@ -29,6 +30,13 @@ def activation_module(name: str) -> nn.Module:
     if kind_of(name) == "LeakyReLU":
         return nn.LeakyReLU(slope_of(name), inplace=True)
     return _ACTIVATIONS[name]()
+
+
+def activation_name(module: nn.Module) -> str:
+    """The name here of an activation's module."""
+    if isinstance(module, nn.LeakyReLU):
+        return leaky_name(module.negative_slope)
+    return next(name for name, make in _ACTIVATIONS.items() if type(make()) is type(module))
 
 
 class Conv(nn.Module):

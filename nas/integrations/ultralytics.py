@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from nas import NasError
-from nas.terminal import guarded, open_streams
+from nas.terminal import guarded, open_streams, say
 
 
 class UltralyticsError(NasError):
@@ -131,11 +131,6 @@ def build(theirs: Any, document: dict[str, Any], ch: int) -> tuple[Any, list[int
     modules = nn.Sequential(*rows.modules, mark_head(head, rows))
     say(f"model YAML: {len(modules)} rows, read and built by nas, Detect by Ultralytics")
     return modules, sorted({*rows.saved, *rows.head_inputs})
-
-
-def say(message: str) -> None:
-    """Tells the person at the terminal; stdout is their command's."""
-    print(message, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from nas import NasError
-from nas.terminal import guarded, open_streams
+from nas.terminal import guarded, open_streams, say
 
 USAGE = "See python -m nas.integrations.yolov5 --help"
 
@@ -167,11 +167,6 @@ def two(values: list[str], verb: str, form: str) -> tuple[Path, Path]:
 def wrong(verb: str, form: str, got: list[str]) -> CheckoutError:
     """The error of a wrong count of arguments."""
     return CheckoutError(verb, f"the form is {verb} {form}", " ".join(got) or "nothing", USAGE)
-
-
-def say(message: str) -> None:
-    """Tells the person at the terminal; stdout is the script's."""
-    print(message, file=sys.stderr)
 
 
 if __name__ == "__main__":

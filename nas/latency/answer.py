@@ -84,12 +84,33 @@ class TableModel(LatencyModel, Protocol):
         ...
 
 
+class WorkKind(Enum):
+    """What a network's time goes to. A measured table tells computing from memory; an estimated
+    one tells which ops; the words for them are a command's."""
+
+    POINTWISE = "pointwise"
+    DENSE = "dense"
+    GROUPED = "grouped"
+    POINTWISE_COMPUTING = "pointwise_computing"
+    DENSE_COMPUTING = "dense_computing"
+    GROUPED_COMPUTING = "grouped_computing"
+    POINTWISE_MEMORY = "pointwise_memory"
+    DENSE_MEMORY = "dense_memory"
+    GROUPED_MEMORY = "grouped_memory"
+    UNFILLED = "unfilled"
+    STARTING = "starting"
+    ELEMENT_WISE = "element_wise"
+    MOVING = "moving"
+    SQUEEZE_EXCITE = "squeeze_excite"
+    OTHER = "other"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerTime:
     """A layer's part in a network's time; the parts add up to its latency.
 
     stage  where it stands: the backbone by the stride of its output (P1/2, P2/4, ...), neck, head
-    kinds  the kinds of work in it (kinds.py) and the ms of each, by the cost model
+    kinds  the kinds of work in it and the ms of each, by the cost model
     """
 
     layer: int
@@ -98,11 +119,11 @@ class LayerTime:
     what: str
     ms: float
     is_measured: bool
-    kinds: dict[str, float]
+    kinds: dict[WorkKind, float]
 
 
 def part_of(
-    layer: Layer, stage: str, ms: float, split: dict[str, float], *, is_measured: bool
+    layer: Layer, stage: str, ms: float, split: dict[WorkKind, float], *, is_measured: bool
 ) -> LayerTime:
     """A layer's part; `split` is its ms by kind of work."""
     times = f"{len(layer.blocks)} x " if len(layer.blocks) > 1 else ""

@@ -14,13 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from nas.latency.answer import LayerTime, TableModel
+from nas.latency.answer import LayerTime, TableModel, WorkKind
 from nas.latency.estimated.op_work import KERNELS, OpWork, graph_work
 from nas.space.blocks import Block
 from nas.space.ops import Graph, Op, OpKind
-
-ELEMENT_WISE: Final = "element-wise ops (G4)"
-"""How the predictors name the kind of work of G4."""
 
 _ELEMENT_WISE_WORK: Final = ("add", "scale", "activation", "exponential")
 
@@ -92,7 +89,7 @@ def rule_costs(graph: Graph, parts: Sequence[LayerTime], model: TableModel) -> R
         unequal_ms=sum(times[op.output] - _equal_ms(model, op) for op in pointwise),
         grouped_ms=sum(times[op.output] - rate * op.macs for op in grouped),
         starting_ms=sum(_ms(model, _smallest(op)) for op in found),
-        element_wise_ms=sum(part.kinds.get(ELEMENT_WISE, 0.0) for part in parts),
+        element_wise_ms=sum(part.kinds.get(WorkKind.ELEMENT_WISE, 0.0) for part in parts),
     )
 
 

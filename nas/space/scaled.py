@@ -45,6 +45,7 @@ class ScaledModel:
 
     def __init__(self, definition: ScaledDefinition, where: str) -> None:
         self.definition = definition
+        self._known: dict[tuple[float, float], ModelSpec] = {}
         path = Path(where).parent / definition.model
         if not places.is_file(path):
             # One's own space may scale a model that ships.
@@ -72,8 +73,11 @@ class ScaledModel:
         return self._at(depth, width), image_size
 
     def _at(self, depth: float, width: float) -> ModelSpec:
-        spec = parse_spec(self._text, str(self._path), self._path.stem, (depth, width))
-        return replace(spec, image_size=None)
+        # A dozen of them at most, each of which a search asks for a hundred times.
+        if (depth, width) not in self._known:
+            spec = parse_spec(self._text, str(self._path), self._path.stem, (depth, width))
+            self._known[depth, width] = replace(spec, image_size=None)
+        return self._known[depth, width]
 
     def content(self) -> Any:
         """What the space's digest is made of: its definition, and the model's rows."""

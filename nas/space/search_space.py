@@ -94,6 +94,10 @@ class SearchSpace:
 
     def options(self) -> dict[str, tuple[Any, ...]]:
         """Every choice's name with its options, in the order in which `build` asks."""
+        return dict(self._options)
+
+    @cached_property
+    def _options(self) -> dict[str, tuple[Any, ...]]:
         found: dict[str, tuple[Any, ...]] = {}
 
         def record(name: str, options: tuple[Option, ...]) -> Option:

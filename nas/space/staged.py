@@ -31,9 +31,15 @@ from nas.space.spec import USUAL_CLASSES, ModelSpec, Row, make_row
 STAGE_OPERATORS: Final = tuple(
     name for name, module in MODULES.items() if module.stage_choices is not None
 )
-STEM_OPERATORS: Final = tuple(
-    name for name, module in MODULES.items() if module.stem_stride is not None
-)
+LITE: Final = "Lite"
+"""EfficientNet's stem with its first block, as pretrained weights have them: a convolution of twice
+the width and stride 2, then an MBConv of expansion 1 without SE (of width 16: 32 and 16)."""
+
+STEM_STRIDES: Final = {
+    **{name: one.stem_stride for name, one in MODULES.items() if one.stem_stride is not None},
+    LITE: 2,
+}
+"""What may stand at a network's beginning -> its stride."""
 
 
 def _one_of(known: tuple[str, ...]) -> AfterValidator:
@@ -46,7 +52,7 @@ def _one_of(known: tuple[str, ...]) -> AfterValidator:
 
 
 Operator = Annotated[str, _one_of(STAGE_OPERATORS)]
-StemOperator = Annotated[str, _one_of(STEM_OPERATORS)]
+StemOperator = Annotated[str, _one_of(tuple(STEM_STRIDES))]
 Activation = Annotated[str, _one_of(ACTIVATIONS)]
 
 
@@ -154,7 +160,7 @@ class StagedModel:
         activation = ask("activation", definition.activation)
         width, kernel = ask("stem.width", stem.width), ask("stem.kernel", stem.kernel)
         operator = _ask(ask, "stem.operator", stem.operator)
-        rows = [_stem_row(operator, width, kernel)]
+        rows = _stem_rows(operator, width, kernel)
         ends: list[int] = []
         for number, stage in enumerate(definition.stages, start=1):
             rows += _stage_rows(ask, f"stage{number}", stage)
@@ -227,17 +233,15 @@ def _variants(options: dict[str, tuple[Any, ...]], prefix: str) -> list[dict[str
 
 def _stem_stride(stem: Stem, where: str) -> int:
     operators = stem.operator or (LEFT_OUT["stem.operator"],)
-    found = {MODULES[operator].stem_stride for operator in operators}
+    found = {STEM_STRIDES[operator] for operator in operators}
     if len(found) != 1:
-        strides = ", ".join(f"{name} {MODULES[name].stem_stride}" for name in STEM_OPERATORS)
+        strides = ", ".join(f"{name} {stride}" for name, stride in STEM_STRIDES.items())
         raise SpaceError(
             f"{where}, stem.operator",
             f"the operators of a stem have one stride ({strides})",
             ", ".join(operators),
         )
-    stride = found.pop()
-    assert stride is not None, "an operator of a stem has its stride"
-    return stride
+    return found.pop()
 
 
 def _levels(definition: SpaceDefinition, stem_stride: int, where: str) -> tuple[int, int, int]:
@@ -257,10 +261,15 @@ def _levels(definition: SpaceDefinition, stem_stride: int, where: str) -> tuple[
     return at[8], at[16], at[32]
 
 
-def _stem_row(operator: str, width: int, kernel: int) -> Row:
+def _stem_rows(operator: str, width: int, kernel: int) -> list[Row]:
     if operator == "Focus":
-        return make_row(-1, 1, operator, width, kernel)
-    return make_row(-1, 1, operator, width, kernel, 2)
+        return [make_row(-1, 1, operator, width, kernel)]
+    if operator == "Lite":
+        return [
+            make_row(-1, 1, "Conv", 2 * width, kernel, 2),
+            make_row(-1, 1, "MBConv", width, 3, 1, 1, 0),
+        ]
+    return [make_row(-1, 1, operator, width, kernel, 2)]
 
 
 def _stage_rows(ask: Choose, name: str, stage: Stage) -> list[Row]:

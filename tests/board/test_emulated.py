@@ -89,7 +89,7 @@ def test_it_computes_what_this_machine_computes(
     pack = Pack(
         key=TableKey(device="rpi4", runtime=runtime, precision=precision),
         jobs=jobs,
-        anchors=(),
+        gauges=(),
         seed=0,
         timing=TIMING,
     )

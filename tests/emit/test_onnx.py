@@ -126,7 +126,7 @@ def test_both_runtimes_compute_the_same_from_the_same_seed() -> None:
     results = []
     for runtime in board.RUNTIMES:
         key = TableKey(device="host", runtime=runtime)
-        pack = Pack(key=key, jobs=(job,), anchors=(), seed=0, timing=quick)
+        pack = Pack(key=key, jobs=(job,), gauges=(), seed=0, timing=quick)
         (timing,) = [x for x in LocalRunner().run(pack) if x["line"] == "timing"]
         results.append(np.array(timing["results"]))
         assert results[-1].shape == (3, 2)

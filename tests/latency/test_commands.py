@@ -13,7 +13,7 @@ from nas import NasError, predict, profile
 from nas.latency.device import DeviceError
 from nas.latency.load import load_table_model
 from nas.latency.measured import campaign
-from nas.latency.measured.campaign import ANCHORS, VISITS, plan
+from nas.latency.measured.campaign import GAUGES, VISITS, plan
 from nas.latency.measured.table import TableError, read_table
 from nas.latency.reach.runner import BoardError, FakeRunner, formula_ms
 from nas.space.ops import model_graph
@@ -88,8 +88,8 @@ def test_several_spaces_share_a_table(root: Path, capsys: pytest.CaptureFixture[
     profile.run(arguments(space=str(other)), root)
     assert "blocks of wider are measured" in capsys.readouterr().out
     table = read_table(KEY, root)
-    # One set of anchors, and each space's blocks are what they were.
-    assert len(set(table.session_anchors.values())) == 1
+    # One set of gauges, and each space's blocks are what they were.
+    assert len(set(table.session_gauges.values())) == 1
     found = table.block_ms()
     assert {block: found[block] for block in before} == pytest.approx(before, rel=0.005)
     for space in (read_space("tiny"), read_space(str(other))):
@@ -102,16 +102,16 @@ def test_several_spaces_share_a_table(root: Path, capsys: pytest.CaptureFixture[
     assert "to time" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("broken", [1, len(ANCHORS)])
-def test_spaces_share_a_table_whose_anchors_failed_or_were_others(
+@pytest.mark.parametrize("broken", [1, len(GAUGES)])
+def test_spaces_share_a_table_whose_gauges_failed_or_were_others(
     broken: int, root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = plan(read_space("tiny"), 8)
-    # As tables were made before: each space had anchors of its own.
-    monkeypatch.setattr(campaign, "ANCHORS", wanted.blocks[5:10])
+    # As tables were made before: each space had gauges of its own.
+    monkeypatch.setattr(campaign, "GAUGES", wanted.blocks[5:10])
     profiled(root, FakeRunner(), detectors=8)
-    monkeypatch.setattr(campaign, "ANCHORS", ANCHORS)
-    names = [f"block {block.key()}" for block in ANCHORS[:broken]]
+    monkeypatch.setattr(campaign, "GAUGES", GAUGES)
+    names = [f"block {block.key()}" for block in GAUGES[:broken]]
     other = read_space(str(two_spaces(root)))
     table, _ = profiled(root, FakeRunner(slowness=1.1, broken=names), other, detectors=8)
     assert len(table.failures) == broken

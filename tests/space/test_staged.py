@@ -18,7 +18,7 @@ from nas.space.search_space import (
     read_space,
 )
 from nas.space.spec import dump_spec, parse_spec
-from nas.space.staged import LEFT_OUT, STAGE_OPERATORS, STEM_OPERATORS
+from nas.space.staged import LEFT_OUT, STAGE_OPERATORS, STEM_STRIDES
 
 BASE = {
     "format": 1,
@@ -120,9 +120,20 @@ def test_the_neck_is_made_of_its_operator(operator: str) -> None:
     assert [block.channels_in for block in ends.blocks] == [(24,)] * 3
 
 
-@pytest.mark.parametrize("operator", STEM_OPERATORS)
+def test_stem_lite_is_a_convolution_of_twice_the_width_and_a_block_without_expansion() -> None:
+    space = space_of(stem={"width": [16, 24], "operator": ["Conv", "Lite"]})
+    rows = {}
+    for operator in ("Conv", "Lite"):
+        chosen = {"stem.operator": operator, "stem.width": 24}
+        spec = space.build(lambda name, options, own=chosen: own.get(name, options[0])).spec
+        rows[operator] = [(row.module, row.args) for row in spec.backbone]
+    assert rows["Lite"][:2] == [("Conv", (48, 3, 2)), ("MBConv", (24, 3, 1, 1, 0))]
+    assert rows["Lite"][2:] == rows["Conv"][1:]
+
+
+@pytest.mark.parametrize("operator", STEM_STRIDES)
 def test_the_stem_has_its_stride(operator: str) -> None:
-    stride = {"Conv": 2, "Focus": 2, "ConvMaxPool": 4}[operator]
+    stride = {"Conv": 2, "Focus": 2, "ConvMaxPool": 4, "Lite": 2}[operator]
     count = 5 - stride.bit_length() + 1
     stem = {"width": [8], "operator": [operator]}
     candidate = only(space_of(stem=stem, stages=BASE["stages"][:count]))  # type: ignore[index]

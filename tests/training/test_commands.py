@@ -63,6 +63,7 @@ def asked(home: Path, **changes: object) -> train.Arguments:
         image_size=64,
         recipe=home / "recipe.yaml",
         run=str(home / "run"),
+        pretrained="none",
     )
     return replace(arguments, **changes)  # type: ignore[arg-type]
 
@@ -158,6 +159,11 @@ def test_resumed_equals_never_stopped(home: Path) -> None:
         ),
         ({"weights": Path("nowhere.pt")}, "nowhere.pt: a checkpoint is a readable file"),
         ({"weights": Path()}, "a checkpoint is a readable file; got Is a directory"),
+        ({"pretrained": "nowhere.pt"}, "nowhere.pt: a file of weights is readable"),
+        (
+            {"weights": Path("a.pt"), "pretrained": "lite2"},
+            "--pretrained: a training starts from a seed or from --weights",
+        ),
         ({"recipe": Path("nowhere.yaml")}, "nowhere.yaml: a recipe exists; got no such file"),
     ],
 )

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from nas import NasError
+from nas import NasError, stats
 from nas.documents import Strict
 from nas.latency.device import ROOT
 from nas.latency.estimated.features import COMPUTING, MOVING, STARTING, Features
@@ -211,9 +211,7 @@ def fit_board(
     def errors(place: Array) -> Array:
         predicted = sums.counts @ efficiency.op_ms(prior + place @ reach)
         off = np.log(predicted / sums.ms) / model.noise
-        size = np.abs(off)
-        huber = np.where(size < 2, size, np.sqrt(np.maximum(4 * size - 4, 0.0)))
-        return np.concatenate([np.sign(off) * huber, place])
+        return np.concatenate([stats.huber_residuals(off, 2), place])
 
     start = np.zeros(len(reach))
     start[0] = np.median(np.log(sums.ms / (sums.counts @ efficiency.op_ms(prior)))) / 3

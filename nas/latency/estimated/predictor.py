@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 
 import numpy as np
 
-from nas.latency.answer import Latency, LatencyKind, LayerTime, part_of, stage_of
+from nas.latency.answer import Latency, LatencyKind, LayerTime, WorkKind, part_of, stage_of
 from nas.latency.device import Runtime, TableKey
 from nas.latency.estimated.corrected import CorrectedTable
 from nas.latency.estimated.tables import (
@@ -21,33 +21,40 @@ from nas.latency.measured.table import measure_remedy
 from nas.space.blocks import Block, blocks, layers
 from nas.space.spec import ModelSpec
 
-KINDS: Final[dict[str, str]] = {
-    "1x1": "1x1 convolutions",
-    "winograd": "dense convolutions",
-    "dense": "dense convolutions",
-    "depthwise 5x5": "depthwise convolutions (G2)",
-    "depthwise": "depthwise convolutions (G2)",
-    "depthwise 3x3": "depthwise convolutions (G2)",
-    "activation": "element-wise ops (G4)",
-    "normalisation": "element-wise ops (G4)",
-    "exponential": "element-wise ops (G4)",
-    "add": "element-wise ops (G4)",
-    "scale": "element-wise ops (G4)",
-    "move": "concats, pools, upsamples",
-    "pool": "concats, pools, upsamples",
-    "upsample": "concats, pools, upsamples",
-    "vector": "squeeze-and-excite",
-    "cell": "squeeze-and-excite",
-    "global pool": "squeeze-and-excite",
+KINDS: Final[dict[str, WorkKind]] = {
+    "1x1": WorkKind.POINTWISE,
+    "winograd": WorkKind.DENSE,
+    "dense": WorkKind.DENSE,
+    "depthwise 5x5": WorkKind.GROUPED,
+    "depthwise": WorkKind.GROUPED,
+    "depthwise 3x3": WorkKind.GROUPED,
+    "activation": WorkKind.ELEMENT_WISE,
+    "normalisation": WorkKind.ELEMENT_WISE,
+    "exponential": WorkKind.ELEMENT_WISE,
+    "add": WorkKind.ELEMENT_WISE,
+    "scale": WorkKind.ELEMENT_WISE,
+    "move": WorkKind.MOVING,
+    "pool": WorkKind.MOVING,
+    "upsample": WorkKind.MOVING,
+    "vector": WorkKind.SQUEEZE_EXCITE,
+    "cell": WorkKind.SQUEEZE_EXCITE,
+    "global pool": WorkKind.SQUEEZE_EXCITE,
 }
-"""Kind of work of an op -> the words for it in an answer."""
+"""Kind of work of an op -> what it is in an answer."""
 
 UNSEEN: Final[dict[str, str]] = {
     "vector": "squeeze-and-excite",
     "scale": "squeeze-and-excite",
     "activation": "hard or leaky activations",
+    "1x1": "1x1 convolutions",
+    **dict.fromkeys(("winograd", "dense"), "dense convolutions"),
+    **dict.fromkeys(("depthwise", "depthwise 3x3", "depthwise 5x5"), "depthwise convolutions (G2)"),
+    **dict.fromkeys(("normalisation", "exponential", "add"), "element-wise ops (G4)"),
+    **dict.fromkeys(("move", "pool", "upsample"), "concats, pools, upsamples"),
+    **dict.fromkeys(("cell", "global pool"), "squeeze-and-excite"),
 }
-"""Kind of work -> the words for it where no network behind a table has it."""
+"""Kind of work of an op -> the words for it in a doubt, where no network behind a table has it;
+others are told as the table names them."""
 
 UNSEEN_LIMIT: Final = 0.02
 """A detector that spends more of its (guessed) time than this in kinds never seen is doubtful."""
@@ -128,7 +135,7 @@ class EstimatedPredictor:
         for own in work_ms(self.table, walk):
             for kind, ms in own.items():
                 if kind not in self.table.seen:
-                    words = UNSEEN.get(kind, KINDS.get(kind, kind))
+                    words = UNSEEN.get(kind, kind)
                     found[words] = found.get(words, 0.0) + ms / total
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
@@ -152,11 +159,11 @@ class EstimatedPredictor:
         found = []
         for layer in walked:
             ms = sum(self.block_ms(layer.blocks))
-            split: dict[str, float] = {}
+            split: dict[WorkKind, float] = {}
             for own in work_ms(self.table, layer.blocks):
-                for kind, part_ms in own.items():
-                    words = KINDS.get(kind, "others")
-                    split[words] = split.get(words, 0.0) + part_ms
+                for name, part_ms in own.items():
+                    kind = KINDS.get(name, WorkKind.OTHER)
+                    split[kind] = split.get(kind, 0.0) + part_ms
             stage = stage_of(layer, len(spec.backbone), image_size)
             found.append(part_of(layer, stage, ms, split, is_measured=False))
         return tuple(found)

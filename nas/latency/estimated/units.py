@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nas import stats
 from nas.latency.estimated import mlas, tflite
 from nas.latency.estimated.amounts import Amount
 from nas.latency.estimated.op_work import OpWork
@@ -132,9 +133,7 @@ def fit_units(
 
     def errors(place: Array) -> Array:
         off, _ = parts(place)
-        size = np.abs(off)
-        huber = np.where(size < BEND, size, np.sqrt(np.maximum(2 * BEND * size - BEND**2, 0)))
-        return np.concatenate([np.sign(off) * huber, place])
+        return np.concatenate([stats.huber_residuals(off, BEND), place])
 
     def slopes(place: Array) -> Array:
         off, own = parts(place)

@@ -3,7 +3,7 @@
 On a shared machine everything slows down together, for tens of milliseconds or for minutes:
 caches, memory and clock are shared. How far it is from calm at a moment is told by what was timed
 beside it: for a block the others of its round (rounds of a ring take some 10 ms), for a network
-the anchors right before and after each sample. So each row is a line through its samples, their
+the gauges right before and after each sample. So each row is a line through its samples, their
 logarithm over that of the state, and what it takes in calm is the line's height where the state
 is calm. How steeply a row follows the state is learnt from its own samples (a block that lives in
 memory follows more than one that computes), held towards the usual.
@@ -13,8 +13,8 @@ medians and by 5 % so; samples of one network spread by 6.5 % and by 4 %. On a m
 throughout there is nothing to take off, and the height of the line is the mean of the samples
 (without outliers: Huber 1964).
 
-Sessions that had other anchors (tables hold several spaces, and a runtime may object to an anchor)
-are each brought to their own calm first, and then onto one scale by the blocks and anchors that
+Sessions that had other gauges (tables hold several spaces, and a runtime may object to a gauge)
+are each brought to their own calm first, and then onto one scale by the blocks and gauges that
 they share.
 """
 
@@ -27,7 +27,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.latency.measured.measurement import Anchor, Measurement
+from nas.latency.measured.measurement import Gauge, Measurement
 from nas.space.blocks import Block
 
 Array = NDArray[np.float64]
@@ -41,7 +41,7 @@ CALM: Final = 0.15
 USUAL_SLOPE: Final = (1.0, 0.3)
 NETWORK_SLOPE: Final = (1.0, 0.2)
 """How steeply a block, and a network, follows the state: mean and spread, before its own samples
-are seen. (A common slope learnt from all networks came out at 0.5 to 0.8, since ten runs of anchors
+are seen. (A common slope learnt from all networks came out at 0.5 to 0.8, since ten runs of gauges
 tell a state with an error of their own; held-out errors were lowest with 1, see LOG.md.)"""
 
 SHARED_ENOUGH: Final = 1.0
@@ -92,13 +92,13 @@ class Steadiness:
 
 
 def steadiness(
-    anchors: Sequence[Anchor],
+    gauges: Sequence[Gauge],
     rows: Iterable[Measurement],
     named: Mapping[int, Sequence[str]] | None = None,
 ) -> Steadiness:
     """The calm times of rows; `anchors` are those of the windows that blocks were timed in.
 
-    named  session -> its anchors' names, for sessions without a window of blocks; of old tables
+    named  session -> its gauges' names, for sessions without a window of blocks; of old tables
            nobody knows them
     """
     windows: dict[Place, list[Measurement]] = {}
@@ -108,9 +108,9 @@ def steadiness(
             networks.append(row)
         else:
             windows.setdefault((row.session, row.window), []).append(row)
-    beside: dict[Place, dict[str, Anchor]] = {}
-    for anchor in anchors:
-        beside.setdefault((anchor.session, anchor.window), {})[anchor.name] = anchor
+    beside: dict[Place, dict[str, Gauge]] = {}
+    for gauge in gauges:
+        beside.setdefault((gauge.session, gauge.window), {})[gauge.name] = gauge
     names = _names(beside, named or {})
     groups = [
         _group(
@@ -125,13 +125,13 @@ def steadiness(
 
 
 Names = tuple[str, ...]
-"""The names of a session's anchors."""
+"""The names of a session's gauges."""
 
 
 def _names(
     beside: Mapping[Place, Iterable[str]], named: Mapping[int, Sequence[str]]
 ) -> dict[int, Names]:
-    """Session -> its anchors: those that were timed in it, else those that it names."""
+    """Session -> its gauges: those that were timed in it, else those that it names."""
     found: dict[int, set[str]] = {}
     for (session, _), own in beside.items():
         found.setdefault(session, set()).update(own)
@@ -141,11 +141,11 @@ def _names(
 
 @dataclass(kw_only=True)
 class _Group:
-    """The windows of all sessions with the same anchors, the blocks and anchors in them.
+    """The windows of all sessions with the same gauges, the blocks and gauges in them.
 
     x, state   logarithms of the blocks' times (windows, rounds, blocks), and how far each round was
                from calm (windows, rounds)
-    bases      what each anchor takes in calm (log ms), and `bottom` the states of the anchors alone
+    bases      what each gauge takes in calm (log ms), and `bottom` the states of the gauges alone
     offset     how far this group's own calm was from that of the whole table
     """
 
@@ -158,7 +158,7 @@ class _Group:
     offset: float = 0.0
 
     def heights(self) -> dict[Block | str, float]:
-        """What each block and anchor takes in this group's own calm (log ms)."""
+        """What each block and gauge takes in this group's own calm (log ms)."""
         found: dict[Block | str, list[float]] = {}
         height, _, _ = lines(self.state, self.x)
         for own, rows in zip(height, self.windows.values(), strict=True):
@@ -171,9 +171,9 @@ class _Group:
 def _group(
     names: Names | None,
     windows: dict[Place, list[Measurement]],
-    beside: Mapping[Place, Mapping[str, Anchor]],
+    beside: Mapping[Place, Mapping[str, Gauge]],
 ) -> _Group:
-    """The windows of sessions with these anchors, each filled up with nan to the longest."""
+    """The windows of sessions with these gauges, each filled up with nan to the longest."""
     x = _logs([[row.samples.by_round_ms() for row in own] for own in windows.values()])
     known = _logs(
         [
@@ -234,26 +234,26 @@ def _less_overhead(log_ms: float, overhead_ms: float) -> float:
     return float(np.log(max(ms - overhead_ms, ms / 20)))
 
 
-def _states(x: Array, anchors: Array) -> tuple[Array, Array, Array]:
+def _states(x: Array, gauges: Array) -> tuple[Array, Array, Array]:
     """The state of each round, (windows, rounds), 0 in calm, nan where nothing ran: one factor.
 
-    The anchors (windows, rounds, anchors), whose lines hold for all windows, say where calm is; the
+    The gauges (windows, rounds, gauges), whose lines hold for all windows, say where calm is; the
     blocks x of the ring, many more, say how the rounds differ. By turns: lines for the blocks, then
-    the rounds' states. A window without anchors starts as calm. With it what the anchors take in
-    calm, shape (anchors,), and the states that they alone tell, shape (n,).
+    the rounds' states. A window without gauges starts as calm. With it what the gauges take in
+    calm, shape (gauges,), and the states that they alone tell, shape (n,).
     """
     is_round = ~np.isnan(x).all(axis=2)
-    if anchors.shape[2] == 0 or np.isnan(anchors).all():
+    if gauges.shape[2] == 0 or np.isnan(gauges).all():
         state = np.where(is_round, 0.0, np.nan)
-        return state, np.full(anchors.shape[2], np.nan), state[is_round]
-    base, slopes = _anchor_lines(anchors.reshape(-1, anchors.shape[2]))
-    anchors = (anchors - base) / slopes
-    state = _mean(anchors, slopes**2)
-    bottom = state[is_round & ~np.isnan(anchors).all(axis=2)]
+        return state, np.full(gauges.shape[2], np.nan), state[is_round]
+    base, slopes = _gauge_lines(gauges.reshape(-1, gauges.shape[2]))
+    gauges = (gauges - base) / slopes
+    state = _mean(gauges, slopes**2)
+    bottom = state[is_round & ~np.isnan(gauges).all(axis=2)]
     state = np.where(is_round, state, np.nan)
     for _ in range(2):
         height, slope, _ = lines(state, x)
-        told = np.concatenate([(x - height[:, None]) / slope[:, None], anchors], axis=2)
+        told = np.concatenate([(x - height[:, None]) / slope[:, None], gauges], axis=2)
         weights = np.concatenate([slope, np.broadcast_to(slopes, (len(x), len(slopes)))], axis=1)
         away = np.abs(told - _quantile(told, 0.5)[..., None])
         limit = 1.5 * 1.4826 * _quantile(away.swapaxes(1, 2), 0.5)[:, None] + 1e-6
@@ -261,10 +261,10 @@ def _states(x: Array, anchors: Array) -> tuple[Array, Array, Array]:
     return state, base, bottom
 
 
-def _anchor_lines(x: Array) -> tuple[Array, Array]:
-    """Height in calm and slope of each anchor, x being (rounds, anchors); the slopes' mean is 1.
+def _gauge_lines(x: Array) -> tuple[Array, Array]:
+    """Height in calm and slope of each gauge, x being (rounds, gauges); the slopes' mean is 1.
 
-    A round tells by the anchors that it has: a sample that lost the core is nan.
+    A round tells by the gauges that it has: a sample that lost the core is nan.
     """
     x = x[~np.isnan(x).all(axis=1)]
     base = np.array([_quantile(column, CALM) for column in x.T])
@@ -281,14 +281,14 @@ def _anchor_lines(x: Array) -> tuple[Array, Array]:
 def _networks(
     rows: Sequence[Measurement], names: Mapping[int, Names], offsets: Mapping[Names | None, float]
 ) -> dict[tuple[Place, Block | str], Calm]:
-    """Whole networks: each sample has its own state, the anchors beside it.
+    """Whole networks: each sample has its own state, the gauges beside it.
 
-    Where anchors are calm beside networks is found anew for each set of them, since they find other
+    Where gauges are calm beside networks is found anew for each set of them, since they find other
     caches there than in a ring. offsets: how far each set's calm was from that of the table.
     """
     beside = [np.log(row.samples.beside_ms) for row in rows]
     only = next(iter(offsets)) if len(offsets) == 1 else None
-    # A session that doesn't say its anchors, in a table of several sets, stands for itself.
+    # A session that doesn't say its gauges, in a table of several sets, stands for itself.
     sets: list[Names | int] = [names.get(row.session) or only or row.session for row in rows]
     calm: dict[Names | int, float] = {}
     for own in dict.fromkeys(sets):

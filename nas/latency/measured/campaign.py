@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ from nas.latency.measured.cost_model import order_of_worth
 from nas.latency.measured.measurement import (
     DRIFT_LIMIT,
     INTERVAL_LIMIT,
-    Anchor,
+    Gauge,
     Measurement,
     Network,
     Samples,
@@ -31,7 +31,7 @@ from nas.space.spec import dump_spec, with_classes
 CLASS_COUNTS: Final = (1, 4, 20, 80)
 """Numbers of classes for which Detect is timed; between them the cost model answers."""
 
-ANCHORS: Final = (
+GAUGES: Final = (
     Block(
         module="MBConv",
         channels_in=(24,),
@@ -241,6 +241,43 @@ def doubtful(plan: Campaign, table: Table) -> Remaining:
     )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """One turn of a campaign, under way while its rows are drawn.
+
+    is_again  whether what it times was timed before and never in calm
+    seconds   time limit; None: none
+    """
+
+    remaining: Remaining
+    is_again: bool
+    seconds: float | None
+    rows: Iterator[Measurement]
+
+
+def turns(
+    writer: TableWriter,
+    runner: Runner,
+    plan: Campaign,
+    *,
+    seconds_left: Callable[[], float | None],
+    timing: Timing | None = None,
+) -> Iterator[Turn]:
+    """What the table lacks, and then, once more, what was never timed in calm.
+
+    Each turn's rows are to be drawn to their end before the next turn is asked for.
+    """
+    is_limited = seconds_left() is not None
+    remaining = pending(plan, writer.table, order_of_work(plan, is_limited=is_limited))
+    for again in range(2):
+        seconds = seconds_left()
+        if not len(remaining) or (seconds is not None and seconds <= 0):
+            return
+        rows = measure(writer, runner, plan, remaining, seed=again, seconds=seconds, timing=timing)
+        yield Turn(remaining=remaining, is_again=bool(again), seconds=seconds, rows=rows)
+        remaining = doubtful(plan, writer.table)
+
+
 def measure(
     writer: TableWriter,
     runner: Runner,
@@ -254,8 +291,8 @@ def measure(
     """Measures the work, every row being in the table when it is yielded."""
     key: TableKey = writer.table.key
     jobs = {job.name: job for job in (block_job(*one) for one in work.blocks)}
-    anchors = tuple(f"block {block.key()}" for block in ANCHORS)
-    for block in ANCHORS:
+    gauges = tuple(f"block {block.key()}" for block in GAUGES)
+    for block in GAUGES:
         job = block_job(block, visits=0)
         jobs.setdefault(job.name, job)
     named_blocks = {f"block {block.key()}": block for block, _ in work.blocks}
@@ -263,7 +300,7 @@ def measure(
     pack = Pack(
         key=key,
         jobs=(*jobs.values(), *(network_job(*one) for one in work.networks)),
-        anchors=anchors,
+        gauges=gauges,
         seed=seed,
         seconds=seconds,
         timing=timing or Timing(),
@@ -272,10 +309,10 @@ def measure(
     for line in runner.run(pack):
         kind = line["line"]
         if kind == "hello":
-            session = writer.start_session(line["environment"], anchors)
+            session = writer.start_session(line["environment"], gauges)
         elif kind == "anchor":
-            writer.add_anchor(
-                Anchor(
+            writer.add_gauge(
+                Gauge(
                     session=session,
                     window=line["window"],
                     name=line["job"],

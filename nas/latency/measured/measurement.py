@@ -31,7 +31,7 @@ class Samples:
     preempted    indices of samples during which the kernel gave the core to something else
     cpu_ms       for each of those, how long the thread ran (empty where several threads ran)
     overhead_ms  what calling the runtime costs by itself, measured beside these samples
-    beside_ms    of a whole network: for each sample, the geometric mean of what the anchors took
+    beside_ms    of a whole network: for each sample, the geometric mean of what the gauges took
                  right before and after it
     """
 
@@ -145,8 +145,11 @@ class Network:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Anchor:
-    """An anchor block's samples in one window, by which drift is seen."""
+class Gauge:
+    """A gauge block's samples in one window, by which drift is seen.
+
+    Tables and packs call it an anchor, as they did before box anchors stood beside it.
+    """
 
     session: int
     window: int

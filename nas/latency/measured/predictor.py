@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nas.latency.answer import Latency, LatencyKind, LayerTime, part_of, stage_of
 from nas.latency.device import TableKey
-from nas.latency.measured import kinds_of_work as kinds
+from nas.latency.measured import kinds_of_work
 from nas.latency.measured import other_spaces as foreign
 from nas.latency.measured.correction import Correction, quantities
 from nas.latency.measured.cost_model import (
@@ -147,7 +147,7 @@ class Predictor:
         found = []
         for layer, own in zip(walked, rows, strict=True):
             ms = scale * sum(float(row[0]) for row in own)
-            shares = kinds.shares(self.times.rates, layer.blocks)
+            shares = kinds_of_work.shares(self.times.rates, layer.blocks)
             split = {name: ms * share for name, share in shares.items()}
             is_measured = all(row[-1] > 0 for row in own)
             stage = stage_of(layer, len(spec.backbone), image_size)

@@ -34,12 +34,12 @@ from nas import NasError, places
 from nas.files import write_whole
 from nas.latency.device import DeviceError, TableKey, check_key, new_root, read_device, roots
 from nas.latency.measured.calm import Steadiness, steadiness
-from nas.latency.measured.measurement import Anchor, Measurement, Network, Samples
+from nas.latency.measured.measurement import Gauge, Measurement, Network, Samples
 from nas.space.blocks import Block
 
 FORMAT: Final = 2
 """Version of the table's lines. 1: blocks of a ring ran in one order, which moved their times by
-up to 16 %; 2: in a new order each round, and networks have the anchors beside each sample."""
+up to 16 %; 2: in a new order each round, and networks have the gauges beside each sample."""
 
 ESTIMATED: Final = "*.estimated.json"
 """The files of estimated tables (estimate.py), which lie beside."""
@@ -59,7 +59,7 @@ class Table:
     networks  digest -> its rows
     damaged   line number and reason of each line that could not be read
     failures  name of a block (its key) or network -> what the runtime objected to
-    session_anchors  session -> the names of its anchors, where the table says them
+    session_gauges  session -> the names of its gauges, where the table says them
     """
 
     key: TableKey
@@ -67,19 +67,19 @@ class Table:
     environments: list[dict[str, Any]] = field(default_factory=list)
     blocks: dict[Block, list[Measurement]] = field(default_factory=dict)
     networks: dict[str, list[Measurement]] = field(default_factory=dict)
-    anchors: list[Anchor] = field(default_factory=list)
+    gauges: list[Gauge] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     damaged: list[tuple[int, str]] = field(default_factory=list)
-    session_anchors: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    session_gauges: dict[int, tuple[str, ...]] = field(default_factory=dict)
     _steady: tuple[tuple[int, int], Steadiness] | None = None
 
     def steadiness(self) -> Steadiness:
         """What each row takes in calm; found once for the rows that there are."""
-        written = (self.row_count(), len(self.anchors))
+        written = (self.row_count(), len(self.gauges))
         if self._steady is None or self._steady[0] != written:
             rows = (*self.blocks.values(), *self.networks.values())
             every = (row for found in rows for row in found)
-            steady = steadiness(self.anchors, every, self.session_anchors)
+            steady = steadiness(self.gauges, every, self.session_gauges)
             self._steady = (written, steady)
         return self._steady[1]
 
@@ -90,7 +90,7 @@ class Table:
 
     def is_empty(self) -> bool:
         """Whether there is nothing but the header."""
-        lines = (self.environments, self.anchors, self.failures, self.damaged)
+        lines = (self.environments, self.gauges, self.failures, self.damaged)
         return not any(lines) and not self.row_count()
 
     def row_count(self) -> int:
@@ -211,14 +211,14 @@ def _read_line(table: Table, line: dict[str, Any]) -> None:
     kind = line["line"]
     if kind == "session":
         table.environments.append(line["environment"])
-        # Which anchors a session has stands there since tables hold several spaces.
+        # Which gauges a session has stands there since tables hold several spaces.
         if "anchors" in line:
-            table.session_anchors[line["session"]] = tuple(line["anchors"])
+            table.session_gauges[line["session"]] = tuple(line["anchors"])
     elif kind == "failure":
         table.failures[line["name"]] = line["reason"]
     elif kind == "anchor":
-        table.anchors.append(
-            Anchor(
+        table.gauges.append(
+            Gauge(
                 session=line["session"],
                 window=line["window"],
                 name=line["name"],
@@ -272,7 +272,7 @@ class TableWriter:
         self._file = file
         self.table = table
 
-    def start_session(self, environment: dict[str, Any], anchors: Sequence[str] = ()) -> int:
+    def start_session(self, environment: dict[str, Any], gauges: Sequence[str] = ()) -> int:
         """Writes the session's line and returns its number; TableError for another machine's."""
         for name in SAME_IN_A_TABLE if self.table.environments else ():
             was, now = self.table.environments[0].get(name), environment.get(name)
@@ -285,7 +285,7 @@ class TableWriter:
                 )
         number = len(self.table.environments) + 1
         session = {"line": "session", "session": number, "environment": environment}
-        self._append({**session, "anchors": list(anchors)})
+        self._append({**session, "anchors": list(gauges)})
         return number
 
     def add(self, row: Measurement) -> None:
@@ -308,10 +308,10 @@ class TableWriter:
             }
         )
 
-    def add_anchor(self, anchor: Anchor) -> None:
-        """Appends an anchor's samples."""
-        place = {"line": "anchor", "session": anchor.session, "window": anchor.window}
-        self._append({**place, "name": anchor.name, **asdict(anchor.samples)})
+    def add_gauge(self, gauge: Gauge) -> None:
+        """Appends a gauge's samples."""
+        place = {"line": "anchor", "session": gauge.session, "window": gauge.window}
+        self._append({**place, "name": gauge.name, **asdict(gauge.samples)})
 
     def add_failure(self, session: int, name: str, reason: str) -> None:
         """Appends that the runtime failed on something."""

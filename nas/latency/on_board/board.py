@@ -30,7 +30,7 @@ of one.
 Every part's ring has the same `anchors` in it, whose times tell the reader how each round drifted,
 and the graphs that do nothing, whose time (`overhead_ms`) is the cost of calling the runtime. Whole
 networks take turns too, but are timed on the second of two runs, as a camera would run them; the
-anchors run before and after (`beside_ms`, the geometric mean of their times).
+gauges run before and after (`beside_ms`, the geometric mean of their times).
 
 The machine is kept busy before the first ring (`warmup_s`). A ring goes round for `warmup_runs`
 rounds and `ring_warmup_s` unsampled, then is sampled until the 95 % interval of each median is
@@ -74,7 +74,7 @@ else:
 """Without them (Windows) no lock is held, and no sample is known to be preempted."""
 
 PROTOCOL = 3
-"""Version of PACK and LINES. 1: the first. 2: visits, anchors beside networks, int8. 3: numbers."""
+"""Version of PACK and LINES. 1: the first. 2: visits, gauges beside networks, int8. 3: numbers."""
 
 THROTTLED_NOW = 0xF
 """Bits of the Pi's `get_throttled`: under-voltage, clock capped, throttled, soft limit."""
@@ -90,7 +90,7 @@ class Loaded:
     samples_ms  one number a run, by the wall clock
     preempted   indices of the samples in which the kernel gave the core to something else, and
     cpu_ms      the time that our thread ran in each of those
-    beside_ms   of a whole network: what the anchors took before and after each sample
+    beside_ms   of a whole network: what the gauges took before and after each sample
     """
 
     name: str
@@ -465,19 +465,19 @@ class Session:
             name: self.runtime.load({**job, "job": f"empty {name}"})
             for name, job in self.header["empty"].items()
         }
-        # An anchor that the runtime objects to is one less: said by name, as for any other job.
+        # A gauge that the runtime objects to is one less: said by name, as for any other job.
         found = [self._load(self.jobs[name]) for name in self.header["anchors"]]
-        anchors = [one for one in found if one is not None]
+        gauges = [one for one in found if one is not None]
         end = time.perf_counter() + self.timing["warmup_s"]
         while time.perf_counter() < end:
-            for loaded in [*empties.values(), *anchors]:
+            for loaded in [*empties.values(), *gauges]:
                 loaded.sample()
         rings, done = self._rings(), 0
         for window, ring in enumerate(rings):
             if self._is_late(rings[window:]):
                 continue
             begin = time.monotonic()
-            done += self._time_ring(window, ring, empties, anchors)
+            done += self._time_ring(window, ring, empties, gauges)
             if ring[0]["is_whole"]:
                 self.whole_s = max(self.whole_s, time.monotonic() - begin)
                 self.spent_on_whole_s += time.monotonic() - begin
@@ -519,7 +519,7 @@ class Session:
         return bool(time.monotonic() - self.start + reserved > limit)
 
     def _time_ring(
-        self, window: int, ring: list[Json], empties: dict[str, Loaded], anchors: list[Loaded]
+        self, window: int, ring: list[Json], empties: dict[str, Loaded], gauges: list[Loaded]
     ) -> int:
         """Times one ring and says its lines; returns how many jobs it held."""
         before = self._cool(state())
@@ -527,18 +527,18 @@ class Session:
         loaded = [found for job in ring if (found := self._load(job)) is not None]
         rng = random.Random(window)
         for _ in range(3):
-            for one in [*empties.values(), *anchors, *loaded]:
+            for one in [*empties.values(), *gauges, *loaded]:
                 one.forget()
             if is_whole:
-                self._sample_networks([*empties.values()], anchors, loaded, rng)
+                self._sample_networks([*empties.values()], gauges, loaded, rng)
             else:
-                self._sample_parts([*empties.values(), *anchors], loaded, rng)
+                self._sample_parts([*empties.values(), *gauges], loaded, rng)
             after = state()
             if not after.get("throttled", 0) & THROTTLED_NOW:
                 break
             # A throttled core measures its cooling, not the graphs: those samples go.
             after = self._cool(after)
-        for one in () if is_whole else anchors:
+        for one in () if is_whole else gauges:
             self._say_samples("anchor", one, window, {})
         for one in loaded:
             job = self.jobs[one.name]
@@ -570,18 +570,18 @@ class Session:
     def _sample_networks(
         self,
         empties: list[Loaded],
-        anchors: list[Loaded],
+        gauges: list[Loaded],
         loaded: list[Loaded],
         rng: random.Random,
     ) -> None:
-        """Samples whole networks in rounds, with the anchors before and after each sample."""
+        """Samples whole networks in rounds, with the gauges before and after each sample."""
         order = list(loaded)
-        pace = _pace(anchors)
+        pace = _pace(gauges)
         for rounds in self._rounds("whole_min_samples", "whole_cap_s"):
             rng.shuffle(order)
             for one in order:
                 one.sample()
-                before, pace = pace, _pace(anchors)
+                before, pace = pace, _pace(gauges)
                 one.beside_ms.append(_rounded(math.sqrt(before * pace)))
             for empty in empties:
                 empty.sample()
@@ -647,12 +647,12 @@ def _dealt(jobs: list[Json], size: int, rng: random.Random) -> list[list[Json]]:
     return rings
 
 
-def _pace(anchors: list[Loaded]) -> float:
-    """The geometric mean of what the anchors take now (ms); 1 where there are none."""
-    for anchor in anchors:
-        anchor.forget()
-        anchor.sample()
-    logs = [math.log(anchor.samples_ms[0]) for anchor in anchors]
+def _pace(gauges: list[Loaded]) -> float:
+    """The geometric mean of what the gauges take now (ms); 1 where there are none."""
+    for gauge in gauges:
+        gauge.forget()
+        gauge.sample()
+    logs = [math.log(gauge.samples_ms[0]) for gauge in gauges]
     return math.exp(sum(logs) / len(logs)) if logs else 1.0
 
 

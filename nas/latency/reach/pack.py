@@ -48,7 +48,7 @@ class Job:
     name              what the board's answer is told by
     is_whole          a whole network: maps go in and come out plain, and it is never left out
     has_plain_output  a part at the end of a network: its output leaves the runtime
-    visits            in how many rings it is timed; 0: as an anchor alone
+    visits            in how many rings it is timed; 0: as a gauge alone
     """
 
     name: str
@@ -62,13 +62,13 @@ class Job:
 class Pack:
     """Jobs for one board, runtime, precision and thread count.
 
-    anchors  names of jobs that are timed again in every ring
+    gauges  names of jobs that are timed again in every ring
     seconds  time limit; None: none
     """
 
     key: TableKey
     jobs: tuple[Job, ...]
-    anchors: tuple[str, ...]
+    gauges: tuple[str, ...]
     seed: int
     seconds: float | None = None
     timing: Timing = field(default_factory=Timing)
@@ -83,7 +83,7 @@ def pack_lines(pack: Pack) -> Iterator[str]:
         "precision": pack.key.precision,
         "threads": pack.key.threads,
         "seed": pack.seed,
-        "anchors": list(pack.anchors),
+        "anchors": list(pack.gauges),
         "seconds": pack.seconds,
         "timing": asdict(pack.timing),
         "numbers": numbers.TOLD,

@@ -173,7 +173,7 @@ FAKE_RING: Final = 16
 class FakeRunner:
     """A board that does not exist: `formula_ms` with seeded noise, told without delay or clock.
 
-    It says what the real one says: windows of at most FAKE_RING jobs, the anchors in each, and what
+    It says what the real one says: windows of at most FAKE_RING jobs, the gauges in each, and what
     they took beside whole networks. The samples of a job depend on the job, the pack's seed and
     nothing else: the same seed gives the same rows, however often the profile was cut.
 
@@ -206,12 +206,12 @@ class FakeRunner:
         for name in jobs:
             if name in self.broken:
                 yield {"line": "failure", "job": name, "reason": "RuntimeError: it is broken"}
-        anchors = [jobs[name] for name in pack.anchors if name not in self.broken]
+        gauges = [jobs[name] for name in pack.gauges if name not in self.broken]
         done, left = 0, sum(job.visits for job in pack.jobs)
         most = left if pack.seconds is None else int(pack.seconds / SECONDS_EACH)
         for window, (ring, visit) in enumerate(self._rings(pack)):
             if done < most and not ring[0].is_whole:
-                for one in anchors:
+                for one in gauges:
                     found = self._samples(pack, one, 0)
                     yield {"line": "anchor", "job": one.name, "window": window, **found}
             for job in ring:
@@ -219,7 +219,7 @@ class FakeRunner:
                     raise BoardError("fake board", "the board answers until it is done", "cut off")
                 if done < most:
                     done += 1
-                    yield self._timing(pack, job, visit, window, anchors)
+                    yield self._timing(pack, job, visit, window, gauges)
         yield {"line": "bye", "done": done, "left": left - done, "seconds": 0.0}
 
     def _rings(self, pack: Pack) -> Iterator[tuple[list[Job], int]]:
@@ -237,11 +237,11 @@ class FakeRunner:
                     ring = [job for job in stint if job.visits > visit]
                     yield ring, visit
 
-    def _timing(self, pack: Pack, job: Job, visit: int, window: int, anchors: list[Job]) -> Line:
+    def _timing(self, pack: Pack, job: Job, visit: int, window: int, gauges: list[Job]) -> Line:
         found = self._samples(pack, job, visit)
         beside: list[float] = []
-        if job.is_whole and anchors:
-            logs = np.log([self._samples(pack, one, 0)["samples_ms"] for one in anchors])
+        if job.is_whole and gauges:
+            logs = np.log([self._samples(pack, one, 0)["samples_ms"] for one in gauges])
             beside = [float(f"{value:.5g}") for value in np.exp(logs.mean(axis=0))]
         more = {"overhead_ms": 0.0, "beside_ms": beside, "before": {}, "after": {}}
         return {"line": "timing", "job": job.name, "window": window, **found, **more}

@@ -41,6 +41,11 @@ def slope_of(activation: str) -> float:
     return float(slope.removesuffix(")")) if slope else DARKNET_SLOPE
 
 
+def leaky_name(slope: float) -> str:
+    """The name here of a LeakyReLU of that slope."""
+    return "LeakyReLU" if slope == DARKNET_SLOPE else f"LeakyReLU({float(slope):.12g})"
+
+
 def is_activation(value: Any) -> bool:
     """Whether a value is the name here of an activation, as `read_activation` gives it."""
     try:
@@ -82,9 +87,7 @@ def _leaky(slope: Any, value: Any, where: str) -> str:
     is_number = isinstance(slope, int | float) and not isinstance(slope, bool)
     if not is_number or not math.isfinite(slope) or not 0 <= slope <= 1:
         raise SpecError(where, "the slope of a LeakyReLU is a number from 0 to 1", repr(value))
-    if slope == 0:
-        return "ReLU"
-    return "LeakyReLU" if slope == DARKNET_SLOPE else f"LeakyReLU({float(slope):.12g})"
+    return "ReLU" if slope == 0 else leaky_name(slope)
 
 
 def _parted(value: Any) -> tuple[str, str, ast.Call | None]:

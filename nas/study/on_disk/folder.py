@@ -10,24 +10,12 @@ from typing import Final
 
 from nas import NasError
 
-RUNS: Final = Path("runs")
-"""Where a run's folder lies when it is given by name."""
-
 ROOM: Final = 8 * 2**20
 """Bytes that a run's folder needs: the figure, which is whole without a network, takes five."""
 
 
 class RunError(NasError):
     """A run's folder that can't be used: in use, of other settings, or not a run's."""
-
-
-def run_folder(name_or_path: str) -> Path:
-    """`runs/NAME` for a name, the path itself for anything with a folder in it."""
-    path = Path(name_or_path)
-    if not name_or_path.strip() or path.name in ("", ".."):
-        raise RunError("--run", "a run has a name, or is a folder", repr(name_or_path))
-    is_name = os.sep not in name_or_path and (os.altsep or os.sep) not in name_or_path
-    return RUNS / path if is_name else path
 
 
 def study_name(folder: Path) -> str:

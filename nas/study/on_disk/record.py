@@ -81,7 +81,22 @@ class Asked:
 
 
 class Record:
-    """The study of one run in its storage. One process writes to it: see `hold`."""
+    """The study of one run in its storage. One process writes to it: see `hold`.
+
+    Whatever the storage (a SQLite file, a journal, a database on a server):
+
+    - a trial that `add` wrote is found by `asked` with its number, choices and latency, in the
+      order of numbers, by this and any later process;
+    - a trial has a score once `finish` has returned, and not before: killed in between, it is in
+      hand, and is graded again;
+    - a number or an architecture that is not the one that was asked for is an error, never
+      another trial's score;
+    - further scores (`keep_score`) are found by kind, architecture and seed, and are no trials;
+    - a study of another run's settings, or of somebody's own, is refused;
+    - what fails outside (disk, server, damage) is a StorageError, and what was written stays.
+
+    tests/study/on_disk/test_record.py holds every storage to it.
+    """
 
     def __init__(
         self, place: Place, study_name: str, identity: str = "", *, is_begun: bool = False

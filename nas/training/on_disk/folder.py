@@ -36,8 +36,8 @@ from nas.training.on_disk.checkpoint import (
 from nas.training.on_disk.written import FolderError, write_text
 from nas.training.progress import STATE_KEYS, Lap, LapEnd
 
-FORMAT: Final = 1
-"""Of settings.yaml. 1: the first."""
+FORMAT: Final = 2
+"""Of settings.yaml. 1: the first. 2: with `pretrained`, which was none before."""
 
 SETTINGS: Final = "settings.yaml"
 
@@ -57,6 +57,8 @@ class RunSettings:
     image_size: int
     weights: str | None
     """The absolute path of the checkpoint that all began with."""
+    pretrained: str
+    """lite2, none, or the absolute path of the file that all were cut from."""
     recipe: dict[str, Any]
     """nas.training.recipe.Recipe as a mapping."""
 
@@ -137,7 +139,10 @@ def read_run(folder: Path) -> RunSettings:
     names = {field.name for field in fields(RunSettings)}
     document = _read_mapping(path, f"the {SETTINGS} of a training run")
     try:
-        if document.pop("format", None) != FORMAT or set(document) != names:
+        version = document.pop("format", None)
+        if version == 1:
+            document["pretrained"] = "none"
+        if version not in (1, FORMAT) or set(document) != names:
             raise ValueError("another format")
         return TypeAdapter(RunSettings).validate_python(document)
     except ValueError as error:  # pydantic's too

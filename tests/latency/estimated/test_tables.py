@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nas import profile, stats
-from nas.latency.answer import LatencyKind
+from nas.latency.answer import LatencyKind, WorkKind
 from nas.latency.device import ROOT, TableKey, read_device
 from nas.latency.estimated.board_model import (
     PARAMETERS,
@@ -276,7 +276,7 @@ def test_kinds_of_work_add_up_to_a_layer(shipped: EstimatedTable) -> None:
     parts = EstimatedPredictor(shipped).parts(candidate.spec, candidate.image_size)
     for part in parts:
         assert sum(part.kinds.values()) == pytest.approx(part.ms, abs=1e-9)
-    assert "others" not in {kind for part in parts for kind in part.kinds}
+    assert WorkKind.OTHER not in {kind for part in parts for kind in part.kinds}
 
 
 def test_twenty_measured_blocks_correct_an_estimate(shipped: EstimatedTable) -> None:

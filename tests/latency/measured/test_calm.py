@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from nas.latency.measured.calm import Steadiness, lines, steadiness
-from nas.latency.measured.measurement import Anchor, Measurement, Network, Samples
+from nas.latency.measured.measurement import Gauge, Measurement, Network, Samples
 from nas.space.blocks import Block
 
-ANCHORS = {"a": (0.5, 1.2), "b": (3.0, 0.7), "c": (0.1, 1.1)}
+GAUGES = {"a": (0.5, 1.2), "b": (3.0, 0.7), "c": (0.1, 1.1)}
 """Time in calm (ms), and how steeply it follows the state."""
 
 
@@ -33,15 +33,15 @@ def block(i: int) -> Block:
 
 def ring(
     window: int, level: float, truth: list[tuple[float, float]], rng: np.random.Generator
-) -> tuple[list[Anchor], list[Measurement]]:
+) -> tuple[list[Gauge], list[Measurement]]:
     """A ring of blocks with these times and slopes."""
     state = states(60, level, rng)
-    anchors = [
-        Anchor(session=1, window=window, name=name, samples=samples(ms, slope, state, rng))
-        for name, (ms, slope) in ANCHORS.items()
+    gauges = [
+        Gauge(session=1, window=window, name=name, samples=samples(ms, slope, state, rng))
+        for name, (ms, slope) in GAUGES.items()
     ]
     rows = [row(window, samples(ms, slope, state, rng), i) for i, (ms, slope) in enumerate(truth)]
-    return anchors, rows
+    return gauges, rows
 
 
 def row(window: int, found: Samples, number: int, is_network: bool = False) -> Measurement:
@@ -60,12 +60,12 @@ def row(window: int, found: Samples, number: int, is_network: bool = False) -> M
 def test_blocks_of_busy_rings_come_out_as_in_calm() -> None:
     rng = np.random.default_rng(0)
     truth = [(float(ms), float(rng.uniform(0.5, 1.5))) for ms in np.geomspace(0.05, 5, 24)]
-    anchors, rows = [], []
+    gauges, rows = [], []
     for window, level in enumerate([0.0, 0.1, 0.4, 0.6, 0.8, 0.2]):
-        own_anchors, own_rows = ring(window, level, truth, rng)
-        anchors += own_anchors
+        own_gauges, own_rows = ring(window, level, truth, rng)
+        gauges += own_gauges
         rows += own_rows
-    steady = steadiness(anchors, rows)
+    steady = steadiness(gauges, rows)
     errors, medians = [], []
     for one in rows:
         assert one.block is not None
@@ -102,8 +102,8 @@ def test_networks_follow_what_ran_beside_them() -> None:
 @pytest.mark.parametrize("with_anchors", [True, False])
 def test_a_quiet_machine_is_left_alone(with_anchors: bool) -> None:
     rng = np.random.default_rng(2)
-    anchors, rows = ring(0, 0.0, [(2.0, 1.0)] * 20, rng)
-    steady = steadiness(anchors if with_anchors else [], rows)
+    gauges, rows = ring(0, 0.0, [(2.0, 1.0)] * 20, rng)
+    steady = steadiness(gauges if with_anchors else [], rows)
     changes = [steady.ms([one]) / one.samples.median_ms() for one in rows]
     assert np.allclose(changes, 1, atol=0.02)
     assert abs(steady.drift(rows)) < 0.01 if with_anchors else steady.drift(rows) == 0
@@ -140,23 +140,23 @@ def test_lines_hold_outliers_back_and_skip_what_is_unknown() -> None:
     assert (error < 0.02).all()
 
 
-OTHER_ANCHORS = {"d": (0.02, 1.0), "e": (0.7, 0.9), "f": (1.5, 1.1), "g": (0.2, 1.0)}
+OTHER_GAUGES = {"d": (0.02, 1.0), "e": (0.7, 0.9), "f": (1.5, 1.1), "g": (0.2, 1.0)}
 
 
 def session(
     number: int,
-    anchors: dict[str, tuple[float, float]],
+    gauges: dict[str, tuple[float, float]],
     truth: dict[int, float],
     slower: float,
     rng: np.random.Generator,
-) -> tuple[list[Anchor], list[Measurement]]:
+) -> tuple[list[Gauge], list[Measurement]]:
     """Six windows of a session that was never calmer than `slower` (logarithm)."""
-    found: tuple[list[Anchor], list[Measurement]] = ([], [])
+    found: tuple[list[Gauge], list[Measurement]] = ([], [])
     for window in range(6):
         state = slower + states(60, 0.1 * (window % 3), rng)
         found[0].extend(
-            Anchor(session=number, window=window, name=name, samples=samples(*line, state, rng))
-            for name, line in anchors.items()
+            Gauge(session=number, window=window, name=name, samples=samples(*line, state, rng))
+            for name, line in gauges.items()
         )
         for i, ms in truth.items():
             one = row(window, samples(ms, 1.0, state, rng), i)
@@ -177,10 +177,10 @@ def off(steady: Steadiness, rows: Sequence[Measurement], truth: dict[int, float]
     return float(np.median(found))
 
 
-def test_sessions_with_other_anchors_come_onto_one_scale_by_what_they_share() -> None:
+def test_sessions_with_other_gauges_come_onto_one_scale_by_what_they_share() -> None:
     rng = np.random.default_rng(5)
-    first = session(1, ANCHORS, truth_of(0, 20), 0.0, rng)
-    second = session(2, OTHER_ANCHORS, truth_of(8, 30), 0.2, rng)
+    first = session(1, GAUGES, truth_of(0, 20), 0.0, rng)
+    second = session(2, OTHER_GAUGES, truth_of(8, 30), 0.2, rng)
     steady = steadiness(first[0] + second[0], first[1] + second[1])
     truth = truth_of(0, 30)
     # Twelve blocks are shared: nearly all of the 0.2 comes off.
@@ -193,52 +193,52 @@ def test_sessions_with_other_anchors_come_onto_one_scale_by_what_they_share() ->
 
 def test_sessions_that_share_nothing_keep_their_own_calm() -> None:
     rng = np.random.default_rng(6)
-    first = session(1, ANCHORS, truth_of(0, 15), 0.0, rng)
-    second = session(2, OTHER_ANCHORS, truth_of(15, 30), 0.1, rng)
+    first = session(1, GAUGES, truth_of(0, 15), 0.0, rng)
+    second = session(2, OTHER_GAUGES, truth_of(15, 30), 0.1, rng)
     steady = steadiness(first[0] + second[0], first[1] + second[1])
-    for anchors, rows in (first, second):
-        alone = steadiness(anchors, rows)
+    for gauges, rows in (first, second):
+        alone = steadiness(gauges, rows)
         away = [steady.calm(one).log_ms - alone.calm(one).log_ms for one in rows]
         assert np.abs(away).max() < 0.005
 
 
 @pytest.mark.parametrize("kept", [("a", "b"), ("b",), ()])
-def test_a_session_that_lost_anchors_comes_onto_the_scale_of_the_others(
+def test_a_session_that_lost_gauges_comes_onto_the_scale_of_the_others(
     kept: tuple[str, ...],
 ) -> None:
     rng = np.random.default_rng(7)
-    first = session(1, ANCHORS, truth_of(0, 20), 0.0, rng)
-    second = session(2, {n: ANCHORS[n] for n in kept}, truth_of(0, 20), 0.15, rng)
+    first = session(1, GAUGES, truth_of(0, 20), 0.0, rng)
+    second = session(2, {n: GAUGES[n] for n in kept}, truth_of(0, 20), 0.15, rng)
     steady = steadiness(first[0] + second[0], first[1] + second[1])
     assert abs(off(steady, first[1], truth_of(0, 20))) < 0.025
-    # One anchor alone does not tell by how much it follows the state less than others do.
+    # One gauge alone does not tell by how much it follows the state less than others do.
     assert abs(off(steady, second[1], truth_of(0, 20))) < 0.05
 
 
-def test_a_round_without_one_of_the_anchors_tells_by_the_others() -> None:
+def test_a_round_without_one_of_the_gauges_tells_by_the_others() -> None:
     rng = np.random.default_rng(8)
     truth = truth_of(0, 20)
-    anchors, rows = session(1, ANCHORS, truth, 0.0, rng)
-    # Another anchor is lost in each window, and every third sample of each lost its core.
+    gauges, rows = session(1, GAUGES, truth, 0.0, rng)
+    # Another gauge is lost in each window, and every third sample of each lost its core.
     some = [
         replace(one, samples=replace(one.samples, preempted=tuple(range(i % 3, 60, 3))))
-        for i, one in enumerate(anchors)
+        for i, one in enumerate(gauges)
         if i % 3 != one.window % 3
     ]
     steady = steadiness(some, rows)
     assert abs(off(steady, rows, truth)) < 0.025
 
 
-def test_networks_are_calm_by_the_anchors_of_their_own_session() -> None:
+def test_networks_are_calm_by_the_gauges_of_their_own_session() -> None:
     rng = np.random.default_rng(9)
     first, second = (
         session(i + 1, own, truth_of(0, 20), 0.2 * i, rng)
-        for i, own in enumerate((ANCHORS, OTHER_ANCHORS))
+        for i, own in enumerate((GAUGES, OTHER_GAUGES))
     )
     rows: list[Measurement] = []
     for number in range(12):
         for place, level in ((1, 0.4), (2, 0.05)):
-            # The second session's anchors take an eighth, and it was slower throughout.
+            # The second session's gauges take an eighth, and it was slower throughout.
             state = 0.2 * (place - 1) + states(20, 0.1, rng)
             own = replace(
                 samples(5.0 + number, 1.0, state, rng), beside_ms=tuple(level * np.exp(state))
@@ -247,8 +247,8 @@ def test_networks_are_calm_by_the_anchors_of_their_own_session() -> None:
     steady = steadiness(first[0] + second[0], first[1] + second[1] + rows)
     away = [steady.calm(one).log_ms - np.log(5.0 + int(str(one.subject))) for one in rows]
     assert np.abs(away).max() < 0.06
-    # Nor does it matter whether a session with networks alone says which anchors it had.
-    for named in ({}, {3: tuple(ANCHORS)}, {3: ("unknown",)}):
+    # Nor does it matter whether a session with networks alone says which gauges it had.
+    for named in ({}, {3: tuple(GAUGES)}, {3: ("unknown",)}):
         more = [replace(one, session=3) for one in rows if one.session == 1]
         steady = steadiness(first[0] + second[0], [*first[1], *second[1], *more], named)
         away = [steady.calm(one).log_ms - np.log(5.0 + int(str(one.subject))) for one in more]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nas.latency.answer import WorkKind
 from nas.latency.measured.campaign import plan
 from nas.latency.measured.cost_model import TERMS, block_terms, fit_rates
 from nas.latency.measured.kinds_of_work import KINDS, MEMORY, shares
@@ -35,17 +36,15 @@ def test_shares_add_up_and_are_of_the_work_in_the_blocks(rates: np.ndarray) -> N
     some = [block("MBConv", kernel=3, expand_ratio=4), block("Concat", channels_in=(24, 24))]
     found = shares(rates, some)
     assert sum(found.values()) == pytest.approx(1)
-    assert not any("dense" in kind for kind in found)
-    assert {"element-wise ops (G4)", "starting ops: fragmentation (G3)"} <= found.keys()
+    assert not any("dense" in kind.value for kind in found)
+    assert {WorkKind.ELEMENT_WISE, WorkKind.STARTING} <= found.keys()
 
 
 def test_a_larger_kernel_computes_more_and_a_deeper_block_starts_more(rates: np.ndarray) -> None:
     one = block("Conv", kernel=1)
     three = replace(one, kernel=3)
-    computing = "{} convolutions, computing"
-    assert shares(rates, [three])[computing.format("dense")] > shares(rates, [one]).get(
-        computing.format("1x1"), 0
-    )
+    dense, pointwise = WorkKind.DENSE_COMPUTING, WorkKind.POINTWISE_COMPUTING
+    assert shares(rates, [three])[dense] > shares(rates, [one]).get(pointwise, 0)
     deep = block("C3", depth=3, height=4, width=4)
-    starting = "starting ops: fragmentation (G3)"
+    starting = WorkKind.STARTING
     assert shares(rates, [deep])[starting] > shares(rates, [three])[starting]

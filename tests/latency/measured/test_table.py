@@ -12,7 +12,7 @@ import pytest
 
 from nas.latency.device import TableKey
 from nas.latency.measured.campaign import VISITS, measure, order_of_work, pending, plan
-from nas.latency.measured.measurement import Anchor, Measurement, Network, Samples
+from nas.latency.measured.measurement import Gauge, Measurement, Network, Samples
 from nas.latency.measured.table import (
     Table,
     TableError,
@@ -47,7 +47,7 @@ def rows() -> list[Measurement]:
 def write(root: Path) -> Path:
     with open_table(KEY, root) as writer:
         assert writer.start_session(ENVIRONMENT) == 1
-        writer.add_anchor(Anchor(session=1, window=2, name="a", samples=SAMPLES))
+        writer.add_gauge(Gauge(session=1, window=2, name="a", samples=SAMPLES))
         for row in rows():
             writer.add(row)
         writer.add_failure(1, "block x", "RuntimeError: no")
@@ -58,7 +58,7 @@ def test_round_trip(tmp_path: Path) -> None:
     write(tmp_path)
     table = read_table(KEY, tmp_path)
     assert [*table.blocks[BLOCK], *table.networks["ab" * 8]] == rows()
-    assert table.anchors == [Anchor(session=1, window=2, name="a", samples=SAMPLES)]
+    assert table.gauges == [Gauge(session=1, window=2, name="a", samples=SAMPLES)]
     assert table.failures == {"block x": "RuntimeError: no"}
     assert table.environments == [ENVIRONMENT]
     assert not table.damaged
@@ -72,7 +72,7 @@ def test_every_cut_of_the_file_loses_one_line_at_most(tmp_path: Path) -> None:
         path.write_bytes(whole[:end])
         complete = whole[:end].count(b"\n") - 1
         table = read_table(KEY, tmp_path)
-        read = len(table.environments) + len(table.anchors) + table.row_count()
+        read = len(table.environments) + len(table.gauges) + table.row_count()
         assert read + len(table.failures) == complete
         # Whoever writes next starts on a line of its own.
         with open_table(KEY, tmp_path) as writer:

@@ -48,7 +48,7 @@ def pack(jobs: tuple[Job, ...], runtime: str = "ncnn", precision: str = "fp32") 
     return Pack(
         key=TableKey(device="host", runtime=runtime, precision=precision),
         jobs=jobs,
-        anchors=(jobs[0].name,),
+        gauges=(jobs[0].name,),
         seed=0,
         timing=QUICK,
     )
@@ -78,9 +78,9 @@ def test_every_job_is_answered_with_all_its_samples(runtime: str, precision: str
         assert len(line["cpu_ms"]) == len(line["preempted"])
         assert 0 < line["overhead_ms"] < 1
         assert line["before"].keys() == line["after"].keys()
-    # One ring of blocks with its anchor, and one of networks with the anchor beside each sample.
-    (anchor,) = [line for line in lines if line["line"] == "anchor"]
-    assert anchor["job"] == jobs[0].name
+    # One ring of blocks with its gauge, and one of networks with the gauge beside each sample.
+    (gauge,) = [line for line in lines if line["line"] == "anchor"]
+    assert gauge["job"] == jobs[0].name
     (whole,) = [line for line in timings if "beside_ms" in line]
     assert whole["job"] == jobs[-1].name
     assert len(whole["beside_ms"]) == len(whole["samples_ms"])

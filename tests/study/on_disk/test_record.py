@@ -1,8 +1,12 @@
-"""What is on disk: whole trials, in any storage, readable by Optuna's own tools."""
+"""What is on disk: whole trials, readable by Optuna's own tools.
+
+One suite over every storage that can be had without a server: the contract of `Record`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -36,9 +40,20 @@ def fill(
     return search
 
 
-@pytest.mark.parametrize("scheme", ["sqlite:///{}/study.db", "journal:{}/study.log"])
-def test_what_is_kept_is_found_again(tmp_path: Path, scheme: str) -> None:
-    url = scheme.format(tmp_path)
+@pytest.fixture(params=["sqlite:///{}/study.db", "journal:{}/study.log"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(request.param.format(tmp_path))
+
+
+def storage_of(url: str) -> optuna.storages.BaseStorage:
+    """The same storage as Optuna opens it."""
+    if url.startswith("journal:"):
+        backend = optuna.storages.journal.JournalFileBackend(url.removeprefix("journal:"))
+        return optuna.storages.JournalStorage(backend)
+    return optuna.storages.RDBStorage(url)
+
+
+def test_what_is_kept_is_found_again(url: str) -> None:
     limit_ms = 0.065
     search = fill(Record(url, "kept"), notebook(), 7, limit_ms)
     found = Record(url, "kept").asked()
@@ -49,10 +64,9 @@ def test_what_is_kept_is_found_again(tmp_path: Path, scheme: str) -> None:
     assert {a.outcome for a in found} == set(Outcome)
 
 
-def test_optunas_own_tools_can_read_it(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/study.db"
+def test_optunas_own_tools_can_read_it(url: str) -> None:
     search = fill(Record(url, "run"), notebook(), 5, 0.065)
-    study = optuna.load_study(study_name="run", storage=url)
+    study = optuna.load_study(study_name="run", storage=storage_of(url))
     assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     states = {
         Outcome.GRADED: optuna.trial.TrialState.COMPLETE,
@@ -70,8 +84,7 @@ def test_optunas_own_tools_can_read_it(tmp_path: Path) -> None:
     }
 
 
-def test_a_killed_trial_is_in_hand_again(tmp_path: Path) -> None:
-    url = f"journal:{tmp_path}/study.log"
+def test_a_killed_trial_is_in_hand_again(url: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         fill(Record(url, "run"), notebook(breaks_after=4), 10)
     in_hand = [a for a in Record(url, "run").asked() if a.score is None]
@@ -79,8 +92,7 @@ def test_a_killed_trial_is_in_hand_again(tmp_path: Path) -> None:
     assert all(a.outcome is Outcome.GRADED for a in in_hand)
 
 
-def test_further_scores_are_kept_by_architecture_and_seed(tmp_path: Path) -> None:
-    url = f"journal:{tmp_path}/study.log"
+def test_further_scores_are_kept_by_architecture_and_seed(url: str) -> None:
     record = Record(url, "run")
     score = notebook().score(candidates_of("tiny").build(lambda name, options: options[0]), 0)
     record.keep_score(REGRADE, "ab" * 8, 7, score)
@@ -88,20 +100,16 @@ def test_further_scores_are_kept_by_architecture_and_seed(tmp_path: Path) -> Non
     assert Record(url, "run").scores(BASELINE) == {}
 
 
-def test_a_study_of_somebody_elses_is_refused(tmp_path: Path) -> None:
-    url = f"journal:{tmp_path}/study.log"
+def test_a_study_of_somebody_elses_is_refused(url: str) -> None:
     record = Record(url, "run")
-    backend = optuna.storages.journal.JournalFileBackend(f"{tmp_path}/study.log")
-    storage = optuna.storages.JournalStorage(backend)
-    study = optuna.load_study(study_name="run", storage=storage)
+    study = optuna.load_study(study_name="run", storage=storage_of(url))
     study.ask()
     with pytest.raises(StorageError, match="trial 0, which was not"):
         record.asked()
 
 
-def test_a_study_of_another_run_is_refused(tmp_path: Path) -> None:
+def test_a_study_of_another_run_is_refused(url: str) -> None:
     """Two runs of one name, in two folders, may be given the same storage."""
-    url = f"sqlite:///{tmp_path}/study.db"
     Record(url, "run", "first")
     Record(url, "run", "first")
     Record(url, "other", "second")
@@ -123,3 +131,15 @@ def test_a_storage_that_cannot_be_opened_is_one_message(url: str) -> None:
 def test_passwords_are_not_shown() -> None:
     assert without_password("mysql://me:secret@host/nas") == "mysql://me:***@host/nas"
     assert without_password("sqlite:///runs/a/study.db") == "sqlite:///runs/a/study.db"
+
+
+def test_another_number_or_architecture_is_no_trial_of_this_search(url: str) -> None:
+    search = fill(Record(url, "run"), notebook(), 3)
+    record, (first, second, *_) = Record(url, "run"), search.trials
+    assert second.score is not None
+    stranger = replace(first, candidate=second.candidate)
+    with pytest.raises(StorageError, match="of another architecture"):
+        record.finish(stranger, second.score)
+    with pytest.raises(StorageError, match=f"trial {len(search.trials)} where trial 0"):
+        record.add(first, {}, {}, {}, {})
+    assert [a.latency for a in record.asked()[:3]] == [t.latency for t in search.trials[:3]]

@@ -13,7 +13,7 @@ import pytest
 from nas import NasError
 from nas.accuracy import FakeSettings, ShortTrainingSettings
 from nas.latency.answer import LatencyKind
-from nas.study.on_disk.folder import RunError, check_folder, run_folder
+from nas.study.on_disk.folder import RunError, check_folder
 from nas.study.on_disk.run import (
     FORMAT,
     DataSettings,
@@ -25,6 +25,7 @@ from nas.study.on_disk.run import (
     open_run,
     read_settings,
 )
+from nas.terminal import run_folder
 from tests.study.boards import MacBoard, candidates_of
 
 
@@ -198,7 +199,7 @@ def test_a_run_has_a_name_or_is_a_folder() -> None:
     assert run_folder("./a") == run_folder("a/") == Path("a")
     assert run_folder("is it better?") == Path("runs/is it better?")
     for nothing in ("", " ", ".", "..", "/", "./", "a/..", "runs/.."):
-        with pytest.raises(RunError):
+        with pytest.raises(NasError, match="a run has a name, or is a folder"):
             run_folder(nothing)
 
 

@@ -1,0 +1,103 @@
+"""A detector of ours as a seed: its backbone as any other's, its neck and head as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from nas.detector.builder import Detector
+from nas.detector.convolution import Conv, SqueezeExcite
+from nas.detector.efficientnet import FusedMBConv, MBConv
+from nas.detector.light import InvertedResidual
+from nas.detector.pretrained.plan import backbone, kind_of
+from nas.detector.pretrained.seed import Seed, SeedBlock, SeedConv, SeedError, SeedGate, stages_of
+from nas.space.ops import has_residual
+
+
+@dataclass(frozen=True, kw_only=True)
+class Starter:
+    """A trained detector with its class names, in eval mode."""
+
+    detector: Detector
+    names: tuple[str, ...]
+
+    def stages(self) -> dict[int, int]:
+        """Row of the backbone -> the seed's stage that it belongs to; -1 of the stem."""
+        _, chain, _ = backbone(self.detector.spec)
+        found, stage = {0: -1}, -1
+        for place in chain:
+            stage += place.block.stride == 2 or not has_residual(place.block)
+            stage = max(stage, 0)
+            found[place.row] = stage
+        return found
+
+
+def seed_of(detector: Detector, names: tuple[str, ...], name: str) -> Seed:
+    """The seed of a detector of ours. Raises SeedError where its backbone has no such blocks."""
+    stem, chain, end = backbone(detector.spec)
+    first = detector.model[0]
+    if stem is None or end or not chain or not isinstance(first, Conv):
+        raise SeedError(
+            name,
+            "a detector that others are cut from has a Conv and then MBConv or FusedMBConv stages",
+            end or "another backbone",
+            "Give its weights to a detector of the same rows by --weights",
+        )
+    blocks: list[SeedBlock] = []
+    for place in chain:
+        module = detector.model[place.row]
+        own = module[place.part] if isinstance(module, nn.Sequential) else module
+        assert isinstance(own, MBConv | FusedMBConv | InvertedResidual)
+        blocks.append(
+            SeedBlock(
+                kind=kind_of(place.block),
+                expand=conv_of(own.expand) if isinstance(own.expand, Conv) else None,
+                depthwise=None if isinstance(own, FusedMBConv) else conv_of(own.depthwise),
+                project=conv_of(own.project),
+                gate=_gate_of(own.se, place.block.activation, own),
+                activation=place.block.activation,
+                has_sum=has_residual(place.block),
+            )
+        )
+    return Seed(
+        name=name,
+        stem=conv_of(first),
+        stem_activation=stem.block.activation,
+        stages=stages_of(blocks),
+        starter=Starter(detector=detector.eval(), names=names),
+    )
+
+
+def conv_of(module: nn.Module) -> SeedConv:
+    """A Conv of ours as a seed's."""
+    assert isinstance(module, Conv)
+    norm = module.bn
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    return SeedConv(
+        weight=module.conv.weight.detach(),
+        gamma=norm.weight.detach(),
+        beta=norm.bias.detach(),
+        mean=norm.running_mean,
+        var=norm.running_var,
+        stride=module.conv.stride[0],
+    )
+
+
+def _gate_of(module: nn.Module, activation: str, block: nn.Module) -> SeedGate | None:
+    if not isinstance(module, SqueezeExcite):
+        return None
+    assert module.reduce.bias is not None
+    assert module.expand.bias is not None
+    with torch.no_grad():
+        return SeedGate(
+            reduce=module.reduce.weight[:, :, 0, 0],
+            reduce_bias=module.reduce.bias.detach(),
+            expand=module.expand.weight[:, :, 0, 0],
+            expand_bias=module.expand.bias.detach(),
+            activation="ReLU" if isinstance(block, InvertedResidual) else activation,
+            gate="Hardsigmoid" if isinstance(block, InvertedResidual) else "Sigmoid",
+        )

@@ -1,0 +1,55 @@
+"""How a training begins: with a seed's weights, and batch norm statistics of its own pictures."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+
+from nas.data.images import ImageSet
+from nas.detector.builder import Detector
+from nas.detector.pretrained.load import cut
+from nas.detector.pretrained.recalibrate import recalibrate
+from nas.detector.pretrained.report import Report
+from nas.detector.pretrained.seed import Seed
+from nas.detector.pretrained.streams import Order
+from nas.training.batches import BatchPlan
+from nas.training.metrics import to_input
+from nas.training.settings import TrainSettings
+from nas.training.under_way import head_grid
+
+BATCHES: Final = 8
+"""Augmented batches that the statistics of a cut network are measured on."""
+
+
+def begin_with(
+    seed: Seed,
+    detector: Detector,
+    part: ImageSet,
+    settings: TrainSettings,
+    *,
+    seed_number: int,
+    order: Order = "importance",
+    must_fit: bool = False,
+) -> Report:
+    """Cuts the seed to the detector in place, and measures its batch norms on the first batches.
+
+    The batches are those that a training of these settings and this random seed begins with; where
+    nothing of the seed fits, none are made and the detector stays as it is. Everything follows
+    from the arguments. Raises SeedError where the seed must fit and doesn't.
+    """
+    report = cut(seed, detector, names=part.names, order=order, must_fit=must_fit)
+    if not report.taken:
+        return report
+    plan = BatchPlan(
+        part=part,
+        grid=head_grid(detector, part.image_size),
+        batch_size=settings.batch_size,
+        augment=settings.augment,
+        closing_step=settings.total_steps(len(part)),
+        seed=seed_number,
+    )
+    device = next(detector.parameters()).device
+    inputs = (to_input(plan.make(step)[0], torch.device(device)) for step in range(BATCHES))
+    recalibrate(detector, inputs)
+    return report
