@@ -17,7 +17,7 @@ from nas.detector.pretrained.seed import Seed
 from nas.space.references import REFERENCES
 from nas.space.spec import dump_spec, parse_spec, read_spec, with_classes
 from nas.training.beginning import begin_with
-from nas.training.loop import Standing
+from nas.training.loop import LapEnd
 from nas.training.loop import train as train_loop
 from nas.training.on_disk.checkpoint import load_checkpoint
 from nas.training.on_disk.folder import open_run, read_run, read_trainings
@@ -111,13 +111,13 @@ def test_killed_and_resumed_equals_never_stopped(home: Path, lite2: Seed) -> Non
     whole, stopped = home / "whole", home / "stopped"
     train.run(asked(home, run=str(whole)))
     settings = read_run(whole)
-    open_run(stopped, settings)
     data = read_data(settings.data)
     part, val = load_part(data, "train", 64), load_part(data, "val", 64)
     files = replace(read_trainings(whole)[0], folder=stopped / "tiny-s0")
-    files.begin()
+    with open_run(stopped, settings):
+        files.begin()
 
-    def keep_and_die(standing: Standing) -> None:
+    def keep_and_die(standing: LapEnd) -> None:
         files.keep(standing)
         raise KeyboardInterrupt
 

@@ -46,7 +46,7 @@ class Names:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Family:
+class Architecture:
     """What a network's tensors don't say.
 
     activation   of a stage, by its number and the number of stages
@@ -69,16 +69,18 @@ def _mobilenet_v3(stage: int, stages: int) -> str:
 
 HALVES: Final = (0.5, 0.5, 0.5)
 FAMILIES: Final = {
-    "v1": Family(name="EfficientNet", stem_activation="SiLU", activation=lambda s, n: "SiLU"),
-    "v2": Family(
+    "v1": Architecture(name="EfficientNet", stem_activation="SiLU", activation=lambda s, n: "SiLU"),
+    "v2": Architecture(
         name="EfficientNetV2", stem_activation="SiLU", activation=lambda s, n: "SiLU", eps=1e-3
     ),
-    "lite": Family(
+    "lite": Architecture(
         name="EfficientNet-Lite", stem_activation="ReLU6", activation=lambda s, n: "ReLU6",
         mean=HALVES, deviation=HALVES,
     ),
-    "m2": Family(name="MobileNetV2", stem_activation="ReLU6", activation=lambda s, n: "ReLU6"),
-    "m3": Family(
+    "m2": Architecture(
+        name="MobileNetV2", stem_activation="ReLU6", activation=lambda s, n: "ReLU6",
+    ),
+    "m3": Architecture(
         name="MobileNetV3", stem_activation="Hardswish", activation=_mobilenet_v3, inside="ReLU",
         gate="Hardsigmoid", eps=1e-3,
     ),
@@ -163,7 +165,7 @@ def _torchvision(weights: Mapping[str, Tensor], where: str) -> Iterator[Names]:
         )
 
 
-def _family(tensors: Tensors, found: list[Names]) -> Family:
+def _family(tensors: Tensors, found: list[Names]) -> Architecture:
     first = [tensors.get(f"{names.convs[0][0]}.weight") for names in found]
     kernels = [
         tensors.get(f"{conv}.weight").shape[-1] for names in found for conv, _ in names.convs
@@ -181,7 +183,7 @@ def _is_dense(weight: Tensor) -> bool:
     return weight.shape[-1] > 1 and weight.shape[1] > 1
 
 
-def _blocks(tensors: Tensors, found: list[Names], family: Family) -> list[SeedBlock]:
+def _blocks(tensors: Tensors, found: list[Names], family: Architecture) -> list[SeedBlock]:
     """The blocks with strides and activations, which follow from their stages."""
     read = [(names, [tensors.conv(*pair) for pair in names.convs]) for names in found]
     # MobileNetV3's last convolution is a block of timm's; it is the classifier's.

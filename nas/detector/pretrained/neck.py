@@ -18,7 +18,8 @@ from nas.detector.light import DWConvBlock
 from nas.detector.pretrained.cut import Notes
 from nas.detector.pretrained.modules import CUTTERS, Carried, cut_head, pass_on
 from nas.detector.pretrained.plan import backbone
-from nas.detector.pretrained.starter import Starter
+from nas.detector.pretrained.seed import Starter
+from nas.detector.pretrained.starter import stages_of_rows
 from nas.space.blocks import Layer, layers
 
 _SIZE: Final = 256
@@ -93,7 +94,7 @@ def cut_neck(
     pairs, reason = _paired(own, theirs)
     if reason:
         return reason, False
-    stages = starter.stages()
+    stages = stages_of_rows(starter)
     known = {-1 - row: Carried(-1 - stage, index) for row, (stage, index) in indices.items()}
     is_tied = any(unit.module == "Add" for unit in own)
     keeps_classes = names is not None and names == starter.names

@@ -17,7 +17,7 @@ from nas import NasError
 from nas.detector.convolution import BN_EPS
 
 if TYPE_CHECKING:
-    from nas.detector.pretrained.starter import Starter
+    from nas.detector.builder import Detector
 
 Kind = Literal["inverted", "depthwise", "fused", "dense"]
 KINDS: Final[tuple[Kind, ...]] = ("inverted", "depthwise", "fused", "dense")
@@ -116,6 +116,14 @@ class SeedStage:
     @property
     def width(self) -> int:
         return self.blocks[0].project.weight.shape[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Starter:
+    """A trained detector with its class names, in eval mode, whose neck and head can be cut."""
+
+    detector: Detector
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

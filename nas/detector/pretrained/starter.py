@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
@@ -12,26 +10,27 @@ from nas.detector.convolution import Conv, SqueezeExcite
 from nas.detector.efficientnet import FusedMBConv, MBConv
 from nas.detector.light import InvertedResidual
 from nas.detector.pretrained.plan import backbone, kind_of
-from nas.detector.pretrained.seed import Seed, SeedBlock, SeedConv, SeedError, SeedGate, stages_of
+from nas.detector.pretrained.seed import (
+    Seed,
+    SeedBlock,
+    SeedConv,
+    SeedError,
+    SeedGate,
+    Starter,
+    stages_of,
+)
 from nas.space.ops import has_residual
 
 
-@dataclass(frozen=True, kw_only=True)
-class Starter:
-    """A trained detector with its class names, in eval mode."""
-
-    detector: Detector
-    names: tuple[str, ...]
-
-    def stages(self) -> dict[int, int]:
-        """Row of the backbone -> the seed's stage that it belongs to; -1 of the stem."""
-        _, chain, _ = backbone(self.detector.spec)
-        found, stage = {0: -1}, -1
-        for place in chain:
-            stage += place.block.stride == 2 or not has_residual(place.block)
-            stage = max(stage, 0)
-            found[place.row] = stage
-        return found
+def stages_of_rows(starter: Starter) -> dict[int, int]:
+    """Row of a starter's backbone -> the seed's stage that it belongs to; -1 of the stem."""
+    _, chain, _ = backbone(starter.detector.spec)
+    found, stage = {0: -1}, -1
+    for place in chain:
+        stage += place.block.stride == 2 or not has_residual(place.block)
+        stage = max(stage, 0)
+        found[place.row] = stage
+    return found
 
 
 def seed_of(detector: Detector, names: tuple[str, ...], name: str) -> Seed:
