@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from nas.detector.pretrained.load import load_seed
 
 import nas.pretrain
 from nas import NasError
 from nas.data.images import DataError
+from nas.detector.pretrained.load import load_seed
 from nas.pretrain import Arguments
 from nas.training.on_disk.written import FolderError
 from nas.training.pretraining.folder import PretrainFolder

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from nas.detector.pretrained.load import cut, load_seed
 
 from nas.detector.builder import build_detector
+from nas.detector.pretrained.load import cut, load_seed
 from nas.space.search_space import parse_space, read_space
 from nas.training.pretraining.layout import LITE2, starter_spec
 from nas.training.pretraining.sets import PretrainError
