@@ -10,8 +10,8 @@ The house, from the ground up (imports point downwards only, tests/test_house.py
     nas.accuracy   how good, cheaply: the proxies
     nas.integrations   the way back into YOLOv5, Ultralytics and MMYOLO
     nas.study      the search: run folder, objective, Pareto front, figures, report
-    nas.profile, nas.doctor, nas.search, nas.predict, nas.pretrain, nas.train, nas.evaluate, nas.export:
-    the commands
+    nas.profile, nas.doctor, nas.search, nas.predict, nas.pretrain, nas.train, nas.evaluate,
+    nas.export: the commands
 """
 
 from __future__ import annotations
