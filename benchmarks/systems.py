@@ -1,6 +1,6 @@
 """Every reference model from its YAML to a point on the plot and back: one row each.
 
-    python benchmarks/systems.py --data ../shared/datasets/bccd/data.yaml
+    python benchmarks/systems.py --data bccd/data.yaml
     python benchmarks/systems.py --data ... --yolov5 CHECKOUT --python PYTHON    # weights, too
 
 Columns: parameters in training; MACs by our walk, and by how much thop's count on the folded

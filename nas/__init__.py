@@ -2,16 +2,62 @@
 
 The house, from the ground up (imports point downwards only, tests/test_house.py reads every one):
 
+    nas.stats, places, files, documents, terminal
+                   statistics; where things lie; whole files; documents; how commands speak
     nas.space      what may be built: model YAML, blocks, primitive ops, search spaces   (no torch)
-    nas.detector   the network: torch modules, head, builder
-    nas.latency    the board: emitters, timing, table, predictor                         (no torch)
-    nas.training   teach and grade: data, augmentation, loss, mAP, loop
+    nas.emit       a graph of ops as a file: ncnn, ONNX, ONNX in int8                    (no torch)
+    nas.data       what is learnt from: data.yaml, lists, labels, images, anchors        (no torch)
+    nas.detector   the network: torch modules, heads, builder
+    nas.latency    the board: what is asked and answered, on_board, reach, measured, estimated
+                                                                                         (no torch)
+    nas.training   teach and grade: augmentation, losses, loop, mAP
     nas.deploy     out of torch: ncnn and ONNX files, each held against torch
     nas.accuracy   how good, cheaply: the proxies
     nas.integrations   the way back into YOLOv5, Ultralytics and MMYOLO
-    nas.study      the search: run folder, objective, Pareto front, figures, report
+    nas.study      the search: loop, sampler, finalists, Pareto front, the record on disk
+    nas.report     what is shown of a search: while it runs, figures, files
     nas.profile, nas.doctor, nas.search, nas.predict, nas.pretrain, nas.train, nas.evaluate,
     nas.export: the commands
+
+The tree of errors (tests/test_house.py holds it complete): whatever a user's mistake, or a file of
+theirs, can raise, each under the room that raises it.
+
+    NasError                     a flag, or a mistake that no other name fits
+        nas
+            OutputError          results that can't be written where stdout leads
+            WriteError           a file or folder that the system does not let us write
+        nas.space
+            SpaceError           a search space's YAML
+            SpecError            a model's YAML
+        nas.data
+            DataError            a data.yaml, a list, a label file, an image
+        nas.latency
+            DeviceError          a device's file, or a key that the device lacks
+            BoardError           a board that can't be reached, can't run the pack, or went away
+            TableError           a table of measured times
+            LogError             a log or CSV of one's own
+            ModelError           the file of what all boards share
+        nas.training
+            RecipeError          a recipe's YAML
+            FolderError          a training's folder
+            CheckpointError      a .pt file
+            TrainingError        a training that can't go on
+        nas.deploy
+            DeployError          a detector that can't be exported as asked
+            ExportFolderError    a folder that an export can't be left in
+            WrongFileError       an exported file whose outputs are not the network's
+        nas.accuracy
+            ProxyError           a proxy's name or YAML
+        nas.integrations
+            CheckoutError        a YOLOv5 checkout
+            UltralyticsError     Ultralytics that isn't there, or what it can't do with our models
+            MmyoloError          a model that MMYOLO's neck can't stand on
+            PickleError          another tool's checkpoint
+        nas.study
+            RunError             a run's folder, or settings that are not the run's
+            StorageError         the storage of a study
+            LimitError           a latency limit that no architecture meets
+            WorkerError          a grading process that died
 """
 
 from __future__ import annotations
@@ -31,8 +77,8 @@ class NasError(Exception):
     got     what stands there instead (empty when the rule says it all)
     remedy  what to do about it
 
-    Every room derives its own: `SpecError` and `SpaceError` (nas.space), `DataError`
-    (nas.training), and so on; catching `NasError` catches them all.
+    Every room derives its own (the tree stands at the top of this file); catching `NasError`
+    catches them all.
     """
 
     def __init__(self, where: str, rule: str, got: str = "", remedy: str = "") -> None:

@@ -67,6 +67,7 @@ def run(arguments: Arguments) -> None:
     from nas.space.spec import image_size_of
     from nas.training.on_disk.folder import check_run, open_run, read_run
     from nas.training.on_disk.ready import check_trainings
+    from nas.training.precision import describe_device, training_device
     from nas.training.recipe import parse_recipe
 
     cv2.setNumThreads(1)  # batches are made side by side already
@@ -88,6 +89,7 @@ def run(arguments: Arguments) -> None:
     start = read_start(settings)
     check_run(folder, settings)
     seed = read_seed(settings, [*specs.values()], data.names)
+    check_frozen(recipe, settings)
     train_set = load_part(data, "train", settings.image_size, threads=cores())
     val_set = load_part(data, "val", settings.image_size, threads=cores())
     test_set = read_test(data, settings.image_size)
@@ -96,6 +98,8 @@ def run(arguments: Arguments) -> None:
     with open_run(folder, settings):
         for training in trainings:
             training.begin()
+        device = training_device()
+        say(f"on {describe_device(device, amp=recipe.amp, cpu_bf16=recipe.cpu_bf16)}")
         for training in trainings:
             train_one(training, recipe, start or seed, train_set, val_set)
         show(trainings, data, settings.image_size, test_set)
@@ -131,6 +135,17 @@ def refuse_other_flags(arguments: Arguments) -> None:
             "a run is resumed as it was begun",
             "other flags beside it",
             "Give --resume alone, or repeat the command that began the run",
+        )
+
+
+def check_frozen(recipe: Recipe, settings: RunSettings) -> None:
+    """NasError for a recipe that would freeze what knows nothing."""
+    if recipe.frozen_stages and settings.weights is None and settings.pretrained == "none":
+        raise NasError(
+            "recipe: frozen_stages",
+            "frozen stages have weights that were trained before",
+            f"{recipe.frozen_stages} frozen from a random start",
+            "Give --pretrained or --weights, or frozen_stages: 0",
         )
 
 
@@ -290,6 +305,7 @@ def train_one(
     from nas.space.spec import parse_written
     from nas.training.display import follow
     from nas.training.loop import train
+    from nas.training.precision import training_device
 
     state = files.state()
     if state is not None and state["step"] == recipe.total_steps(len(train_set)):
@@ -297,9 +313,10 @@ def train_one(
         return
     torch.manual_seed(files.seed)
     detector = recipe.build(parse_written(files.model, str(files.folder)))
+    whole_rows = 0
     if start is not None and state is None:
-        recipe = begin(start, detector, files, recipe, train_set)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+        recipe, whole_rows = begin(start, detector, files, recipe, train_set)
+    device = training_device()
     workers = min(8, cores()) if device == "cuda" else int(cores() > 1)
     steps = recipe.total_steps(len(train_set))
     with follow(files.name, steps, 0 if state is None else state["step"]) as on_step:
@@ -314,6 +331,7 @@ def train_one(
             on_step=on_step,
             on_lap=files.keep,
             state=state,
+            whole_rows=whole_rows,
         )
 
 
@@ -323,8 +341,11 @@ def begin(
     files: TrainingFolder,
     recipe: Recipe,
     train_set: ImageSet,
-) -> Recipe:
-    """Fills a new training's weights from a checkpoint or a seed, and says what it took."""
+) -> tuple[Recipe, int]:
+    """Fills a new training's weights from a checkpoint or a seed, and says what it took.
+
+    Returns the recipe as it goes on from there, and how many of the first rows came whole.
+    """
     from nas.detector.pretrained.load import LITE2
     from nas.detector.pretrained.seed import Seed
     from nas.training.beginning import begin_with
@@ -341,10 +362,13 @@ def begin(
     )
     for line in report.lines():
         say(f"{files.name}: {line}")
-    return replace(recipe, priors_from_data=False) if report.keeps_classes else recipe
+    recipe = replace(recipe, priors_from_data=False) if report.keeps_classes else recipe
+    return recipe, len(report.freezable)
 
 
-def take_over(start: Checkpoint, detector: Detector, name: str, recipe: Recipe) -> Recipe:
+def take_over(
+    start: Checkpoint, detector: Detector, name: str, recipe: Recipe
+) -> tuple[Recipe, int]:
     """Loads the weights that fit; the recipe leaves a head alone that came with them."""
     from nas.training.on_disk.ready import fitting_weights
 
@@ -354,7 +378,9 @@ def take_over(start: Checkpoint, detector: Detector, name: str, recipe: Recipe) 
     say(f"{name}: {len(fitting)} of {len(own)} tensors start from the given weights")
     head = f"model.{len(detector.model) - 1}."
     has_head = all(key in fitting for key in own if key.startswith(head) and key.endswith("bias"))
-    return replace(recipe, priors_from_data=False) if has_head else recipe
+    lacking = [int(key.split(".")[1]) for key in own if key not in fitting]
+    recipe = replace(recipe, priors_from_data=False) if has_head else recipe
+    return recipe, min(lacking, default=len(detector.model))
 
 
 def show(

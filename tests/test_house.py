@@ -186,3 +186,27 @@ assert not heavy, heavy
     assert "--help" in done.stdout
     # A second on a quiet machine; the law against heavy imports above is what keeps it.
     assert time.perf_counter() - start < 5
+
+
+def test_the_tree_of_errors_is_complete() -> None:
+    """nas/__init__.py draws every subclass of NasError once, under the room that raises it."""
+    document = ast.get_docstring(ast.parse((NAS / "__init__.py").read_text())) or ""
+    drawn: list[tuple[str, str]] = []
+    place = ""
+    for line in document.partition("\n    NasError ")[2].splitlines():
+        if found := re.match(r" {8}(nas[.\w]*)$", line):
+            place = found[1]
+        elif found := re.match(r" {12}(\w+) ", line):
+            drawn.append((place, found[1]))
+    parents: dict[str, set[str]] = {}
+    places: dict[str, str] = {}
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                parents[node.name] = {ast.unparse(base).split(".")[-1] for base in node.bases}
+                is_room = len(name.split(".")) > 2 or path.stem == "__init__"
+                places[node.name] = ".".join(name.split(".")[: 2 if is_room else 1])
+    errors = {"NasError"}
+    while more := {name for name, own in parents.items() if own & errors} - errors:
+        errors |= more
+    assert sorted(drawn) == sorted((places[name], name) for name in errors - {"NasError"})

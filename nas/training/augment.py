@@ -75,10 +75,17 @@ class Batch:
 
 
 def make_batch(
-    part: ImageSet, indices: NDArray[np.int64], settings: AugmentSettings, rng: Rng
+    part: ImageSet,
+    indices: NDArray[np.int64],
+    settings: AugmentSettings,
+    rng: Rng,
+    image_size: int | None = None,
 ) -> Batch:
-    """The images `indices` of a part, augmented. The same rng state gives the same batch."""
-    size = part.image_size
+    """The images `indices` of a part, augmented. The same rng state gives the same batch.
+
+    image_size   side in pixels; by default the part's own
+    """
+    size = part.image_size if image_size is None else image_size
     images = np.empty((len(indices), size, size, 3), np.uint8)
     owners, classes, boxes = [], [], []
     for place, index in enumerate(indices):

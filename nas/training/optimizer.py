@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from nas.detector.builder import Detector
+from nas.training.freezing import rate_shares
 from nas.training.settings import TrainSettings
+
+ROLES: Final = ("weights", "norms", "biases")
+"""Of parameters: weight decay applies to the first alone."""
 
 
 def make_optimizer(detector: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """SGD or AdamW over three groups: convolution weights, norm weights, biases.
+    """SGD or AdamW over three groups a learning rate: convolution weights, norm weights, biases.
 
     Fused: one kernel for all parameters, a few hundred of which would cost more in calls than in
     arithmetic on a small network.
     """
     groups = [
-        {"params": weights, "weight_decay": settings.weight_decay if decays else 0.0, "role": role}
-        for role, decays, weights in _groups(detector)
-        if weights
+        {
+            "params": weights,
+            "weight_decay": settings.weight_decay if decays else 0.0,
+            "role": role,
+            "lr_share": share,
+        }
+        for role, decays, share, weights in _groups(detector, settings.first_row_lr)
     ]
     if settings.optimizer == "sgd":
         return torch.optim.SGD(
@@ -31,21 +40,20 @@ def make_optimizer(detector: nn.Module, settings: TrainSettings) -> torch.optim.
     return torch.optim.AdamW(groups, lr=settings.lr, betas=betas, fused=True)
 
 
-def _groups(detector: nn.Module) -> list[tuple[str, bool, list[nn.Parameter]]]:
-    """Role, whether weight decay applies, and parameters."""
-    weights: list[nn.Parameter] = []
-    norms: list[nn.Parameter] = []
-    biases: list[nn.Parameter] = []
+def _groups(
+    detector: nn.Module, first_row_lr: float
+) -> list[tuple[str, bool, float, list[nn.Parameter]]]:
+    """Role, whether weight decay applies, share of the learning rate, and parameters."""
+    groups: dict[tuple[str, float], list[nn.Parameter]] = {}
+    shares = rate_shares(detector, first_row_lr)
     for name, parameter in detector.named_parameters():
         if not parameter.requires_grad:
             continue
-        if name.endswith("bias"):
-            biases.append(parameter)
-        elif parameter.ndim <= 1:
-            norms.append(parameter)
-        else:
-            weights.append(parameter)
-    return [("weights", True, weights), ("norms", False, norms), ("biases", False, biases)]
+        kind = "norms" if parameter.ndim <= 1 else "weights"
+        role = "biases" if name.endswith("bias") else kind
+        groups.setdefault((role, shares[name]), []).append(parameter)
+    order = sorted(groups, key=lambda key: (ROLES.index(key[0]), key[1]))
+    return [(role, role == "weights", share, groups[role, share]) for role, share in order]
 
 
 def set_schedule(
@@ -63,7 +71,7 @@ def set_schedule(
     is_sgd = settings.optimizer == "sgd"
     for group in optimizer.param_groups:
         first = settings.warmup_bias_lr if is_sgd and group["role"] == "biases" else 0.0
-        group["lr"] = first + (peak - first) * risen
+        group["lr"] = (first + (peak - first) * risen) * group["lr_share"]
         if is_sgd:
             rise = settings.momentum - settings.warmup_momentum
             group["momentum"] = settings.warmup_momentum + rise * risen

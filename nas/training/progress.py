@@ -25,7 +25,7 @@ class TrainingError(NasError):
 
 @dataclass(frozen=True, kw_only=True)
 class Lap:
-    """What is known after a lap: the steps between two gradings."""
+    """What is known after a lap: the steps of a pass."""
 
     step: int
     """Steps done."""
@@ -37,7 +37,7 @@ class Lap:
     objectness: float
     classes: float
     map50_95: float | None
-    """On the validation part, of the averaged weights; None without such a part."""
+    """On the validation part, of the averaged weights; None where this lap wasn't graded."""
     map50: float | None
     seconds: float
     """Since the training's start or resumption, gradings included."""
@@ -50,7 +50,7 @@ class Progress:
     step: int
     steps: int
     loss: float
-    """Of this step, per image."""
+    """Of this step, per image; on a GPU of the last tenth step, NaN before the first."""
     lap: Lap | None
     """Set when a lap has just ended."""
 

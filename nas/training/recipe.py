@@ -13,10 +13,15 @@ from nas.detector.builder import Detector, build_detector
 from nas.documents import read_yaml
 from nas.space.spec import ModelSpec
 from nas.training.augment import AugmentSettings
+from nas.training.growth import GrowthSettings
 from nas.training.losses.loss import LossSettings
 from nas.training.settings import TrainSettings
 
-NESTED: Final = {"loss": LossSettings, "augment": AugmentSettings}
+NESTED: Final[dict[str, type[Any]]] = {
+    "loss": LossSettings,
+    "augment": AugmentSettings,
+    "growth": GrowthSettings,
+}
 """The keys under which a mapping of its own stands."""
 
 

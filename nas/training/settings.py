@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from nas.training.augment import AugmentSettings
+from nas.training.batches import Assignment
+from nas.training.growth import GrowthSettings
 from nas.training.losses.loss import LossSettings
 
 
@@ -50,12 +52,31 @@ class TrainSettings:
     """Start the head's biases from the data's base rates; off to go on from trained weights."""
     closing_share: float = 0.1
     """Share of the steps, at the end, without mosaic."""
+    class_balance: float = 0.0
+    """How much more often images with rare classes are shown: 0 each once a pass, 0.5 as LVIS has
+    it (nas/training/losses/balance.py)."""
+    first_row_lr: float = 1.0
+    """Share of the learning rate at the model's first row; it rises evenly to 1 at the neck. For
+    backbones that start from weights which know pictures."""
+    frozen_stages: int = 0
+    """Stages of the backbone that learn nothing, in eval mode; 1 is the stem, at half the size.
+    Rows that did not come whole from trained weights learn all the same."""
+    patience: int = 0
+    """Gradings without a better mAP50-95 after which a training ends; 0: it never ends early."""
     evaluate_every: int = 1
-    """Epochs between two gradings on the validation part; 0 grades at the end alone."""
+    """Passes between two gradings on the validation part, each of which costs a fifth to a third
+    of a pass; the last is always graded. 0 grades, and keeps files, at the end alone."""
     amp: bool = True
-    """Half precision on a GPU; a CPU always computes in single precision."""
+    """Half precision on a GPU: bfloat16 where it has that, else float16 with scaled gradients."""
+    cpu_bf16: bool = False
+    """bfloat16 on a processor that has it (nas/training/precision.py); others stay single."""
     channels_last: bool = True
     """Memory layout of images and weights; a quarter faster on a CPU."""
+    assignment: Assignment = "yolov5"
+    """Which predictions of a head with anchors answer for an object: by YOLOv5's rule, or those
+    that are best aligned with it (losses/aligned_anchors.py). One without has the latter."""
+    growth: GrowthSettings = field(default_factory=GrowthSettings)
+    """Smaller images and weaker augmentation at first."""
     loss: LossSettings = field(default_factory=LossSettings)
     """Gains of the loss."""
     augment: AugmentSettings = field(default_factory=AugmentSettings)
@@ -74,8 +95,13 @@ class TrainSettings:
             raise ValueError("momentum, beta2 and warmup_momentum lie in 0..1 (not 1)")
         if self.lr <= 0 or min(self.warmup_bias_lr, self.weight_decay, self.clip_norm) < 0:
             raise ValueError("lr is above 0; warmup_bias_lr, weight_decay and clip_norm at least 0")
-        if self.evaluate_every < 0 or self.recalibration_batches < 0:
-            raise ValueError("evaluate_every and recalibration_batches are at least 0")
+        for name in ("evaluate_every", "recalibration_batches", "frozen_stages", "patience"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is at least 0; got {getattr(self, name)}")
+        if not 0 < self.first_row_lr <= 1:
+            raise ValueError(f"first_row_lr lies in 0..1 (not 0); got {self.first_row_lr}")
+        if not 0 <= self.class_balance <= 1:
+            raise ValueError(f"class_balance lies in 0..1; got {self.class_balance}")
 
     def epoch_steps(self, images: int) -> int:
         """Steps that make one pass over so many images; where `steps` are given, just over one."""
@@ -109,6 +135,7 @@ def short_settings(steps: int = 140) -> TrainSettings:
         ema_share=0.05,
         recalibration_batches=10,
         evaluate_every=0,
+        cpu_bf16=False,
         loss=LossSettings(classes=1.0, aligned_classes=1.5),
         augment=AugmentSettings(
             mosaic=0.0,

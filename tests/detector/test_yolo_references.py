@@ -108,7 +108,7 @@ def test_yolov3_and_its_multiples() -> None:
 
 @pytest.mark.parametrize(
     ("family", "depth", "width", "size", "expected"),
-    # Counted by benchmarks/yolobench_networks.py, which draws these networks without any YAML.
+    # Counted by benchmarks/estimates/yolobench_networks.py, which draws them without any YAML.
     [
         ("yolo3", 0.33, 0.25, 160, 296_051_200),
         ("yolo3", 1.0, 1.0, 416, 38_423_277_568),

@@ -109,7 +109,7 @@ class KilledError(Exception):
 
 def test_resumed_equals_never_stopped(home: Path) -> None:
     whole, stopped = home / "whole", home / "stopped"
-    train.run(asked(home, epochs=3, run=str(whole)))
+    train.run(asked(home, epochs=3, run=str(whole), pretrained="none"))
     # Begin the other as the command does, and die after the first lap.
     from nas.data.dataset import load_part, read_data
     from nas.space.spec import parse_spec
@@ -408,10 +408,22 @@ def test_evaluating_on_other_classes_is_refused(home: Path) -> None:
         evaluate.run(evaluate.Arguments(model=best, data=str(home / "data.yaml"), image_size=70))
 
 
+def test_frozen_stages_of_a_random_start_are_refused(home: Path) -> None:
+    (home / "recipe.yaml").write_text(yaml.safe_dump(RECIPE | {"frozen_stages": 1}))
+    with pytest.raises(
+        NasError, match=r"frozen_stages: frozen stages have weights.*Give --pretrained or"
+    ):
+        train.run(asked(home, pretrained="none"))
+    assert not (home / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [
         ({"learning_rate": 1}, "the unknown key `learning_rate`"),
+        ({"growth": {"sizes": 1}}, "the unknown key `sizes`"),
+        ({"growth": {"stages": 0}}, "growth has at least 1 stage"),
+        ({"assignment": "simota"}, "assignment: Input should be 'yolov5' or 'aligned'"),
         ({"loss": {"boxes": 1}}, "the unknown key `boxes`"),
         ({"augment": {"mosaic": 3}}, "a share lies in 0..1; got 3"),
         ({"lr": "fast"}, "lr: Input should be a valid number"),

@@ -11,8 +11,9 @@ weights     numbers of weights read; starting: each call of a kernel
 
 What a unit costs is the board's own, drawn towards the mean of all boards and what threads and
 the age of ncnn change on it; how well a kernel fits a shape is shared by all (a linear form, in
-logarithms). The shared part is fitted on public logs by benchmarks/public_logs.py and read from a
-file, which says from which networks and how far it was off on those that it had not seen.
+logarithms). The shared part is fitted on public logs by benchmarks/estimates/public_logs.py and
+read from a file, which says from which networks and how far it was off on those that it had not
+seen.
 """
 
 from __future__ import annotations

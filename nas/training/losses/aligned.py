@@ -111,7 +111,11 @@ def _is_inside(objects: Tensor, centres: Tensor, strides: Tensor) -> Tensor:
     """
     middle = (objects[..., :2] + objects[..., 2:]) / 2
     half = ((objects[..., 2:] - objects[..., :2]) / 2).clamp(min=float(strides.min()) / 2)
-    return ((centres - middle[:, :, None]).abs() <= half[:, :, None]).all(-1)
+    near = [
+        (centres[:, axis] - middle[..., axis, None]).abs() <= half[..., axis, None]
+        for axis in (0, 1)
+    ]
+    return near[0] & near[1]
 
 
 def aligned_parts(

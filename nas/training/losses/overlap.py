@@ -11,12 +11,16 @@ EPSILON = 1e-7
 
 
 def iou(one: Tensor, two: Tensor) -> Tensor:
-    """Intersection over union (...) of boxes (..., 4) as left, top, right, bottom."""
-    low = torch.maximum(one[..., :2], two[..., :2])
-    high = torch.minimum(one[..., 2:], two[..., 2:])
-    intersection = (high - low).clamp(min=0).prod(-1)
-    areas = [(box[..., 2:] - box[..., :2]).prod(-1) for box in (one, two)]
-    return intersection / (areas[0] + areas[1] - intersection + EPSILON)
+    """Intersection over union (...) of boxes (..., 4) as left, top, right, bottom.
+
+    A side at a time: of broadcast boxes torch computes whole planes several times as fast as pairs.
+    """
+    (left, top, right, bottom), (left_2, top_2, right_2, bottom_2) = one.unbind(-1), two.unbind(-1)
+    width = (torch.minimum(right, right_2) - torch.maximum(left, left_2)).clamp_(min=0)
+    height = (torch.minimum(bottom, bottom_2) - torch.maximum(top, top_2)).clamp_(min=0)
+    intersection = width * height
+    area, area_2 = (right - left) * (bottom - top), (right_2 - left_2) * (bottom_2 - top_2)
+    return intersection / (area + area_2 - intersection + EPSILON)
 
 
 def ciou(one: Tensor, two: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from nas.detector.builder import Detector
 from nas.detector.head import Detect
 from nas.training.batches import BatchPlan
 from nas.training.losses.aligned import CELLS_PER_OBJECT, Objects
+from nas.training.losses.aligned_anchors import Reachable
 from nas.training.losses.assign import Targets
 
 BATCHES = 4
@@ -31,7 +32,11 @@ def set_priors(detector: Detector, plan: BatchPlan) -> None:
     images = plan.seen(BATCHES)
     head = detector.head
     if isinstance(head, Detect):
-        _set_anchored(head, plan, [one for one in targets if isinstance(one, Targets)], images)
+        if plan.assignment == "aligned":
+            reachable = [one for one in targets if isinstance(one, Reachable)]
+            _set_aligned(head, plan, reachable, images)
+        else:
+            _set_anchored(head, plan, [one for one in targets if isinstance(one, Targets)], images)
     else:
         _set_anchor_free(head, plan, [one for one in targets if isinstance(one, Objects)], images)
 
@@ -45,6 +50,21 @@ def _set_anchored(head: Detect, plan: BatchPlan, targets: list[Targets], images:
         answering = [len(np.unique(one.cells[one.strides == stride])) for one in targets]
         rate = FRESH_OVERLAP * np.mean(answering) / (images / BATCHES * cells)
         with torch.no_grad():
+            bias = conv.bias.view(head.num_anchors, -1)
+            bias[:, 4] = float(_logit(np.array([rate]))[0])
+            bias[:, 5:] = class_bias.to(bias.device)
+
+
+def _set_aligned(head: Detect, plan: BatchPlan, targets: list[Reachable], images: int) -> None:
+    """Objectness: a prediction's mean score to reach. Classes: their shares of the objects."""
+    classes = np.concatenate([one.classes for one in targets])
+    class_bias = torch.from_numpy(_logit(_shares(classes, plan.grid.num_classes))).float()
+    answering = CELLS_PER_OBJECT * len(classes) / images
+    rate = min(1.0, answering / sum(plan.grid.cells)) * FRESH_OVERLAP / 2
+    with torch.no_grad():
+        for conv in head.m:
+            assert isinstance(conv, nn.Conv2d)
+            assert conv.bias is not None
             bias = conv.bias.view(head.num_anchors, -1)
             bias[:, 4] = float(_logit(np.array([rate]))[0])
             bias[:, 5:] = class_bias.to(bias.device)

@@ -1,7 +1,9 @@
 """Public benchncnn logs: how far networks that were held out whole are off, and what ships.
 
-    python benchmarks/public_logs.py --logs ../shared/benchncnn            # prints the errors
-    python benchmarks/public_logs.py --logs ../shared/benchncnn --write    # and makes the tables
+    python benchmarks/estimates/public_logs.py --logs LOGS            # prints the errors
+    python benchmarks/estimates/public_logs.py --logs LOGS --write    # and makes the tables
+
+LOGS: a folder with ncnn's public benchncnn logs (runs.json, networks.json).
 
 Each network in turn is held out on every board at once, its int8 form with it. What ships is then
 fitted on all: latency_tables/models/, and an estimated table for each board in BOARDS.

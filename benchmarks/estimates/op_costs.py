@@ -1,10 +1,10 @@
 """What ops cost beside a 1x1 convolution, timed by themselves with ncnn on this machine.
 
-    python benchmarks/op_costs.py
+    python benchmarks/estimates/op_costs.py
 
 One thread, rounds over chains of eight equal ops in turn, the fastest run of each. What is printed
 are ratios: how many multiply-accumulates of a 1x1 convolution take as long as one number of an op,
-on a map that the caches hold. Only those ratios, and roughly, go into benchmarks/board_priors.py:
+on a map that the caches hold. Only those ratios, and roughly, go into board_priors.py:
 SIMD units of other widths shift both sides of them alike, while milliseconds of this machine say
 nothing about a board.
 """

@@ -1,4 +1,4 @@
-"""Slopes of the times of networks to everything that benchmarks/board_fit.py fits."""
+"""Slopes of the times of networks to everything that benchmarks/estimates/board_fit.py fits."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What is expected of the shared board model (estimated/board_model.py) before any log is read.
 
 START: units of one thread on a usual board. The ratios between them come from elsewhere than the
-logs: what the source of ncnn's kernels does for each number, and benchmarks/op_costs.py, which
+logs: what the source of ncnn's kernels does for each number, and op_costs.py, which
 times ops by themselves (SiLU takes as long as 12 to 25 multiply-accumulates of a 1x1 convolution, a
 comparison of boxes as long as one or two scores looked at, a 7x7 depthwise kernel adds into one
 register and so waits for each sum, int8 quantises its maps and brings its sums of 32 bits back in

@@ -1,8 +1,8 @@
 """A Jetson Nano's CPU, from the one public log of it: how far off, and the table that ships.
 
-    python benchmarks/jetson_nano.py                               # prints the errors
-    python benchmarks/jetson_nano.py --logs ../shared/benchncnn    # and those of other boards
-    python benchmarks/jetson_nano.py --write                       # makes the table
+    python benchmarks/estimates/jetson_nano.py                # prints the errors
+    python benchmarks/estimates/jetson_nano.py --logs LOGS    # and those of other boards
+    python benchmarks/estimates/jetson_nano.py --write        # makes the table
 
 The benchmark page of ncnn has no Jetson Nano. A comment of ncnn's author has one thread of it,
 fp32 (no int8, no other thread counts). With --logs it is seen what the nearest boards of that page

@@ -1,7 +1,9 @@
 """YOLOBench's Raspberry Pi latencies: variants, families and another board held out.
 
-    python benchmarks/yolobench.py --figures ../shared/yolobench/pi4.csv            # the errors
-    python benchmarks/yolobench.py --figures ../shared/yolobench/pi4.csv --write    # and the tables
+    python benchmarks/estimates/yolobench.py --figures CSV            # the errors
+    python benchmarks/estimates/yolobench.py --figures CSV --write    # and the tables
+
+CSV: YOLOBench's latencies of a Raspberry Pi 4 and 5 (pi4.csv).
 
 Each variant (a depth and a width, all its image sizes) is held out in turn; then whole families;
 then a Raspberry Pi 5 of which only ten networks are known. The networks are built by
@@ -65,7 +67,7 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> None:
-    """The lines of the README, one after the other."""
+    """The lines of docs/results.md, one after the other."""
     figures = read_figures(arguments.figures)
     ort = networks(figures, "onnxruntime-fp32", PI4)
     tflite = networks(figures, "tflite-fp32", TFLITE)
