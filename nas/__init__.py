@@ -31,6 +31,8 @@ theirs, can raise, each under the room that raises it.
             SpecError            a model's YAML
         nas.data
             DataError            a data.yaml, a list, a label file, an image
+        nas.detector
+            SeedError            weights that know pictures, of another network or damaged
         nas.latency
             DeviceError          a device's file, or a key that the device lacks
             BoardError           a board that can't be reached, can't run the pack, or went away
@@ -42,6 +44,7 @@ theirs, can raise, each under the room that raises it.
             FolderError          a training's folder
             CheckpointError      a .pt file
             TrainingError        a training that can't go on
+            PretrainError        sets, or a space, that no starter can be taught on
         nas.deploy
             DeployError          a detector that can't be exported as asked
             ExportFolderError    a folder that an export can't be left in
