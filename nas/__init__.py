@@ -16,8 +16,8 @@ The house, from the ground up (imports point downwards only, tests/test_house.py
     nas.integrations   the way back into YOLOv5, Ultralytics and MMYOLO
     nas.study      the search: loop, sampler, finalists, Pareto front, the record on disk
     nas.report     what is shown of a search: while it runs, figures, files
-    nas.profile, nas.doctor, nas.search, nas.predict, nas.train, nas.evaluate, nas.export:
-    the commands
+    nas.profile, nas.doctor, nas.search, nas.predict, nas.pretrain, nas.train, nas.evaluate,
+    nas.export: the commands
 
 The tree of errors (tests/test_house.py holds it complete): whatever a user's mistake, or a file of
 theirs, can raise, each under the room that raises it.
@@ -31,6 +31,8 @@ theirs, can raise, each under the room that raises it.
             SpecError            a model's YAML
         nas.data
             DataError            a data.yaml, a list, a label file, an image
+        nas.detector
+            SeedError            weights that know pictures, of another network or damaged
         nas.latency
             DeviceError          a device's file, or a key that the device lacks
             BoardError           a board that can't be reached, can't run the pack, or went away
@@ -42,6 +44,7 @@ theirs, can raise, each under the room that raises it.
             FolderError          a training's folder
             CheckpointError      a .pt file
             TrainingError        a training that can't go on
+            PretrainError        sets, or a space, that no starter can be taught on
         nas.deploy
             DeployError          a detector that can't be exported as asked
             ExportFolderError    a folder that an export can't be left in

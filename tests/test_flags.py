@@ -14,6 +14,7 @@ FLAGS = {
     "search": "budget space data device runtime precision threads max_latency_ms proxy sampler "
     "seed run storage baselines",
     "train": "models data epochs image_size weights pretrained recipe resume seeds run",
+    "pretrain": "data space image_size epochs minutes recipe seed run",
     "evaluate": "model data part image_size json",
     "export": "model weights format precision outputs image_size run json",
     "doctor": "device host json",

@@ -1,4 +1,4 @@
-"""Data sets: a YOLO data.yaml, or the built-in drawn one, read, checked and decoded."""
+"""Data sets: a YOLO data.yaml, or a built-in drawn one, read, checked and decoded."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Final, Literal, Protocol
 from nas.data import drawn as shapes
 from nas.data.data_yaml import DataFile, class_names, read_document
 from nas.data.decode import decode_image
+from nas.data.drawings import classes as drawn_classes
+from nas.data.drawings import source as drawings
 from nas.data.image_files import ImageFile, identity, label_path, labels_of, some
 from nas.data.images import DataError, ImageSet, Labels, Picture, gather
 from nas.data.key_points import LongRows
@@ -92,7 +94,7 @@ class FileSource:
 
 
 def read_data(source: str | Path) -> DataConfig:
-    """The data set of a data.yaml, or the drawn one for the word `shapes`.
+    """The data set of a data.yaml, or a drawn one for the word `shapes` or `drawings`.
 
     Reads every label file and lists every image, so that a mistake shows before any work is
     done. A test part that can't be graded on is left out, with a word. Raises DataError.
@@ -103,6 +105,13 @@ def read_data(source: str | Path) -> DataConfig:
             names=shapes.NAMES,
             parts=shapes.parts(),
             digest=hashlib.sha256(shapes.VERSION.encode()).hexdigest()[:16],
+        )
+    if str(source) == drawings.NAME:
+        return DataConfig(
+            name=drawings.NAME,
+            names=drawn_classes.NAMES,
+            parts=drawings.drawings(),
+            digest=hashlib.sha256(drawings.version().encode()).hexdigest()[:16],
         )
     file = Path(source)
     document = read_document(file)

@@ -17,6 +17,7 @@ import torch
 
 from nas.data.images import ImageSet
 from nas.detector.builder import Detector
+from nas.training.batches import BatchPlan
 from nas.training.metrics import Grades, evaluate_detector
 from nas.training.progress import Lap, LapEnd, Progress, Trained, TrainingError
 from nas.training.settings import TrainSettings
@@ -41,6 +42,7 @@ def train(
     on_lap: Callable[[LapEnd], None] | None = None,
     state: Mapping[str, Any] | None = None,
     whole_rows: int | None = None,
+    plan: BatchPlan | None = None,
 ) -> Trained:
     """The detector after training; the one given is trained in place and moved to `device`.
 
@@ -48,11 +50,12 @@ def train(
     state     a `LapEnd.state` of the same training, to go on from
     whole_rows  so many of the first rows came whole from trained weights; None: all that are to
               be frozen did. What was made up is never frozen
+    plan      makes the batches; by default one of these settings on the training part
 
     Raises TrainingError if the loss stops being finite.
     """
     whole_rows = whole_rows if state is None else state.get("whole_rows")
-    run = Training(detector, train_set, settings, seed, device, whole_rows)
+    run = Training(detector, train_set, settings, seed, device, whole_rows, plan)
     if state is not None:
         run.restore(state)
     started = time.perf_counter()

@@ -38,7 +38,9 @@ class Training:
         seed: int,
         device: str,
         whole_rows: int | None = None,
+        plan: BatchPlan | None = None,
     ) -> None:
+        """`plan` makes the batches; by default one of these settings on `part`."""
         if len(part.names) != detector.head.num_classes:
             raise TrainingError(
                 "model",
@@ -58,7 +60,7 @@ class Training:
         self.lap_start = 0
         self.lap_losses = torch.zeros(3, device=device)
         self.failed_step = torch.tensor(-1, device=device)
-        self.plan = BatchPlan(
+        self.plan = plan or BatchPlan(
             part=part,
             grid=head_grid(detector, part.image_size),
             batch_size=settings.batch_size,

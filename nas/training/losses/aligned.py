@@ -42,6 +42,9 @@ class Objects:
     """(B, G)."""
     is_real: NDArray[np.bool_]
     """(B, G): not padding."""
+    is_told: NDArray[np.bool_] | None = None
+    """(B, C): the classes that an image's labels speak of; None: of all. Of the others an object
+    may stand there unlabelled, so that the image teaches nothing about them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,13 +140,15 @@ def aligned_parts(
     number, weight = found.objects[image, cell], found.scores[image, cell]
     wanted = torch.zeros_like(logits)
     wanted[image, cell, real[1][image, number]] = weight
-    class_loss = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / total
+    told = None if objects.is_told is None else torch.from_numpy(objects.is_told).to(flat.device)
+    weights = None if told is None else told[:, None].to(logits.dtype)
+    class_loss = F.binary_cross_entropy_with_logits(logits, wanted, weights, reduction="sum")
     target = real[0][image, number]
     overlap = ciou(_middle_and_size(boxes[image, cell]), _middle_and_size(target))
     box_loss = ((1.0 - overlap) * weight).sum() / total
     distances = torch.cat((centres[cell] - target[:, :2], target[:, 2:] - centres[cell]), 1)
     spread = _distribution_loss(bins[image, cell], distances / strides[cell])
-    return box_loss, (spread * weight).sum() / total, class_loss
+    return box_loss, (spread * weight).sum() / total, class_loss / total
 
 
 def _middle_and_size(corners: Tensor) -> Tensor:

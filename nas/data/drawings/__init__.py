@@ -1,0 +1,1 @@
+"""Drawn pictures of many kinds of object, without files and without end: `--data drawings`."""
