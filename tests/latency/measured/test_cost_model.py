@@ -66,7 +66,7 @@ def test_blocks_of_two_modules_are_the_same_step_apart_whichever_they_are() -> N
     found = []
     for first, second in itertools.combinations(MODULES, 2):
         alike = [
-            replace(CONV, module=name, branches=(8, 8) if name == "Detect" else ())
+            replace(CONV, module=name, branches=(8, 8) if name in HEADS else ())
             for name in (first, second)
         ]
         kinds = shape_features(alike)[:, -len(MODULES) :]
