@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.deploy.check import ROUNDING
 from nas.deploy.onnx import to_onnx
+from nas.deploy.parts import ROUNDING
 from nas.deploy.weights import Precision, random_detector
 from tests.deploy.detectors import SIZE
 from tests.deploy.test_files import compared, tamed

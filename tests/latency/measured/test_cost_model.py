@@ -21,6 +21,7 @@ from nas.latency.measured.cost_model import (
 )
 from nas.latency.reach.runner import formula_ms
 from nas.space.blocks import Block
+from nas.space.modules import HEADS
 from nas.space.ops import expand, macs
 from nas.space.search_space import read_space
 
