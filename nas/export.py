@@ -180,6 +180,7 @@ def folder_of(arguments: Arguments, subject: Subject) -> Path:
 def export(arguments: Arguments, subject: Subject, folder: Path) -> ExportReport:
     """Writes every format into the folder, checked, and tells what was written."""
     from nas.deploy.report import ExportReport
+    from nas.integrations.trainers import trainers
     from nas.space.search_space import architecture_digest
 
     exported: list[Exported] = []
@@ -201,6 +202,7 @@ def export(arguments: Arguments, subject: Subject, folder: Path) -> ExportReport
         weights=subject.weights,
         map50_95=None if subject.checkpoint is None else subject.checkpoint.map50_95,
         exported=tuple(exported),
+        trainers={one.tool: one.share for one in trainers(spec, arguments.model.name)},
         versions=versions(),
     )
 
@@ -317,6 +319,8 @@ def show(document: dict[str, Any], folder: Path) -> None:
                 off = f"{error['max_error']:.2g} of {error['largest']:.4g}"
             table.add_row(name, f"{size / 1e6:.2f}", holds, off)
     show_table(table)
+    told = ", ".join(f"{tool}: {share}" for tool, share in document["trainers"].items())
+    print(f"trained further by nas.train; {told}")
     say(f"left in {folder}: report.json says what a program needs to know")
 
 

@@ -45,6 +45,7 @@ class Arguments:
 
 def run(arguments: Arguments, root: Path | None = None) -> None:
     """Reads the model and the table, and prints the latency and where it goes."""
+    from nas.integrations.trainers import sentence, trainers
     from nas.latency.device import read_device
     from nas.latency.load import load_table_model
     from nas.latency.rules import four_rules, rule_costs
@@ -66,9 +67,11 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
     if arguments.json:
         found = document(latency, parts, predictor, doubts, counts, image_size)
         found["rules"] = {**asdict(rules[0]), **asdict(rules[1])}
+        found["trainers"] = {one.tool: one.share for one in trainers(spec)}
         print(json.dumps(found, indent=1))
     else:
         print(answer(latency, predictor, doubts, counts, image_size))
+        print(sentence(spec))
         print(table(parts, "estimated" if latency.kind.value == "estimated" else "cost model"))
         print(rules_table(*rules, sum(part.ms for part in parts)))
 

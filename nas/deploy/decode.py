@@ -21,7 +21,6 @@ from onnx import helper, numpy_helper
 from nas.detector.anchor_free import AnchorFreeDetect
 from nas.detector.builder import Detector
 from nas.detector.head import Detect
-from nas.space.blocks import BOX_BINS
 
 Layout = Literal["yolov5", "yolov8"]
 
@@ -130,18 +129,21 @@ def _anchor_free(at: _Level, head: AnchorFreeDetect, level: int, rows: int, colu
 
     The mean over the bins is a convolution, as YOLOv8's own export has it (OpenCV runs that form).
     """
-    stride, cells = head.strides[level], rows * columns
-    places = np.arange(BOX_BINS, dtype=np.float32).reshape(1, BOX_BINS, 1, 1)
+    stride, cells, bins = head.strides[level], rows * columns, head.bins
     scale = np.full((1, 1, 1), stride, np.float32)
     half = np.full((1, 1, 1), 0.5, np.float32)
     centres = _cells(rows, columns, stride, 0.5)[None]
     at.add("Reshape", ["out", _shape(1, head.num_outputs, cells)], ["flat"])
-    at.add("Split", ["flat", _shape(4 * BOX_BINS, head.num_classes)], ["bins", "logits"], axis=1)
-    at.add("Reshape", ["bins", _shape(1, 4, BOX_BINS, cells)], ["sides"])
-    at.add("Transpose", ["sides"], ["turned"], perm=[0, 2, 1, 3])
-    at.add("Softmax", ["turned"], ["shares"], axis=1)
-    at.add("Conv", ["shares", places], ["means"], kernel_shape=[1, 1])
-    at.add("Reshape", ["means", _shape(1, 4, cells)], ["distances"])
+    at.add("Split", ["flat", _shape(4 * bins, head.num_classes)], ["bins", "logits"], axis=1)
+    if bins == 1:
+        at.add("Softplus", ["bins"], ["distances"])
+    else:
+        places = np.arange(bins, dtype=np.float32).reshape(1, bins, 1, 1)
+        at.add("Reshape", ["bins", _shape(1, 4, bins, cells)], ["sides"])
+        at.add("Transpose", ["sides"], ["turned"], perm=[0, 2, 1, 3])
+        at.add("Softmax", ["turned"], ["shares"], axis=1)
+        at.add("Conv", ["shares", places], ["means"], kernel_shape=[1, 1])
+        at.add("Reshape", ["means", _shape(1, 4, cells)], ["distances"])
     at.add("Mul", ["distances", scale], ["pixels"])
     at.add("Split", ["pixels", _shape(2, 2)], ["before", "after"], axis=1)
     at.add("Sub", ["after", "before"], ["difference"])

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from nas.deploy.decode import layout_of
 from nas.detector.builder import Detector
 from nas.detector.head import Detect
-from nas.space.blocks import BOX_BINS
 
 ROUNDING: Final = 2e-3
 """The share of its scale that a part of a right file may be off by: fp32 sums in another order,
@@ -64,10 +63,11 @@ def map_parts(detector: Detector, level: int, ours: Values, torchs: Values) -> I
     """The parts of a level's raw map, (1, channels, height, width), in logits."""
     head, cells = detector.head, ours.shape[2] * ours.shape[3]
     names: tuple[str, ...] = ("left", "top", "right", "bottom", "classes")
-    shape, step = (1, head.num_outputs, cells), BOX_BINS
     if isinstance(head, Detect):
         names = ("x", "y", "width", "height", "objectness", "classes")
         shape, step = (head.num_anchors, head.num_outputs, cells), 1
+    else:
+        shape, step = (1, head.num_outputs, cells), head.bins
     mine, right = ours.reshape(shape), torchs.reshape(shape)
     for place, name in enumerate(names):
         start, stop = place * step, shape[1] if name == "classes" else (place + 1) * step

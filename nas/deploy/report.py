@@ -67,6 +67,8 @@ class ExportReport:
     map50_95: float | None
     """That of the checkpoint, on its validation part."""
     exported: tuple[Exported, ...]
+    trainers: dict[str, str] = field(default_factory=dict)
+    """Which of YOLOv5, Ultralytics and MMYOLO train the model, and how much of it."""
     versions: dict[str, str] = field(default_factory=dict)
 
     def document(self, folder: Path) -> dict[str, Any]:

@@ -1,21 +1,27 @@
-"""YOLOv8's Detect: boxes and classes in branches of their own, without anchors.
+"""Heads without anchors: boxes and classes in branches of their own, YOLOv8's and a light one.
 
-Each of a box's four distances from a cell's centre is a distribution over 16 bins, whose mean it
-is (generalised focal loss, arXiv 2006.04388, section 3). Attribute names (cv2 for boxes, cv3 for
-classes) are those of YOLOv8's state dicts; its `dfl.conv.weight`, a constant, is not kept.
+Each of a box's four distances from a cell's centre is a distribution over bins, 16 in YOLOv8's,
+whose mean it is (generalised focal loss, arXiv 2006.04388, section 3). With one bin it is a number
+of its own, a softplus of what the branch gives. Attribute names (cv2 for boxes, cv3 for classes)
+are those of YOLOv8's state dicts; its `dfl.conv.weight`, a constant, is not kept.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.detector.convolution import Conv
 from nas.detector.head import OBJECTS_PER_IMAGE_PRIOR
-from nas.space.blocks import BOX_BINS, Block
+from nas.space.blocks import Block
+
+FRESH_DISTANCE: Final = 2.0
+"""Cells from its centre to each side of a fresh head's box, where a distance is one number."""
 
 BIN_DECAY: Final = 0.4
 """A fresh head's bins fall by this in their logits: their mean is two cells.
@@ -28,6 +34,7 @@ are hardly told to answer for it, and a short training never comes to them (LOG.
 class AnchorFreeDetect(nn.Module):
     """Distances and classes for each cell of each level.
 
+    blocks    of Detect or LightDetect, one a level
     strides   pixels of the input a cell, for each level
     """
 
@@ -35,16 +42,17 @@ class AnchorFreeDetect(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         self.num_levels = len(blocks)
-        self.num_outputs = 4 * BOX_BINS + num_classes
+        self.bins = blocks[0].bins
+        self.num_outputs = 4 * self.bins + num_classes
         self.strides = strides
         self.cv2 = nn.ModuleList(
-            _branch(block, block.branches[0], 4 * BOX_BINS) for block in blocks
+            _branch(block, block.branches[0], 4 * self.bins) for block in blocks
         )
         self.cv3 = nn.ModuleList(_branch(block, block.branches[1], num_classes) for block in blocks)
         self.initialise_biases()
 
     def maps(self, features: list[Tensor]) -> list[Tensor]:
-        """The raw maps as the board computes them, each (B, 4 * bins + classes, ny, nx)."""
+        """The raw maps as the board computes them, each (B, num_outputs, ny, nx)."""
         return [
             torch.cat((boxes(x), classes(x)), 1)
             for boxes, classes, x in zip(self.cv2, self.cv3, features, strict=True)
@@ -62,16 +70,18 @@ class AnchorFreeDetect(nn.Module):
         """
         flat = flatten(raw)
         centres, strides = cell_centres(raw, self.strides)
-        corners = boxes_of(flat[..., : 4 * BOX_BINS], centres, strides)
+        corners = boxes_of(flat[..., : 4 * self.bins], centres, strides)
         low, high = corners[..., :2], corners[..., 2:]
-        classes = flat[..., 4 * BOX_BINS :].sigmoid()
+        classes = flat[..., 4 * self.bins :].sigmoid()
         certain = torch.ones_like(classes[..., :1])
         return torch.cat(((low + high) / 2, high - low, certain, classes), -1)
 
     @torch.no_grad()
     def initialise_biases(self) -> None:
-        """Sets class biases to their prior (arXiv 1708.02002, 3.3), bins by BIN_DECAY."""
-        bins = -BIN_DECAY * torch.arange(BOX_BINS)
+        """Sets class biases to their prior (arXiv 1708.02002, 3.3), boxes to a few cells."""
+        bins = -BIN_DECAY * torch.arange(self.bins)
+        if self.bins == 1:
+            bins = torch.tensor([math.log(math.expm1(FRESH_DISTANCE))])
         for branch in self.cv2:
             last_bias(branch).copy_(bins.repeat(4))
         for branch, stride in zip(self.cv3, self.strides, strict=True):
@@ -82,6 +92,16 @@ class AnchorFreeDetect(nn.Module):
 
 def _branch(block: Block, hidden: int, channels: int) -> nn.Sequential:
     act = block.activation
+    if block.module == "LightDetect":
+        widths = (block.channels_in[0], *[hidden] * block.depth)
+        parts: list[nn.Module] = []
+        for c_in, c_out in pairwise(widths):
+            kernel = block.kernel
+            if block.operator == "separable":
+                parts.append(nn.Conv2d(c_in, c_in, kernel, padding=kernel // 2, groups=c_in))
+                kernel = 1
+            parts.append(Conv(c_in, c_out, kernel, activation=act))
+        return nn.Sequential(*parts, nn.Conv2d(widths[-1], channels, 1))
     return nn.Sequential(
         Conv(block.channels_in[0], hidden, 3, activation=act),
         Conv(hidden, hidden, 3, activation=act),
@@ -118,9 +138,14 @@ def cell_centres(raw: list[Tensor], strides: tuple[int, ...]) -> tuple[Tensor, T
 def boxes_of(bins: Tensor, centres: Tensor, strides: Tensor) -> Tensor:
     """Boxes (B, N, 4) as left, top, right, bottom in pixels, of logits of bins (B, N, 4 * bins).
 
-    The bins stand for distances of 0, 1, ... cells from the centre to the left, top, right, bottom.
+    The bins stand for distances of 0, 1, ... cells from the centre to the left, top, right, bottom;
+    a single one is the distance, before its softplus.
     """
-    shares = bins.reshape(*bins.shape[:2], 4, BOX_BINS).softmax(3)
-    places = torch.arange(BOX_BINS, dtype=bins.dtype, device=bins.device)
-    distances = (shares @ places) * strides
+    count = bins.shape[2] // 4
+    if count == 1:
+        distances = F.softplus(bins) * strides
+    else:
+        shares = bins.reshape(*bins.shape[:2], 4, count).softmax(3)
+        places = torch.arange(count, dtype=bins.dtype, device=bins.device)
+        distances = (shares @ places) * strides
     return torch.cat((centres - distances[..., :2], centres + distances[..., 2:]), -1)

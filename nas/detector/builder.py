@@ -14,6 +14,7 @@ from nas.detector.light import RepVGGBlock
 from nas.detector.modules import build_block, is_droppable
 from nas.detector.yolo import Focus
 from nas.space.blocks import Layer, layers, strides
+from nas.space.modules import MODULES
 from nas.space.spec import ModelSpec
 
 Head = Detect | AnchorFreeDetect
@@ -70,7 +71,7 @@ class Detector(nn.Module):
     def maps(self, x: Tensor) -> list[Tensor]:
         """The raw maps a level, not decoded: what runs on a board.
 
-        (B, na * (5 + nc), ny, nx); of an anchor-free head (B, 4 * 16 + nc, ny, nx).
+        (B, na * (5 + nc), ny, nx); of a head without anchors (B, 4 * bins + nc, ny, nx).
         """
         return self.head.maps(self.features(x))
 
@@ -114,7 +115,7 @@ def _build_rows(
     seen = 0
     rows: list[nn.Module] = []
     for layer in walked:
-        if layer.row.module == "Detect":
+        if MODULES[layer.row.module].is_head:
             rows.append(_build_head(layer, spec, strides(walked, _REFERENCE_SIZE)))
             continue
         parts = []

@@ -3,7 +3,7 @@
 The oracle is pnnx (tests/latency/test_emit_ncnn.py): the same layer types, fused activations and
 parameters. What it does, found by converting torch modules with pnnx 20261020:
 
-- ReLU, LeakyReLU and Sigmoid are fused into the convolution before them (`9=`, `10=`);
+- ReLU, ReLU6, LeakyReLU and Sigmoid are fused into the convolution before them (`9=`, `10=`);
   SiLU (`Swish`), Hardswish and Hardsigmoid stay layers of their own.
 - A global average pool gives a vector, and a 1x1 convolution on that vector is an InnerProduct.
 - A blob with several readers goes through a Split.
@@ -27,6 +27,7 @@ MAGIC: Final = "7767517"
 
 FUSED_ACTIVATIONS: Final[dict[str, str]] = {
     "ReLU": " 9=1",
+    "ReLU6": " -23310=2,0.0,6.0 9=3",
     "LeakyReLU": " -23310=1,{slope!r} 9=2",
     "Sigmoid": " 9=4",
 }
@@ -35,6 +36,7 @@ FUSED_ACTIVATIONS: Final[dict[str, str]] = {
 LAYER_ACTIVATIONS: Final[dict[str, tuple[str, str]]] = {
     "SiLU": ("Swish", ""),
     "ReLU": ("ReLU", ""),
+    "ReLU6": ("Clip", " 0=0.0 1=6.0"),
     "LeakyReLU": ("ReLU", " 0={slope!r}"),
     "Sigmoid": ("Sigmoid", ""),
     "Hardswish": ("HardSwish", " 0=0.166666672 1=0.5"),

@@ -89,7 +89,8 @@ def _pieces(graph: Graph) -> tuple[Pieces, dict[int, Shape]]:
     names = {tensor: f"in{i}" for i, tensor in enumerate(graph.inputs)}
     ends = {tensor: f"out{i}" for i, tensor in enumerate(graph.outputs)}
     shapes = dict(zip(graph.inputs, graph.input_shapes, strict=True))
-    pieces = Pieces(constants=[*_scales(graph), *(c for op in graph.ops for c in _constants(op))])
+    constants = [constant for op in graph.ops for constant in _constants(op)]
+    pieces = Pieces(constants=[*_shared_constants(graph), *constants])
     for op in graph.ops:
         outputs = [ends.get(tensor, f"t{tensor}") for tensor in op.outputs]
         inputs = [names[tensor] for tensor in op.inputs]
@@ -155,10 +156,22 @@ _STORED: Final[dict[str, tuple[int, int]]] = {
 """Kind of weight -> its type in ONNX, and the bytes of one number."""
 
 
-def _scales(graph: Graph) -> list[onnx.TensorProto]:
-    if not any(op.kind is OpKind.UPSAMPLE for op in graph.ops):
-        return []
-    return [helper.make_tensor("scales", onnx.TensorProto.FLOAT, [4], [1.0, 1.0, 2.0, 2.0])]
+CLIP_LIMITS: Final[dict[str, float]] = {"clip_lowest": 0.0, "clip_highest": 6.0}
+"""Names and values of the constants between which a ReLU6 clips."""
+
+
+def _shared_constants(graph: Graph) -> list[onnx.TensorProto]:
+    """What several ops of one kind read: an upsample's scales, the limits of a ReLU6."""
+    found = []
+    if any(op.kind is OpKind.UPSAMPLE for op in graph.ops):
+        scales = [1.0, 1.0, 2.0, 2.0]
+        found.append(helper.make_tensor("scales", onnx.TensorProto.FLOAT, [4], scales))
+    if any(op.activation == "ReLU6" for op in graph.ops):
+        found += [
+            helper.make_tensor(name, onnx.TensorProto.FLOAT, [], [value])
+            for name, value in CLIP_LIMITS.items()
+        ]
+    return found
 
 
 def _constants(op: Op) -> list[onnx.TensorProto]:
@@ -221,11 +234,13 @@ def _activation(op: Op, inputs: list[str], output: str) -> list[onnx.NodeProto]:
         return [_node("LeakyRelu", inputs, [output], alpha=slope_of(op.activation))]
     kind, attributes = {
         "ReLU": ("Relu", {}),
+        "ReLU6": ("Clip", {}),
         "Hardswish": ("HardSwish", {}),
         "Sigmoid": ("Sigmoid", {}),
         "Hardsigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
     }[op.activation]
-    return [_node(kind, inputs, [output], **attributes)]
+    limits = CLIP_LIMITS if kind == "Clip" else {}
+    return [_node(kind, [*inputs, *limits], [output], **attributes)]
 
 
 def _max_pool(op: Op, inputs: list[str], output: str) -> list[onnx.NodeProto]:

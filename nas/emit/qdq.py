@@ -7,7 +7,8 @@ ONNX Runtime 1.32: a detector took 21.6 ms in it, 10.8 ms in fp32, 9.0 ms in thi
 
 - each node's output is quantised; what only moves numbers (HANDS_ON_ITS_SCALE) hands on the scale
   of its input;
-- a Relu behind a convolution is left to the clipping of the convolution's QuantizeLinear;
+- a Relu or a Clip behind a convolution is left to the clipping of the convolution's QuantizeLinear
+  (a range that is calibrated behind a ReLU6 ends at 6 or before);
 - convolutions have int8 weights, one scale for each channel, and int32 biases.
 
 ONNX Runtime runs quantised convolutions on maps with the channels last, and a whole network stays
@@ -30,6 +31,9 @@ from nas.emit.numbers import MAP_LIMIT, weight_limit
 CHANNELS_FIRST, CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 
 HANDS_ON_ITS_SCALE: Final = ("MaxPool", "Resize", "Slice", "Pad", "Reshape", "Transpose", "Split")
+
+CLIPS: Final = ("Relu", "Clip")
+"""What a range of uint8 whose least number is 0 does by itself."""
 
 MIDDLE, LOWEST = "middle", "lowest"
 """Names of the zero points: 128, and that of maps without negative numbers, 0."""
@@ -81,6 +85,9 @@ def quantised(
         writer.input(name, is_plain=has_plain_inputs)
     for node in pieces.nodes:
         writer.node(node)
+    read = {name for node in writer.found.nodes for name in node.input}
+    # The limits of a Clip that vanished: ONNX Runtime warns of what nothing reads.
+    writer.found.constants = [one for one in writer.found.constants if one.name in read]
     return writer.found
 
 
@@ -108,12 +115,12 @@ class _QdqWriter:
         self._constant(LOWEST, TensorProto.UINT8, 0)
 
     def _clipped_relus(self, nodes: Sequence[onnx.NodeProto]) -> dict[str, str]:
-        """A convolution's output -> the output of the Relu that alone reads it."""
+        """A convolution's output -> the output of the Relu or Clip that alone reads it."""
         convolutions = {node.output[0] for node in nodes if node.op_type == "Conv"}
         return {
             node.input[0]: node.output[0]
             for node in nodes
-            if node.op_type == "Relu"
+            if node.op_type in CLIPS
             and node.input[0] in convolutions
             and self.readers[node.input[0]] == 1
         }
@@ -131,7 +138,7 @@ class _QdqWriter:
 
     def node(self, node: onnx.NodeProto) -> None:
         """Adds a node that reads and writes quantised maps."""
-        if node.op_type == "Relu" and node.input[0] in self.relus:
+        if node.op_type in CLIPS and node.input[0] in self.relus:
             # Its convolution has written its output already.
             return
         names = [self.relus.get(one, one) for one in node.output]

@@ -8,7 +8,8 @@
 All but those two forms is handed to `yolo` as it stands. The head is Ultralytics' own: YOLOv8's,
 without anchors. So a model with `Detect, [nc, anchors]` is trained there with another head than it
 was searched with; `import` leaves the model YAML that says so (`Detect, [nc]`), whose latency is to
-be predicted anew. Models with rows that we don't know are left to their parser.
+be predicted anew. It has no LightDetect. Models with rows that we don't know are left to their
+parser.
 Ultralytics is AGPL-3.0 and no part of this package (pip install ultralytics). What it trains holds
 modules of ours: whoever loads such a .pt needs this package installed. Several GPUs are not served:
 Ultralytics starts processes of its own for them, without our modules.
@@ -109,12 +110,14 @@ def build(theirs: Any, document: dict[str, Any], ch: int) -> tuple[Any, list[int
 
     from nas.detector.convolution import activation_module
     from nas.integrations.rows import build_rows, mark_head, read_mapping
+    from nas.integrations.trainers import require
     from nas.integrations.ultralytics_weights import without_anchors
     from nas.space.modules import SpecError
 
     if ch != 3:
         raise SpecError("model YAML, channels", "an image has 3 channels", str(ch))
     read = read_mapping(document, "model YAML")
+    require(read, "Ultralytics", "model YAML")
     spec = without_anchors(read)
     if read != spec:
         say("model YAML: Ultralytics' head without anchors stands in for Detect, [nc, anchors]")

@@ -16,6 +16,7 @@ from nas import NasError
 from nas.integrations.checkpoints import checkpoint_of, save_pickled
 from nas.integrations.pickles import read_model
 from nas.integrations.rows import read_mapping
+from nas.integrations.trainers import require
 from nas.space.spec import ModelSpec, dump_spec
 from nas.training.on_disk.checkpoint import Checkpoint, load_checkpoint
 
@@ -43,10 +44,12 @@ def read_ultralytics(path: Path) -> Checkpoint:
 def export_ultralytics(theirs: Any, source: Path, target: Path) -> None:
     """Writes one of our checkpoints as Ultralytics pickles its own; `theirs` is its `nn.tasks`.
 
-    Runs with our parser in place (nas.integrations.ultralytics). NasError for a head with anchors.
+    Runs with our parser in place (nas.integrations.ultralytics). NasError for a head with anchors
+    or a light one.
     """
     checkpoint = load_checkpoint(source)
     detector = checkpoint.build()
+    require(detector.spec, "Ultralytics", str(source))
     if detector.spec.anchors:
         raise NasError(
             str(source),

@@ -134,18 +134,13 @@ def build(theirs: Any, document: dict[str, Any], ch: list[int]) -> tuple[Any, li
     from torch import nn
 
     from nas.integrations.rows import build_rows, mark_head, read_mapping
+    from nas.integrations.trainers import require
     from nas.space.modules import SpecError
 
     if ch != [3]:
         raise SpecError("model YAML, ch", "an image has 3 channels", str(ch))
     spec = read_mapping(document, "model YAML")
-    if not spec.anchors:
-        raise SpecError(
-            "model YAML",
-            "YOLOv5's Detect has anchors",
-            "Detect, [nc]",
-            "Train it with nas.train or with Ultralytics (python -m nas.integrations.ultralytics)",
-        )
+    require(spec, "YOLOv5", "model YAML")
     rows = build_rows(spec, "model YAML")
     anchors = [list(level) for level in spec.anchors]
     if spec.has_open_anchors:

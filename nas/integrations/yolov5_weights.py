@@ -19,6 +19,7 @@ from nas import NasError
 from nas.integrations.checkpoints import checkpoint_of, save_pickled
 from nas.integrations.pickles import read_model
 from nas.integrations.rows import read_mapping
+from nas.integrations.trainers import require
 from nas.space.anchors import Anchors
 from nas.space.blocks import layers, strides
 from nas.space.spec import ModelSpec, dump_spec, with_anchors
@@ -46,10 +47,12 @@ def read_yolov5(path: Path) -> Checkpoint:
 def export_yolov5(theirs: Any, source: Path, target: Path) -> None:
     """Writes one of our checkpoints as YOLOv5 pickles its own; `theirs` is its `models.yolo`.
 
-    Runs in YOLOv5's process, with our parser in place (nas.integrations.yolov5).
+    Runs in YOLOv5's process, with our parser in place (nas.integrations.yolov5). SpecError for a
+    head without anchors.
     """
     checkpoint = load_checkpoint(source)
     detector = checkpoint.build()
+    require(detector.spec, "YOLOv5", str(source))
     model = theirs.Model(yaml.safe_load(dump_spec(detector.spec)), ch=3)
     state = dict(detector.state_dict())
     name = _anchors_name(detector.spec)

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from nas.latency.device import TableKey
 from nas.space.blocks import Block, Layer
+from nas.space.modules import MODULES
 from nas.space.spec import ModelSpec
 
 
@@ -143,4 +144,4 @@ def stage_of(layer: Layer, backbone_rows: int, image_size: int) -> str:
     if layer.index < backbone_rows:
         stride = round(image_size / layer.height)
         return f"P{stride.bit_length() - 1}/{stride}"
-    return "head" if layer.row.module == "Detect" else "neck"
+    return "head" if MODULES[layer.row.module].is_head else "neck"

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Final
+
+BOX_BINS: Final = 16
+"""Bins of each of the four distances of a box, before the classes (YOLOv8's Detect: `reg_max`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,11 +22,13 @@ class Block:
     height, width of the input map(s), in cells
     expand_ratio  of MBConv, FusedMBConv and InvertedResidual
     se_ratio      of the *input* channels, of InvertedResidual's hidden ones (0: no SE)
-    depth         bottlenecks inside a C3 or C2f
+    depth         bottlenecks inside a C3 or C2f; convolutions before the last of a LightDetect
     padding       None: half the kernel
     dropout       share of what a Dense drops in training
     index         of a RouteGroup: which of its groups
-    branches      hidden widths of an anchor-free Detect: of its boxes, of its classes
+    branches      hidden widths of a head without anchors: of its boxes, of its classes
+    bins          of each distance of a head without anchors; 1: the distance itself
+    operator      of a LightDetect: what its branches are made of
     """
 
     module: str
@@ -43,6 +48,8 @@ class Block:
     index: int = 0
     branches: tuple[int, ...] = ()
     dropout: float = 0
+    bins: int = BOX_BINS
+    operator: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The block as JSON-able fields; those at their default are left out."""

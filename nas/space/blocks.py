@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nas.space.block import Block
-from nas.space.modules import MODULES, RowInput, SpecError, output_size
-from nas.space.modules.detect import BOX_BINS, OUTPUTS_PER_ANCHOR
+from nas.space.block import BOX_BINS, Block
+from nas.space.modules import HEADS, MODULES, RowInput, SpecError, output_size
+from nas.space.modules.detect import OUTPUTS_PER_ANCHOR
 from nas.space.spec import ModelSpec, Row, with_classes
 
 __all__ = [
@@ -148,17 +148,17 @@ def _resolve(source: int, index: int, where: str) -> int:
 
 
 def _check_detect(spec: ModelSpec, walked: list[Layer], where: str) -> None:
-    places = [layer.index for layer in walked if layer.row.module == "Detect"]
+    places = [layer.index for layer in walked if MODULES[layer.row.module].is_head]
     if places != [len(walked) - 1]:
         raise SpecError(
             spec.where,
-            "the last row, and no other, is Detect",
-            f"Detect in rows {places or 'none'}",
+            f"the last row, and no other, is {' or '.join(HEADS)}",
+            f"such in rows {places or 'none'}",
         )
     areas = [block.height * block.width for block in walked[-1].blocks]
     if sorted(set(areas), reverse=True) != areas:
         raise SpecError(
             f"{where}, {_row_name(spec, len(walked) - 1)}",
-            "Detect reads the levels from the largest map to the smallest (P3, P4, P5)",
+            "the head reads the levels from the largest map to the smallest (P3, P4, P5)",
             ", ".join(f"{b.height}x{b.width}" for b in walked[-1].blocks),
         )

@@ -47,9 +47,9 @@ def model_graph(spec: ModelSpec, image_size: int) -> Graph:
     outputs: list[int] = []
     for layer in layers(spec, image_size):
         inputs = [tensors[source] for source in layer.inputs]
-        if layer.row.module == "Detect":
+        if MODULES[layer.row.module].is_head:
             outputs = [
-                MODULES["Detect"].draw(drawing, block, (tensor,))
+                MODULES[block.module].draw(drawing, block, (tensor,))
                 for block, tensor in zip(layer.blocks, inputs, strict=True)
             ]
             continue

@@ -9,8 +9,8 @@
     activation: nn.SiLU()      # optional; activation.py
     image_size: 320            # optional: the pixels that it was made for, a multiple of 32
     anchors: [[10,13, 16,30, 33,23], [30,61, ...], [116,90, ...]]    # pixels, P3 P4 P5; or 3: so
-                               # many for each level, which nas.train fits to the data; none where
-                               # the last row is an anchor-free Detect, [nc]
+                               # many for each level, which nas.train fits to the data; none
+                               # under a head without: Detect, [nc] or LightDetect
     backbone: [[from, number, module, args], ...]
     head: [...]
 
@@ -29,6 +29,7 @@ from nas import places
 from nas.documents import decoded, parse_yaml
 from nas.space.anchors import DEFAULT_ANCHORS, Anchors, read_anchors
 from nas.space.modules import (
+    MODULES,
     Module,
     SpecError,
     check_module,
@@ -278,13 +279,13 @@ def dump_spec(spec: ModelSpec, comment: str = "") -> str:
 
 def _anchors_of(document: dict[Any, Any], last: Row, where: str) -> Anchors:
     """The anchors; none where the last row says that its head has none."""
-    if last.module != "Detect" or "anchors" in last.args:
+    if not MODULES[last.module].is_head or "anchors" in last.args:
         stated = document.get("anchors", [list(level) for level in DEFAULT_ANCHORS])
         return read_anchors(stated, len(last.source), f"{where}, anchors")
     if "anchors" in document:
         raise SpecError(
             f"{where}, anchors",
-            "a model whose head has no anchors, Detect [nc], states none",
+            f"a model whose head has no anchors, {last.module} [nc], states none",
             "the key anchors",
             "Remove it, or write Detect, [nc, anchors]",
         )

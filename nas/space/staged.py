@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import AfterValidator, Field
 
 from nas.documents import Strict
+from nas.space.anchors import DEFAULT_ANCHORS
 from nas.space.choices import (
     Choose,
     Depth,
@@ -24,6 +25,7 @@ from nas.space.choices import (
     SpaceError,
     Width,
 )
+from nas.space.detect import DetectKind, detect_row
 from nas.space.modules import ACTIVATIONS, MODULES
 from nas.space.pan import Pan, pan_rows
 from nas.space.spec import USUAL_CLASSES, ModelSpec, Row, make_row
@@ -97,14 +99,16 @@ class Neck(Strict):
 
 
 class Head(Strict):
-    """What Detect reads: the width of the neck's three outputs, and the head's kind.
+    """The width of the neck's three outputs, what stands behind them, and what detects.
 
-    plain      Detect reads the neck's outputs, as in YOLOv5
-    separable  a depthwise-separable 3x3 stands between, at each level
+    kind    plain: the last row reads the neck's outputs, as in YOLOv5; separable: a
+            depthwise-separable 3x3 stands between, at each level
+    detect  the last row: with anchors as YOLOv5's, decoupled as YOLOv8's, or a light such
     """
 
     width: Options[Width]
     kind: Options[Literal["plain", "separable"]]
+    detect: Options[DetectKind] | None = None
 
 
 class SpaceDefinition(Strict):
@@ -127,6 +131,7 @@ LEFT_OUT: Final[dict[str, Any]] = {
     "neck.pooling": "SPPF",
     "neck.join": "concat",
     "neck.operator": "C3",
+    "head.detect": "anchors",
 }
 """Choice that a space may leave out -> what then holds."""
 
@@ -169,9 +174,13 @@ class StagedModel:
         pooling = _ask(ask, "neck.pooling", neck.pooling)
         rows += _pooling_rows(pooling, rows[-1].args[0], pool)
         taps = (ends[self._levels[0]], ends[self._levels[1]])
-        head = _head_rows(ask, definition, taps, len(rows))
+        head = _head_rows(ask, definition, taps, len(rows), image_size)
         spec = ModelSpec(
-            num_classes=USUAL_CLASSES, backbone=tuple(rows), head=head, activation=activation
+            num_classes=USUAL_CLASSES,
+            backbone=tuple(rows),
+            head=head,
+            anchors=DEFAULT_ANCHORS if "anchors" in head[-1].args else (),
+            activation=activation,
         )
         return spec, image_size
 
@@ -182,8 +191,8 @@ class StagedModel:
         kernel, width and, inside a C3 or C2f, depth. With the widths of odd and even stages run
         through all pairs, and all stages run through their own variants at once, every such
         combination comes up. The stem's and the pooling's blocks depend on their own choices and
-        on one backbone width each, and so do the neck's and the head's. Everything repeats at
-        every image size and activation.
+        on one backbone width each, and so do the neck's and the head's, whose last row's blocks
+        depend on the head alone. Everything repeats at every image size and activation.
         """
         first = {name: values[0] for name, values in options.items()}
         deepest = {n: v[-1] for n, v in options.items() if n.endswith(".depth")}
@@ -192,7 +201,9 @@ class StagedModel:
         most = max(len(options[name]) for name in widths)
         variants = [_variants(options, f"stage{i}.") for i in stages]
         ends = [n for n in options if n.startswith(("stem.", "neck.pool")) and n != "stem.width"]
-        around = [n for n in options if n.startswith(("neck.", "head.")) and n not in ends]
+        heads = [n for n in options if n.startswith("head.")]
+        around = [n for n in options if n.startswith("neck.") and n not in ends]
+        around += [n for n in heads if n != "head.detect"]
         for size, activation in itertools.product(options["image_size"], options["activation"]):
             base = {**first, **deepest, "image_size": size, "activation": activation}
             for pair in itertools.product(range(most), repeat=2):
@@ -207,7 +218,7 @@ class StagedModel:
                     yield chosen
             for index in range(most):
                 chain = {name: options[name][index % len(options[name])] for name in widths}
-                for names in (ends, around):
+                for names in (ends, around, heads):
                     for values in itertools.product(*(options[name] for name in names)):
                         yield {**base, **chain, **dict(zip(names, values, strict=True))}
 
@@ -304,18 +315,19 @@ def _pooling_rows(kind: str, width: int, kernel: int) -> list[Row]:
 
 
 def _head_rows(
-    ask: Choose, definition: SpaceDefinition, taps: tuple[int, int], start: int
+    ask: Choose, definition: SpaceDefinition, taps: tuple[int, int], start: int, image_size: int
 ) -> tuple[Row, ...]:
-    """The PAN, the head and Detect; `taps` end P3 and P4, `start` is the first row here."""
+    """The PAN, the head and the last row; `taps` end P3 and P4, `start` is the first row here."""
     neck, head = definition.neck, definition.head
     inner, depth = ask("neck.width", neck.width), ask("neck.depth", neck.depth)
     join = _ask(ask, "neck.join", neck.join)
     operator = _ask(ask, "neck.operator", neck.operator)
     out, kind = ask("head.width", head.width), ask("head.kind", head.kind)
+    detect = _ask(ask, "head.detect", head.detect)
     pan = Pan(inner=(inner, inner), out=(out, out, out), depth=depth, join=join, operator=operator)
     rows, ends = pan_rows(pan, taps, start)
     if kind == "separable":
         separable = start + len(rows)
         rows += [make_row(end, 1, "DWConvBlock", out, 3, 1) for end in ends]
         ends = (separable, separable + 1, separable + 2)
-    return (*rows, make_row(ends, 1, "Detect", "nc", "anchors"))
+    return (*rows, detect_row(detect, ends, image_size))

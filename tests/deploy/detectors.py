@@ -29,8 +29,13 @@ def reference(name: str, size: int = SIZE, num_classes: int = 3) -> Detector:
     return random_detector(with_classes(read_spec(reference_path(name)), num_classes), size)
 
 
-def candidate(space: str, seed: int) -> Detector:
-    found = read_space(space).random(np.random.default_rng(seed), num_classes=3)
+def candidate(space: str, seed: int, **choices: str) -> Detector:
+    """A random one of a space, but for these choices (a dot in their names is a `_` here)."""
+    read = read_space(space)
+    found = read.random(np.random.default_rng(seed), num_classes=3)
+    if choices:
+        said = {name.replace("_", "."): value for name, value in choices.items()}
+        found = read.rebuild({**dict(found.choices), **said}, num_classes=3)
     return random_detector(found.spec, SIZE)
 
 

@@ -63,6 +63,11 @@ def test_an_export_leaves_what_its_report_says(home: Path) -> None:
     assert found["anchors"] == [list(level) for level in ANCHORS]
     assert found["strides"] == [8, 16, 32]
     assert found["map50_95"] == 0.25
+    assert found["trainers"] == {
+        "YOLOv5": "whole",
+        "Ultralytics": "under its own head",
+        "MMYOLO": "backbone",
+    }
     listed = {"report.json"}
     assert isinstance(found["exported"], list)
     for one in found["exported"]:

@@ -35,7 +35,6 @@ from nas.deploy.weights import (
 )
 from nas.detector.builder import Detector
 from nas.detector.head import Detect
-from nas.space.blocks import BOX_BINS
 from nas.space.ops import OpKind, model_graph
 from tests.deploy.detectors import (
     SIZE,
@@ -171,7 +170,7 @@ def torchs_outputs(
 def channels_of(detector: Detector, *, has_boxes: bool) -> tuple[list[int], list[int], list[int]]:
     """Where an output's sides, objectness and classes are, of one anchor."""
     head = detector.head
-    sides = 4 if has_boxes or isinstance(head, Detect) else 4 * BOX_BINS
+    sides = 4 if has_boxes or isinstance(head, Detect) else 4 * head.bins
     first = sides + isinstance(head, Detect)
     return (
         list(range(sides)),

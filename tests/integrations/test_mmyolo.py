@@ -90,7 +90,7 @@ def level_maps(detector: Detector) -> list[torch.Tensor]:
 def test_mmengine_reads_the_configuration_and_builds_our_backbone(
     mmengine: Path, tmp_path: Path
 ) -> None:
-    detector = candidate("fused_mbconv", 1)
+    detector = candidate("fused_mbconv", 1, head_detect="anchors")
     (tmp_path / "found.yaml").write_text(dump_spec(detector.spec))
     save_checkpoint(tmp_path / "best.pt", make_checkpoint(detector, ("a", "b", "c"), 96))
     export.run(

@@ -179,6 +179,7 @@ def test_predict_answers_for_people_and_programs(
         "fake, ncnn fp32, 1 thread",
         "kind of work",
         "G3 fragmentation",
+        "trained by nas.train, YOLOv5, Ultralytics (under its own head), MMYOLO (backbone alone)",
     ):
         assert expected in shown
     predict.run(predict.Arguments(model=model, device="fake", image_size=64, json=True), root)
@@ -192,6 +193,7 @@ def test_predict_answers_for_people_and_programs(
     assert stages[0] == "P1/2"
     assert stages[-2:] == ["neck", "head"]
     assert {"measured_share", "heldout_mape", "params", "macs", "provenance"} <= told.keys()
+    assert told["trainers"].keys() == {"YOLOv5", "Ultralytics", "MMYOLO"}
     assert told["rules"]["pointwise_over_bound"] >= 1
     assert told["rules"]["element_wise_ms"] == told["kinds_ms"]["element-wise ops (G4)"]
     with pytest.raises(NasError, match="--image-size"):

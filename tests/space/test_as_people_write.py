@@ -125,6 +125,8 @@ def test_references_with_widths_of_a_paper_keep_them(name: str) -> None:
         ("nn.SiLU", "SiLU"),
         ("torch.nn.SiLU()", "SiLU"),
         ("nn.Hardswish()", "Hardswish"),
+        ("nn.ReLU6()", "ReLU6"),
+        ("torch.nn.ReLU6(inplace=True)", "ReLU6"),
         ("null", "SiLU"),
     ],
 )
@@ -141,11 +143,12 @@ def test_activations_are_read_as_torch_would_make_them(written: str, name: str) 
 @pytest.mark.parametrize(
     "written",
     [
-        "nn.Mish()", "nn.ReLU6()", "nn.GELU()", "nn.PReLU()", "nn.Identity()", "FReLU", "1", "true",
-        "[ReLU]", "{a: 1}", "nn.LeakyReLU", "nn.LeakyReLU(2)", "nn.LeakyReLU(-0.1)", "nn.ReLU(6)",
-        "nn.LeakyReLU(float('nan'))", "nn.LeakyReLU(1e999)", "nn.LeakyReLU(0.1, 0.2)", "''", "nn.",
-        "nn.LeakyReLU(0.1", "nn.LeakyReLU(slope=0.1)", "nn.LeakyReLU(*[0.1])", "nn.ReLU()()",
-        "__import__('os').system('x')", "nn.LeakyReLU(0.1, negative_slope=0.1)", "lambda: 0",
+        "nn.Mish()", "nn.ReLU6(6)", "nn.GELU()", "nn.PReLU()", "nn.Identity()", "FReLU", "1",
+        "true", "[ReLU]", "{a: 1}", "nn.LeakyReLU", "nn.LeakyReLU(2)", "nn.LeakyReLU(-0.1)",
+        "nn.ReLU(6)", "nn.LeakyReLU(float('nan'))", "nn.LeakyReLU(1e999)", "nn.LeakyReLU(0.1, 0.2)",
+        "''", "nn.", "nn.LeakyReLU(0.1", "nn.LeakyReLU(slope=0.1)", "nn.LeakyReLU(*[0.1])",
+        "nn.ReLU()()", "__import__('os').system('x')", "nn.LeakyReLU(0.1, negative_slope=0.1)",
+        "lambda: 0",
     ],
 )  # fmt: skip
 def test_activations_that_cannot_be_built_are_refused_by_name(written: str) -> None:

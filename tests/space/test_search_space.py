@@ -83,7 +83,9 @@ def test_the_space_digest_is_blind_to_layout() -> None:
 def test_numbers_come_as_ordinals_and_names_as_categories() -> None:
     for name, options in read_space("fused_mbconv").options().items():
         is_name = all(isinstance(option, str) for option in options)
-        assert is_name == (name.split(".")[-1] in ("operator", "kind", "activation")), name
+        assert is_name == (name.split(".")[-1] in ("operator", "kind", "activation", "detect")), (
+            name
+        )
         if not is_name:
             assert list(options) == sorted(options)
 

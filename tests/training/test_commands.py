@@ -277,7 +277,8 @@ def nas_train(home: Path, *flags: str, before: str = "") -> subprocess.Popen[str
     code = f"{before}\nimport sys\nfrom nas import train\nfrom nas.terminal import command_line\n"
     code += "command_line(train.Arguments, train.run)"
     arguments = [str(home / "tiny.yaml"), "--data", str(home / "data.yaml"), "--image-size", "64"]
-    arguments += ["--recipe", str(home / "recipe.yaml"), "--run", str(home / "run"), *flags]
+    arguments += ["--recipe", str(home / "recipe.yaml"), "--run", str(home / "run")]
+    arguments += ["--pretrained", "none", *flags]
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True
     )

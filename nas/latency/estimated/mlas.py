@@ -12,7 +12,7 @@ matrices, filters by cells of the map.
   of them where there are more filters than cells. Panels of the columns are then packed.
 - A grouped convolution is one product after the other; its groups are not dealt to the threads.
   (Since 2025 they are, pull request 25255, and a depthwise 3x3 has a kernel of its own, 26688.)
-- ReLU is part of the convolution. SiLU is one op, made at loading (QuickGelu, 12417).
+- ReLU and ReLU6 are part of the convolution. SiLU is one op, made at loading (QuickGelu, 12417).
 """
 
 from __future__ import annotations

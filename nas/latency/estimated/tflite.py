@@ -3,7 +3,8 @@
 In fp32 a convolution is a product of matrices without copied patches (XNNPACK, BSD: tiles of 6
 cells by 8 channels), which reads all its weights anew for every few cells: where they do not fit
 the cache, each product waits for the memory. In int8 patches are copied first. SiLU is a Sigmoid
-and a product; in int8 a table of 256 values makes the Sigmoid. ReLU is part of the convolution.
+and a product; in int8 a table of 256 values makes the Sigmoid. ReLU and ReLU6 are part of the
+convolution.
 """
 
 from __future__ import annotations

@@ -23,13 +23,14 @@ from nas.latency.measured.table import Table, TableWriter
 from nas.latency.reach.pack import Job, Pack, Timing
 from nas.latency.reach.runner import Line, Runner
 from nas.space.blocks import Block, blocks
+from nas.space.modules import MODULES
 from nas.space.ops import expand, macs, model_graph
 from nas.space.references import read_references
 from nas.space.search_space import Candidate, SearchSpace
 from nas.space.spec import dump_spec, with_classes
 
 CLASS_COUNTS: Final = (1, 4, 20, 80)
-"""Numbers of classes for which Detect is timed; between them the cost model answers."""
+"""Numbers of classes for which a head is timed; between them the cost model answers."""
 
 GAUGES: Final = (
     Block(
@@ -83,7 +84,7 @@ what else is in its ring, and a network's spread is the noise floor."""
 class Campaign:
     """All that a profile of one space measures.
 
-    blocks     every distinct block, Detect for each of CLASS_COUNTS
+    blocks     every distinct block, heads for each of CLASS_COUNTS
     usage      mean number of times that each occurs in a random candidate, shape (len(blocks),)
     detectors  whole random detectors, spread evenly over the logarithm of their MACs, and the
                hand-designed ones that are no smaller or larger than the space's
@@ -158,7 +159,7 @@ def block_job(block: Block, visits: int = VISITS) -> Job:
     return Job(
         name=f"block {block.key()}",
         graph=expand(block),
-        has_plain_output=block.module == "Detect",
+        has_plain_output=MODULES[block.module].is_head,
         visits=visits,
     )
 

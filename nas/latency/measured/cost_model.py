@@ -135,8 +135,9 @@ def _block_features(block: Block) -> Array:
             2.0 * (block.stride - 1),
             np.log(block.expand_ratio),
             1.0 * (block.se_ratio > 0),
-            np.log(block.depth),
+            np.log(max(block.depth, 0.5)),
             0.5 * block.shortcut,
+            1.0 * (block.operator == "dense"),
             *remainders,
             *kinds,
         ]

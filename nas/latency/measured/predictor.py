@@ -33,6 +33,7 @@ from nas.latency.measured.other_spaces import nearest_fit
 from nas.latency.measured.table import TableError, measure_remedy, profile_command
 from nas.latency.measured.table_cache import Condensed, read_condensed
 from nas.space.blocks import Block, blocks, layers
+from nas.space.modules import MODULES
 from nas.space.search_space import SearchSpace, SpaceError, read_space
 from nas.space.spec import ModelSpec
 
@@ -289,7 +290,7 @@ def _drawn(space: SearchSpace, num_classes: int) -> list[Sequence[Block]]:
 def _foreign_doubt(
     key: TableKey, root: Path | None, space: SearchSpace, num_classes: int, predictor: Predictor
 ) -> str:
-    wanted = [block for block in space.blocks(num_classes) if block.module != "Detect"]
+    wanted = [b for b in space.blocks(num_classes) if not MODULES[b.module].is_head]
     measured = sum(block in predictor.times.measured_ms for block in wanted)
     remedy = measure_remedy(key, root, space.flag, "To measure it")
     return foreign.doubt(measured, len(wanted), space.name, predictor.fit, remedy)

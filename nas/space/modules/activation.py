@@ -1,6 +1,6 @@
 """Activations: as people write them in a model YAML, and the names that stand for them here.
 
-SiLU, ReLU, Hardswish, LeakyReLU     our own; LeakyReLU has Darknet's slope, 0.1
+SiLU, ReLU, ReLU6, Hardswish, LeakyReLU   our own; LeakyReLU has Darknet's slope, 0.1
 LeakyReLU(0.01)                      our own for any other slope
 nn.LeakyReLU(0.1)                    YOLOv5's and Ultralytics': a call of torch's class, whose
                                      default slope is 0.01. `torch.nn.` is read too
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from nas.space.modules.argument import Argument, SpecError
 
-ACTIVATIONS: Final = ("SiLU", "ReLU", "Hardswish", "LeakyReLU")
+ACTIVATIONS: Final = ("SiLU", "ReLU", "ReLU6", "Hardswish", "LeakyReLU")
 """What a model YAML's `activation`, or a row's, may be."""
 
 DARKNET_SLOPE: Final = 0.1

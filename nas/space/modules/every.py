@@ -35,9 +35,13 @@ MODULES: Final[dict[str, Module]] = {
         plain.UPSAMPLE,
         plain.CONCAT,
         detect.DETECT,
+        detect.LIGHT_DETECT,
     )
 }
 """Module name -> its record."""
+
+HEADS: Final = tuple(name for name, module in MODULES.items() if module.is_head)
+"""Modules of which a model has one, as its last row."""
 
 
 def check_module(name: Any, where: str) -> Module:

@@ -67,6 +67,7 @@ class Module:
     stage_choices   of a stage's operator: the choices, beside the widths, that its blocks differ
                     by; None where it is no operator of a stage
     stem_stride     of a module that may stand at a network's beginning
+    is_head         a model has one such, as its last row: it has a block a level, side by side
     family          its group in the correction of sums of blocks, if any
     """
 
@@ -79,6 +80,7 @@ class Module:
     has_depth: bool = False
     stage_choices: tuple[str, ...] | None = None
     stem_stride: int | None = None
+    is_head: bool = False
     family: Family | None = None
 
     @property

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.detector.anchor_free import boxes_of, cell_centres, flatten
-from nas.space.blocks import BOX_BINS
 from nas.training.augment import Batch
 from nas.training.losses.assign import HeadGrid
 from nas.training.losses.overlap import ciou, iou
@@ -121,14 +120,14 @@ def _is_inside(objects: Tensor, centres: Tensor, strides: Tensor) -> Tensor:
 def aligned_parts(
     raw: Sequence[Tensor], objects: Objects, grid: HeadGrid
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Box (1 - CIoU), distribution and class losses of raw maps [(B, 4 * bins + classes, ny, nx)].
+    """Box (1 - CIoU), distance and class losses of raw maps [(B, 4 * bins + classes, ny, nx)].
 
     Each is a sum over cells, the first two weighted by the score to reach, over the sum of those
     scores.
     """
     levels = [level.float() for level in raw]
     flat, (centres, strides) = flatten(levels), cell_centres(levels, grid.strides)
-    bins, logits = flat[..., : 4 * BOX_BINS], flat[..., 4 * BOX_BINS :]
+    bins, logits = flat[..., : -grid.num_classes], flat[..., -grid.num_classes :]
     boxes = boxes_of(bins, centres, strides)
     real = [torch.from_numpy(x).to(flat.device) for x in (objects.boxes, objects.classes)]
     is_real = torch.from_numpy(objects.is_real).to(flat.device)
@@ -147,7 +146,7 @@ def aligned_parts(
     overlap = ciou(_middle_and_size(boxes[image, cell]), _middle_and_size(target))
     box_loss = ((1.0 - overlap) * weight).sum() / total
     distances = torch.cat((centres[cell] - target[:, :2], target[:, 2:] - centres[cell]), 1)
-    spread = _distribution_loss(bins[image, cell], distances / strides[cell])
+    spread = _distances_loss(bins[image, cell], distances / strides[cell])
     return box_loss, (spread * weight).sum() / total, class_loss / total
 
 
@@ -157,15 +156,21 @@ def _middle_and_size(corners: Tensor) -> Tensor:
     return torch.cat(((low + high) / 2, high - low), 1)
 
 
-def _distribution_loss(bins: Tensor, distances: Tensor) -> Tensor:
+def _distances_loss(bins: Tensor, distances: Tensor) -> Tensor:
     """Cross entropy (P,) of logits of bins (P, 4 * bins) with the two bins around each distance.
+
+    Of a single bin: how far its distance is off, as a share of the object's mean distance.
 
     distances  (P, 4) in cells; one beyond the last bin is drawn to it
     """
-    inside = distances.clamp(0, BOX_BINS - 1 - 0.01)
+    count = bins.shape[1] // 4
+    if count == 1:
+        off = (F.softplus(bins) - distances).abs().mean(1)
+        return off / distances.mean(1).clamp(min=0.5)
+    inside = distances.clamp(0, count - 1 - 0.01)
     low = inside.long()
     share = inside - low
-    logs = F.log_softmax(bins.view(-1, 4, BOX_BINS), dim=2)
+    logs = F.log_softmax(bins.view(-1, 4, count), dim=2)
     below = logs.gather(2, low[..., None])[..., 0]
     above = logs.gather(2, low[..., None] + 1)[..., 0]
     return -(below * (1 - share) + above * share).mean(1)

@@ -42,7 +42,8 @@ class LossSettings:
     aligned_box: float = 7.5
     """Of an anchor-free head: gain of 1 - CIoU."""
     aligned_distances: float = 1.5
-    """Of an anchor-free head: gain of the distribution of distances."""
+    """Of an anchor-free head: gain of the distances, by the cross entropy of their distribution, or
+    by how far plain ones are off."""
     aligned_classes: float = 0.5
     """Of an anchor-free head: gain of the class."""
     aligned_anchors_box: float = 2.0

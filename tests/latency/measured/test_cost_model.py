@@ -21,6 +21,7 @@ from nas.latency.measured.cost_model import (
 )
 from nas.latency.reach.runner import formula_ms
 from nas.space.blocks import Block
+from nas.space.modules import HEADS
 from nas.space.ops import expand, macs
 from nas.space.search_space import read_space
 
@@ -66,7 +67,7 @@ def test_blocks_of_two_modules_are_the_same_step_apart_whichever_they_are() -> N
     found = []
     for first, second in itertools.combinations(MODULES, 2):
         alike = [
-            replace(CONV, module=name, branches=(8, 8) if name == "Detect" else ())
+            replace(CONV, module=name, branches=(8, 8) if name in HEADS else ())
             for name in (first, second)
         ]
         kinds = shape_features(alike)[:, -len(MODULES) :]
