@@ -218,10 +218,11 @@ def pending(plan: Campaign, table: Table, order: NDArray[np.int64]) -> Remaining
 
 
 def doubtful(plan: Campaign, table: Table) -> Remaining:
-    """What of the plan was never timed in calm, or whose time is unsure: worst first, once more.
+    """The rows that are timed once more, the worst first.
 
-    Once only: on a machine that is never quiet the next row may be no better. All count, the surer
-    ones more.
+    A row whose calmest samples were still slower than calm by DRIFT_LIMIT, or whose interval is
+    wider than INTERVAL_LIMIT, is timed once more. If that does not help, it is doubtful: on a
+    machine that is never quiet a third row may be no better. All rows count, the surer ones more.
     """
     steady = table.steadiness()
 
