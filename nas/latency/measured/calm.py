@@ -96,7 +96,7 @@ def steadiness(
     rows: Iterable[Measurement],
     named: Mapping[int, Sequence[str]] | None = None,
 ) -> Steadiness:
-    """The calm times of rows; `anchors` are those of the windows that blocks were timed in.
+    """The calm times of rows; `gauges` are those of the windows that blocks were timed in.
 
     named  session -> its gauges' names, for sessions without a window of blocks; of old tables
            nobody knows them
