@@ -14,10 +14,10 @@ import codecs
 import unicodedata
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nas import NasError
 
@@ -43,6 +43,32 @@ class Strict(BaseModel):
     """A document, or a part of one, as a typed value: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Form = TypeVar("Form", bound=BaseModel)
+
+
+def read_json(
+    path: Path,
+    form: type[Form],
+    what: str,
+    error: type[NasError],
+    remedy: Callable[[], str] = str,
+) -> Form:
+    """The value in a JSON file that this program wrote; `error` where it is of another form.
+
+    what    the file's kind with its article and format, for messages
+    remedy  says what to do where the form is broken; a file that can't be read is to be deleted
+    """
+    try:
+        return form.model_validate_json(path.read_bytes())
+    except OSError as problem:
+        got = problem.strerror or str(problem)
+        raise error(str(path), "the file can be read", got, "Delete it") from None
+    except ValidationError as problem:
+        first = problem.errors(include_url=False)[0]
+        got = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise error(str(path), f"the file is {what}", got, remedy()) from None
 
 
 Amend = Callable[[yaml.Node], None]

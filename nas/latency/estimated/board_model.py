@@ -26,10 +26,9 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from nas import NasError, stats
-from nas.documents import Strict
+from nas.documents import Strict, read_json
 from nas.latency.device import ROOT
 from nas.latency.estimated.features import COMPUTING, MOVING, STARTING, Features
 
@@ -233,16 +232,9 @@ def model_path(name: str) -> Path:
 def read_board_model(name: str) -> BoardModel:
     """The shared model of that name; ModelError where it is missing or of another form."""
     path = model_path(name)
-    try:
-        found = BoardModel.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise ModelError(str(path), "the model of boards is there", "no such file") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ModelError(
-            str(path), f"the file is a board model of format {FORMAT}", f"{where}: {first['msg']}"
-        ) from None
+    if not path.exists():
+        raise ModelError(str(path), "the model of boards is there", "no such file")
+    found = read_json(path, BoardModel, f"a board model of format {FORMAT}", ModelError)
     if tuple(found.parameters) != PARAMETERS:
         raise ModelError(
             str(path), "its parameters are those of this version", "others", "Make it again"

@@ -18,10 +18,9 @@ from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from nas import stats
-from nas.documents import Strict
+from nas.documents import Strict, read_json
 from nas.latency.device import Device, TableKey
 from nas.latency.estimated.board_model import (
     MODELS,
@@ -443,18 +442,8 @@ def read_estimate(key: TableKey, root: Path | None = None) -> EstimatedTable | N
     path = estimate_path(key, root)
     if not path.exists():
         return None
-    try:
-        table = EstimatedTable.model_validate_json(path.read_bytes())
-    except OSError as error:
-        got = error.strerror or str(error)
-        raise TableError(str(path), "the file can be read", got, "Delete it") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise TableError(
-            str(path),
-            f"the file is an estimated table of format {FORMAT}",
-            f"{'.'.join(map(str, first['loc']))}: {first['msg']}",
-        ) from None
+    what = f"an estimated table of format {FORMAT}"
+    table = read_json(path, EstimatedTable, what, TableError)
     if table.key != key:
         raise TableError(str(path), f"the table is that of {key}", str(table.key))
     is_of_now = table.format == FORMAT and tuple(table.parameters) == PARAMETERS

@@ -6,9 +6,7 @@ import json
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import ValidationError
-
-from nas.documents import Strict
+from nas.documents import Strict, read_json
 from nas.latency.device import TableKey
 from nas.latency.measured.correction import Correction
 from nas.latency.measured.cost_model import Smoothness
@@ -118,19 +116,13 @@ def read_fits(key: TableKey, root: Path | None = None) -> list[SpaceFit]:
     path = fit_path(key, root)
     if not path.exists():
         return []
-    try:
-        return FitFile.model_validate_json(path.read_bytes()).fits
-    except OSError as error:
-        got = error.strerror or str(error)
-        raise TableError(str(path), "the file can be read", got, "Delete it") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise TableError(
-            str(path),
-            f"the file is a fit of format {FORMAT}",
-            f"{'.'.join(map(str, first['loc']))}: {first['msg']}",
-            measure_remedy(key, root, lead="Delete it and run"),
-        ) from None
+    return read_json(
+        path,
+        FitFile,
+        f"a fit of format {FORMAT}",
+        TableError,
+        lambda: measure_remedy(key, root, lead="Delete it and run"),
+    ).fits
 
 
 def write_fit(key: TableKey, fit: SpaceFit, root: Path | None = None) -> Path:
