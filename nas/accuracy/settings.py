@@ -33,7 +33,22 @@ class Regrade(Strict):
     """No finalist is graded under more new seeds than this."""
 
 
-class ShortTrainingSettings(Strict):
+class SearchedBy(Strict):
+    """What every proxy says of the search that it grades for."""
+
+    regrade: Regrade | None = Regrade()
+    """The finalists' step; null leaves it out."""
+    baselines: int = Field(default=4, ge=0)
+    """So many points of the plain grid, and of the hand-designed detectors, are graded too."""
+    workers: int | None = Field(default=None, ge=1)
+    """Processes that grade side by side; null takes one for each core. Changes no result, and at
+    most `in_flight` have work."""
+    in_flight: int | None = Field(default=None, ge=1)
+    """Candidates that may be graded before the sampler hears of the first: results depend on it,
+    so no machine decides it. Null: IN_FLIGHT, or what a resumed run was begun with."""
+
+
+class ShortTrainingSettings(SearchedBy):
     """Training for some steps at a reduced image size, then the mAP on the validation part."""
 
     kind: Literal["short_training"] = "short_training"
@@ -45,19 +60,9 @@ class ShortTrainingSettings(Strict):
     """Images in a step."""
     lr: float | None = Field(default=None, gt=0)
     """Peak learning rate; null takes that of nas.training's recipe for few steps."""
-    regrade: Regrade | None = Regrade()
-    """The finalists' step; null leaves it out."""
-    baselines: int = Field(default=4, ge=0)
-    """So many points of the plain grid, and of the hand-designed detectors, are graded too."""
-    workers: int | None = Field(default=None, ge=1)
-    """Processes that grade side by side; null takes one for each core. Changes no result, and at
-    most `in_flight` have work."""
-    in_flight: int | None = Field(default=None, ge=1)
-    """Candidates that may be graded before the sampler hears of the first: results depend on it,
-    so no machine decides it. Null: IN_FLIGHT, or what a resumed run was begun with."""
 
 
-class FakeSettings(Strict):
+class FakeSettings(SearchedBy):
     """A made-up score; see nas.accuracy.fake."""
 
     kind: Literal["fake"] = "fake"
@@ -65,16 +70,6 @@ class FakeSettings(Strict):
     """Standard deviation of the noise, in score."""
     seconds: float = Field(default=0.0, ge=0)
     """How long a grading pretends to work."""
-    regrade: Regrade | None = Regrade()
-    """The finalists' step; null leaves it out."""
-    baselines: int = Field(default=4, ge=0)
-    """So many points of the plain grid, and of the hand-designed detectors, are graded too."""
-    workers: int | None = Field(default=None, ge=1)
-    """Processes that grade side by side; null takes one for each core. Changes no result, and at
-    most `in_flight` have work."""
-    in_flight: int | None = Field(default=None, ge=1)
-    """Candidates that may be graded before the sampler hears of the first: results depend on it,
-    so no machine decides it. Null: IN_FLIGHT, or what a resumed run was begun with."""
 
 
 ProxySettings = Annotated[ShortTrainingSettings | FakeSettings, Field(discriminator="kind")]
@@ -127,7 +122,9 @@ def parse_proxy(document: Any, where: str) -> ShortTrainingSettings | FakeSettin
         place = ".".join(str(part) for part in first["loc"] if part != kind)
         if first["type"] == "extra_forbidden":
             model: type[BaseModel] = Regrade if "." in place else PROXIES[str(kind)]
-            known = ", ".join(model.model_fields)
+            # A proxy's own keys first, then what every proxy has.
+            keys = sorted(model.model_fields, key=lambda name: name in SearchedBy.model_fields)
+            known = ", ".join(keys)
             raise ProxyError(f"{where}, {place}", f"the keys are {known}", "unknown") from None
         rule = first["msg"][0].lower() + first["msg"][1:]
         raise ProxyError(f"{where}, {place}", rule, repr(first["input"])) from None

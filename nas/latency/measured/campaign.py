@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,40 +32,24 @@ from nas.space.spec import dump_spec, with_classes
 CLASS_COUNTS: Final = (1, 4, 20, 80)
 """Numbers of classes for which a head is timed; between them the cost model answers."""
 
+
+def _gauge(module: str, channels_in: int, channels_out: int, side: int, **more: Any) -> Block:
+    return Block(
+        module=module,
+        channels_in=(channels_in,),
+        channels_out=channels_out,
+        height=side,
+        width=side,
+        **more,
+    )
+
+
 GAUGES: Final = (
-    Block(
-        module="MBConv",
-        channels_in=(24,),
-        channels_out=16,
-        height=144,
-        width=144,
-        kernel=3,
-        stride=2,
-    ),
-    Block(
-        module="FusedMBConv",
-        channels_in=(32,),
-        channels_out=72,
-        height=36,
-        width=36,
-        kernel=3,
-        stride=2,
-        expand_ratio=2,
-    ),
-    Block(
-        module="FusedMBConv",
-        channels_in=(48,),
-        channels_out=56,
-        height=36,
-        width=36,
-        kernel=3,
-        stride=2,
-        expand_ratio=2,
-    ),
-    Block(
-        module="Detect", channels_in=(256,), channels_out=68, height=9, width=9, branches=(64, 64)
-    ),
-    Block(module="C3", channels_in=(96,), channels_out=64, height=48, width=48, depth=2),
+    _gauge("MBConv", 24, 16, 144, kernel=3, stride=2),
+    _gauge("FusedMBConv", 32, 72, 36, kernel=3, stride=2, expand_ratio=2),
+    _gauge("FusedMBConv", 48, 56, 36, kernel=3, stride=2, expand_ratio=2),
+    _gauge("Detect", 256, 68, 9, branches=(64, 64)),
+    _gauge("C3", 96, 64, 48, depth=2),
 )
 """Blocks that are timed again in every ring of every profile, by which it is seen how calm the
 machine is: of several kinds, 3 to 70 million MACs. The same ones for every space, so that all
