@@ -295,7 +295,7 @@ def measure(
     for line in runner.run(pack):
         kind = line["line"]
         if kind == "hello":
-            session = writer.start_session(line["environment"], gauges)
+            session = writer.start_session(line["environment"], gauges, plan.space.digest)
         elif kind == "anchor":
             writer.add_gauge(
                 Gauge(

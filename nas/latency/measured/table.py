@@ -1,7 +1,7 @@
 """Latency tables: append-only JSON lines, one file for each device, runtime, precision, threads.
 
     {"line": "header", "format": 2, "device": ..., "runtime": ..., "precision": ..., "threads": ...}
-    {"line": "session", "session": 1, "environment": {...}, "anchors": [...]}
+    {"line": "session", "session": 1, "environment": {...}, "anchors": [...], "space": ...}
     {"line": "anchor", "session": 1, "window": 0, "name": ..., "samples_ms": [...],
      "preempted": [...], "cpu_ms": [...], "overhead_ms": 0}
     {"line": "block", "session": 1, "window": 0, "block": {...}, "samples_ms": [...],
@@ -60,6 +60,7 @@ class Table:
     damaged   line number and reason of each line that could not be read
     failures  name of a block (its key) or network -> what the runtime objected to
     session_gauges  session -> the names of its gauges, where the table says them
+    session_spaces  session -> the digest of its space, where the table says it
     """
 
     key: TableKey
@@ -71,6 +72,7 @@ class Table:
     failures: dict[str, str] = field(default_factory=dict)
     damaged: list[tuple[int, str]] = field(default_factory=list)
     session_gauges: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    session_spaces: dict[int, str] = field(default_factory=dict)
     _steady: tuple[tuple[int, int], Steadiness] | None = None
 
     def steadiness(self) -> Steadiness:
@@ -79,7 +81,7 @@ class Table:
         if self._steady is None or self._steady[0] != written:
             rows = (*self.blocks.values(), *self.networks.values())
             every = (row for found in rows for row in found)
-            steady = steadiness(self.gauges, every, self.session_gauges)
+            steady = steadiness(self.gauges, every, self.session_gauges, self.session_spaces)
             self._steady = (written, steady)
         return self._steady[1]
 
@@ -211,9 +213,11 @@ def _read_line(table: Table, line: dict[str, Any]) -> None:
     kind = line["line"]
     if kind == "session":
         table.environments.append(line["environment"])
-        # Which gauges a session has stands there since tables hold several spaces.
+        # Which gauges and space a session has stands there since tables hold several spaces.
         if "anchors" in line:
             table.session_gauges[line["session"]] = tuple(line["anchors"])
+        if "space" in line:
+            table.session_spaces[line["session"]] = line["space"]
     elif kind == "failure":
         table.failures[line["name"]] = line["reason"]
     elif kind == "anchor":
@@ -272,8 +276,13 @@ class TableWriter:
         self._file = file
         self.table = table
 
-    def start_session(self, environment: dict[str, Any], gauges: Sequence[str] = ()) -> int:
-        """Writes the session's line and returns its number; TableError for another machine's."""
+    def start_session(
+        self, environment: dict[str, Any], gauges: Sequence[str] = (), space: str | None = None
+    ) -> int:
+        """Writes the session's line and returns its number; TableError for another machine's.
+
+        space  the digest of the space that is profiled; None: its whole networks tell it
+        """
         for name in SAME_IN_A_TABLE if self.table.environments else ():
             was, now = self.table.environments[0].get(name), environment.get(name)
             if was != now:
@@ -285,7 +294,8 @@ class TableWriter:
                 )
         number = len(self.table.environments) + 1
         session = {"line": "session", "session": number, "environment": environment}
-        self._append({**session, "anchors": list(gauges)})
+        known = {} if space is None else {"space": space}
+        self._append({**session, "anchors": list(gauges), **known})
         return number
 
     def add(self, row: Measurement) -> None:

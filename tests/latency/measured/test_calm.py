@@ -202,6 +202,23 @@ def test_sessions_that_share_nothing_keep_their_own_calm() -> None:
         assert np.abs(away).max() < 0.005
 
 
+def test_gauges_that_are_faster_among_another_spaces_blocks_move_no_time() -> None:
+    """In rings of small blocks a gauge finds its weights in a nearer cache."""
+    rng = np.random.default_rng(10)
+    nearer = {name: (0.85 * ms, slope) for name, (ms, slope) in GAUGES.items()}
+    first = session(1, GAUGES, truth_of(4, 24), 0.0, rng)
+    second = session(2, nearer, truth_of(0, 6), 0.0, rng)
+    both = (first[0] + second[0], first[1] + second[1])
+    steady = steadiness(*both, spaces={1: "large blocks", 2: "small blocks"})
+    for gauges, rows in (first, second):
+        alone = steadiness(gauges, rows)
+        assert [steady.calm(one) for one in rows] == [alone.calm(one) for one in rows]
+    # Taken for one space, the first session would seem never to have been calm.
+    taken_for_one = steadiness(*both)
+    assert off(taken_for_one, first[1], truth_of(4, 24)) < -0.05
+    assert taken_for_one.drift(first[1]) > 0.05
+
+
 @pytest.mark.parametrize("kept", [("a", "b"), ("b",), ()])
 def test_a_session_that_lost_gauges_comes_onto_the_scale_of_the_others(
     kept: tuple[str, ...],
