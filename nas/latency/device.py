@@ -163,12 +163,13 @@ def _device_files(root: Path | None) -> dict[str, Path]:
 def _unknown_device(name: str, root: Path | None) -> DeviceError:
     files = _device_files(root)
     known = places.told({device: path.parents[1] for device, path in files.items()})
+    like = files.get("rpi4", ROOT / "rpi4" / "device.yaml")
     return DeviceError(
         "--device",
         "the device is the name of a folder in latency_tables/ with a device.yaml",
         f"{name!r}",
         f"Known here: {known}. A new board needs a file of ten lines, here in latency_tables/NAME/"
-        f" or in {new_root(root) / 'NAME'} (docs/boards.md, Another board)",
+        f" or in {new_root(root) / 'NAME'}: copy {like} and edit it (docs/boards.md, Another board)",
     )
 
 
