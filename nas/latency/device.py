@@ -169,7 +169,8 @@ def _unknown_device(name: str, root: Path | None) -> DeviceError:
         "the device is the name of a folder in latency_tables/ with a device.yaml",
         f"{name!r}",
         f"Known here: {known}. A new board needs a file of ten lines, here in latency_tables/NAME/"
-        f" or in {new_root(root) / 'NAME'}: copy {like} and edit it (docs/boards.md, Another board)",
+        f" or in {new_root(root) / 'NAME'}: copy {like} and edit it "
+        "(docs/boards.md, Another board)",
     )
 
 
