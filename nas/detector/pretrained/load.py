@@ -16,9 +16,9 @@ from nas.detector.pretrained.classifiers import is_classifier, read_classifier
 from nas.detector.pretrained.cut import Notes, cut_backbone
 from nas.detector.pretrained.lite import is_lite, lite2_file, read_lite
 from nas.detector.pretrained.neck import cut_neck
-from nas.detector.pretrained.ours import is_ours, read_ours
 from nas.detector.pretrained.report import Report
 from nas.detector.pretrained.seed import Seed, SeedError
+from nas.detector.pretrained.starter import is_ours, read_ours
 from nas.detector.pretrained.streams import Order
 
 LITE2: Final = "lite2"

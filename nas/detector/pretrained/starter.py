@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
 
-from nas.detector.builder import Detector
+from nas.detector.builder import Detector, build_detector
 from nas.detector.convolution import Conv, SqueezeExcite
 from nas.detector.efficientnet import FusedMBConv, MBConv
 from nas.detector.light import InvertedResidual
@@ -20,6 +23,7 @@ from nas.detector.pretrained.seed import (
     stages_of,
 )
 from nas.space.ops import has_residual
+from nas.space.spec import parse_written
 
 
 def stages_of_rows(starter: Starter) -> dict[int, int]:
@@ -100,3 +104,25 @@ def _gate_of(module: nn.Module, activation: str, block: nn.Module) -> SeedGate |
             activation="ReLU" if isinstance(block, InvertedResidual) else activation,
             gate="Hardsigmoid" if isinstance(block, InvertedResidual) else "Sigmoid",
         )
+
+
+def is_ours(document: Mapping[str, Any]) -> bool:
+    """Whether a file's content is a checkpoint of ours."""
+    return isinstance(document.get("model"), str) and isinstance(document.get("weights"), Mapping)
+
+
+def read_ours(document: Mapping[str, Any], where: str) -> Seed:
+    """The seed, with its starter, of a checkpoint. Raises SeedError; half precision is widened."""
+    detector = build_detector(parse_written(document["model"], where=f"{where}: model"))
+    own, given = detector.state_dict(), document["weights"]
+    for name, value in own.items():
+        found = given.get(name)
+        if found is None or tuple(found.shape) != tuple(value.shape):
+            raise SeedError(
+                f"{where}: {name}",
+                f"the checkpoint holds its model's tensor of shape {tuple(value.shape)}",
+                "none" if found is None else str(tuple(found.shape)),
+                "Give a best.pt of this version of nas.train",
+            )
+    detector.load_state_dict({name: given[name] for name in own})
+    return seed_of(detector, tuple(document.get("names", ())), where)
