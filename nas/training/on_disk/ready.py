@@ -12,7 +12,7 @@ from torch import Tensor
 from nas import NasError
 from nas.data.images import ImageSet
 from nas.detector.builder import Detector
-from nas.space.spec import parse_spec
+from nas.space.spec import parse_written
 from nas.training.on_disk.checkpoint import Checkpoint
 from nas.training.on_disk.folder import TrainingFolder
 from nas.training.on_disk.written import check_room
@@ -36,7 +36,7 @@ def check_trainings(
     for training in trainings:
         training.check()
         with torch.random.fork_rng(devices=[]):
-            detector = recipe.build(parse_spec(training.model, str(training.folder)))
+            detector = recipe.build(parse_written(training.model, str(training.folder)))
         _check_batches(detector, training.name, recipe, train_set)
         if training.state() is None and start is not None:
             fitting_weights(start, detector, training.name)
