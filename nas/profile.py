@@ -111,7 +111,7 @@ def run(arguments: Arguments, root: Path | None = None) -> None:
         wanted = plan(space, arguments.validate)
         work = pending(wanted, table, order_of_work(wanted, is_limited=limit is not None))
         if len(work) or not fits or fits[0].table_rows != table.row_count():
-            for turn in turns(writer, runner, wanted, seconds_left=left, timing=timing):
+            for turn in turns(writer, runner, wanted, work, seconds_left=left, timing=timing):
                 blocks, networks = len(turn.remaining.blocks), len(turn.remaining.networks)
                 why = " once more (the machine was never calm)" if turn.is_again else ""
                 say(f"{key}: {blocks} blocks, {networks} whole detectors to time{why}")

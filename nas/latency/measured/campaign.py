@@ -245,16 +245,15 @@ def turns(
     writer: TableWriter,
     runner: Runner,
     plan: Campaign,
+    remaining: Remaining,
     *,
     seconds_left: Callable[[], float | None],
     timing: Timing | None = None,
 ) -> Iterator[Turn]:
-    """What the table lacks, and then, once more, what was never timed in calm.
+    """What remains of the plan, and then, once more, what was never timed in calm.
 
     Each turn's rows are to be drawn to their end before the next turn is asked for.
     """
-    is_limited = seconds_left() is not None
-    remaining = pending(plan, writer.table, order_of_work(plan, is_limited=is_limited))
     for again in range(2):
         seconds = seconds_left()
         if not len(remaining) or (seconds is not None and seconds <= 0):
