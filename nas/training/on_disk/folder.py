@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from nas.documents import read_yaml
@@ -33,16 +32,13 @@ from nas.training.on_disk.checkpoint import (
     make_checkpoint,
     save_checkpoint,
 )
-from nas.training.on_disk.written import FolderError, write_text
+from nas.training.on_disk.written import LOCK, FolderError, held, write_text
 from nas.training.progress import STATE_KEYS, Lap, LapEnd
 
 FORMAT: Final = 2
 """Of settings.yaml. 1: the first. 2: with `pretrained`, which was none before."""
 
 SETTINGS: Final = "settings.yaml"
-
-LOCK: Final = ".lock"
-"""Held by the process that trains in the folder; it stays there, empty."""
 
 BEGIN_AGAIN: Final = "Delete it: this training then begins again, and the others go on"
 
@@ -71,7 +67,7 @@ def open_run(folder: Path, settings: RunSettings) -> Iterator[None]:
     lock goes with the process that holds it, however that ends.
     """
     _check_files(folder, settings)
-    with _lock(folder):
+    with held(folder, "nas.train"):
         path = folder / SETTINGS
         _check_files(folder, settings)
         if not path.exists():
@@ -83,7 +79,7 @@ def check_run(folder: Path, settings: RunSettings) -> None:
     """FolderError where the run can neither begin in this folder nor go on there, now."""
     _check_files(folder, settings)
     if (folder / LOCK).exists():
-        with _lock(folder):
+        with held(folder, "nas.train"):
             pass
 
 
@@ -104,33 +100,6 @@ def _check_files(folder: Path, settings: RunSettings) -> None:
         raise FolderError(
             str(folder), "a new run begins in an empty folder", "other files", "Name another --run"
         )
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """The folder's lock, while the body runs."""
-    lock = FileLock(folder / LOCK)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise FolderError(
-            str(folder),
-            "one nas.train at a time works in a run's folder",
-            "another one is at work there",
-            "Wait for it or stop it, or name another --run",
-        ) from error
-    except OSError as error:
-        raise FolderError(
-            str(folder),
-            "a run's folder can be written to",
-            error.strerror or str(error),
-            "Give yourself the right to write there, or name another --run",
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def read_run(folder: Path) -> RunSettings:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from nas.documents import read_yaml
@@ -20,7 +19,7 @@ from nas.training.on_disk.checkpoint import (
     make_checkpoint,
     save_checkpoint,
 )
-from nas.training.on_disk.written import FolderError, write_text
+from nas.training.on_disk.written import LOCK, FolderError, held, unusable, write_text
 from nas.training.progress import LapEnd
 
 FORMAT: Final = 1
@@ -28,7 +27,6 @@ FORMAT: Final = 1
 
 SETTINGS: Final = "starter.yaml"
 LAST: Final = "last.pt"
-LOCK: Final = ".lock"
 
 KEPT_EVERY_S: Final = 60.0
 """Seconds between two writings of last.pt, which is some 80 MB; the end is always kept."""
@@ -77,7 +75,7 @@ class PretrainFolder:
             try:
                 others = self.folder.is_dir() and {p.name for p in self.folder.iterdir()} - {LOCK}
             except OSError as error:
-                raise _unusable(self.folder, error) from error
+                raise unusable(self.folder, error) from error
             if others or (self.folder.exists() and not self.folder.is_dir()):
                 raise FolderError(
                     str(self.folder), "a new starter is taught in an empty folder", "other files",
@@ -98,24 +96,9 @@ class PretrainFolder:
         document = {"format": FORMAT, "steps": steps} | asdict(self.settings)
         write_text(self.folder / SETTINGS, yaml.safe_dump(document, sort_keys=False))
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """The folder's lock. FolderError where another process has it, or none can be had."""
-        lock = FileLock(self.folder / LOCK)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire(blocking=False)
-        except Timeout as error:
-            raise FolderError(
-                str(self.folder), "one nas.pretrain at a time works in a folder",
-                "another one is at work there", "Wait for it, or name another --run",
-            ) from error  # fmt: skip
-        except OSError as error:
-            raise _unusable(self.folder, error) from error
-        try:
-            yield
-        finally:
-            lock.release()
+    def held(self) -> AbstractContextManager[None]:
+        """The folder for this process alone. FolderError where another one has it."""
+        return held(self.folder, "nas.pretrain")
 
     def state(self) -> Mapping[str, Any] | None:
         """The loop's state to go on from; None where nothing was kept. FolderError."""
@@ -158,10 +141,3 @@ def _read(path: Path) -> tuple[dict[str, Any], int]:
             str(path), f"a starter's settings have format {FORMAT} and its keys", "something else",
             "Name the folder that this version of nas.pretrain wrote",
         ) from error  # fmt: skip
-
-
-def _unusable(folder: Path, error: OSError) -> FolderError:
-    return FolderError(
-        str(folder), "a starter's folder can be written to", error.strerror or str(error),
-        "Give yourself the right to write there, or name another --run",
-    )  # fmt: skip
