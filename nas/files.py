@@ -11,6 +11,9 @@ from typing import Final
 
 from nas import NasError
 
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system says where there is no room: on the disk, in a quota, in one file."""
+
 LONGEST_NAME: Final = 200
 """Characters of a temporary file's name; file systems take 255 bytes."""
 
@@ -32,7 +35,7 @@ def writing(where: Path, remedy: str = "") -> Iterator[None]:
         if error.filename is not None and str(error.filename) != str(where):
             reason += f" ({os.fsdecode(error.filename)})"
         goes_on = "Nothing is lost: the same command goes on"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in FULL:
             remedy = f"Make room there. {goes_on}"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             remedy = f"Get the right to write there, or name another --run. {goes_on}"

@@ -18,7 +18,7 @@ Kind = Literal["search_spaces", "latency_tables"]
 """A folder that lies in several places."""
 
 PROGRAM: Final = "pi-detector-nas"
-"""The name of the program's folder among the user's data."""
+"""The name of the program's folder among the user's data, and among the user's caches."""
 
 PACKAGE: Final = Path(__file__).resolve().parent
 

@@ -17,6 +17,7 @@ from nas.deploy.decode import append_decoding
 from nas.deploy.weights import ConvolutionWeights, Precision, convolution_weights
 from nas.detector.builder import Detector
 from nas.emit.onnx import emit_onnx
+from nas.places import PROGRAM
 from nas.space.ops import model_graph
 
 Nodes = list[onnx.NodeProto]
@@ -55,7 +56,7 @@ def to_onnx(
     if names:
         metadata["names"] = str(dict(enumerate(names)))
     helper.set_model_props(model, metadata)
-    model.producer_name = "pi-detector-nas"
+    model.producer_name = PROGRAM
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString()
     return content

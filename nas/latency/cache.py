@@ -11,15 +11,13 @@ import contextlib
 import hashlib
 import os
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import platformdirs
 from pydantic import BaseModel, ValidationError
 
 from nas.files import write_whole
-
-PROGRAM: Final = "pi-detector-nas"
-"""The name of the program's folder among the user's caches."""
+from nas.places import PROGRAM
 
 Kept = TypeVar("Kept", bound=BaseModel)
 

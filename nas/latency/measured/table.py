@@ -18,7 +18,6 @@ corrupt line elsewhere is named and costs only itself.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import shlex
@@ -31,7 +30,7 @@ from typing import IO, Any, Final
 from filelock import FileLock, Timeout
 
 from nas import NasError, places
-from nas.files import write_whole
+from nas.files import FULL, write_whole
 from nas.latency.device import DeviceError, TableKey, check_key, new_root, read_device, roots
 from nas.latency.measured.calm import Steadiness, steadiness
 from nas.latency.measured.measurement import Gauge, Measurement, Network, Samples
@@ -351,7 +350,7 @@ def _write_line(file: IO[bytes], line: dict[str, Any]) -> None:
 
 def cannot_write(path: Path, error: OSError) -> TableError:
     """The error for a file of a table that can't be written, with what helps."""
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    is_full = error.errno in FULL
     remedy = "Make room there; what was measured is kept, and the same command goes on"
     if not is_full:
         remedy = (

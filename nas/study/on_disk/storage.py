@@ -22,6 +22,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages.journal import JournalFileBackend
 
 from nas import NasError
+from nas.files import FULL
 
 logger = logging.getLogger(__name__)
 
@@ -172,9 +173,7 @@ def _told(error: BaseException, place: Place, *, is_opening: bool) -> StorageErr
     said = reason.lower()
     at = where(place)
     numbers = {e.errno for e in _chain(error) if isinstance(e, OSError)}
-    if numbers & {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} or re.search(
-        r"is full|disk i/o|no space", said
-    ):
+    if numbers & FULL or re.search(r"is full|disk i/o|no space", said):
         rule = "there is room where the study is written, and the disk takes it"
         return StorageError(at, rule, reason, f"Make room there. {GOES_ON}")
     file = file_of(place)
