@@ -49,8 +49,9 @@ class Arguments:
     has counterparts (MBConv and FusedMBConv stages), and none beside --weights. A file is a state
     dict of timm's or torchvision's EfficientNet, EfficientNetV2, MobileNetV2 or V3, or a best.pt
     of ours, of which neck and head are cut too."""
-    recipe: Path | None = None
-    """A YAML of every other knob: the fields of nas/training/settings.py and recipe.py."""
+    recipe: str | None = None
+    """small, yolov5, or a YAML of every other knob: the fields of nas/training/settings.py and
+    recipe.py. By default small where weights were trained before, yolov5 from scratch."""
     seeds: tuple[int, ...] = (0,)
     """Each model is trained once with each seed."""
     run: str | None = None
@@ -154,21 +155,24 @@ def ask(arguments: Arguments, data: DataConfig, image_size: int) -> tuple[Path, 
     from nas.training.on_disk.folder import RunSettings
     from nas.training.recipe import read_recipe
 
-    recipe = read_recipe(arguments.recipe, arguments.epochs)
+    pretrained = pretrained_of(arguments)
+    knows_pictures = arguments.weights is not None or pretrained != "none"
+    recipe = read_recipe(arguments.recipe, arguments.epochs, knows_pictures=knows_pictures)
     is_file = Path(arguments.data).exists()
     settings = RunSettings(
         data=str(Path(arguments.data).resolve()) if is_file else arguments.data,
         data_digest=data.digest,
         image_size=image_size,
         weights=None if arguments.weights is None else str(arguments.weights.resolve()),
-        pretrained=pretrained_of(arguments),
+        pretrained=pretrained,
         recipe=asdict(recipe),
     )
     if arguments.run is not None:
         return run_folder(arguments.run), settings
     length = f"{recipe.epochs}e" if recipe.steps is None else f"{recipe.steps}steps"
     parts = ["train", data.name, f"{image_size}px", length]
-    parts += [path.stem for path in (arguments.recipe, arguments.weights) if path is not None]
+    named = (arguments.recipe, arguments.weights)
+    parts += [Path(one).stem for one in named if one is not None]
     parts += [] if arguments.pretrained is None else [f"from-{Path(arguments.pretrained).stem}"]
     return RUNS / re.sub(r"[^\w.-]+", "_", "-".join(parts)), settings
 

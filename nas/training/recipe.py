@@ -24,6 +24,20 @@ NESTED: Final[dict[str, type[Any]]] = {
 }
 """The keys under which a mapping of its own stands."""
 
+RECIPES: Final[dict[str, dict[str, Any]]] = {
+    "small": {
+        "optimizer": "adamw",
+        "lr": 0.004,
+        "batch_size": 8,
+        "frozen_stages": 2,
+        "cpu_bf16": True,
+        "growth": {"stages": 3, "first_size": 0.67, "first_strength": 0.2},
+    },
+    "yolov5": {},
+}
+"""The recipes that have a name. `small`: a few hundred pictures, from weights that know pictures
+(found on validation parts: benchmarks/learning.py). `yolov5`: YOLOv5's SGD, from scratch."""
+
 
 class RecipeError(NasError):
     """A recipe's YAML that can't be read."""
@@ -48,18 +62,30 @@ class Recipe(TrainSettings):
         return build_detector(spec, self.drop_path_rate, self.bn_momentum)
 
 
-def read_recipe(path: Path | None, epochs: int | None = None) -> Recipe:
-    """The recipe of a YAML file of `Recipe`'s fields; those it leaves out have their defaults.
+def read_recipe(
+    asked: str | Path | None, epochs: int | None = None, *, knows_pictures: bool = False
+) -> Recipe:
+    """The recipe of a name in RECIPES, or of a YAML file of `Recipe`'s fields.
 
-    `epochs` replaces the file's length. Raises RecipeError.
+    knows_pictures  whether the training starts from trained weights. `small` is then what holds
+                    where nothing is asked, and what a file leaves out; else `yolov5` is. Without
+                    such weights nothing is frozen
+    epochs          replaces the file's length
+
+    Raises RecipeError.
     """
-    document: dict[str, Any] = {} if path is None else _read(path)
+    is_named = str(asked) in RECIPES
+    name = str(asked) if is_named else ("small" if knows_pictures else "yolov5")
+    document = dict(RECIPES[name])
+    if not knows_pictures:
+        document.pop("frozen_stages", None)
+    if asked is not None and not is_named:
+        document |= _read(Path(asked))
     if epochs is not None:
         document |= {"epochs": epochs, "steps": None}
     elif document.get("steps") is not None:
         document.setdefault("epochs", None)
-    where = "recipe" if path is None else str(path)
-    return parse_recipe(document, where)
+    return parse_recipe(document, "recipe" if asked is None else str(asked))
 
 
 def parse_recipe(document: dict[str, Any], where: str) -> Recipe:
@@ -96,6 +122,11 @@ def _refuse_unknown(document: dict[str, Any], kind: type[Any], where: str) -> No
 
 def _read(path: Path) -> dict[str, Any]:
     """The mapping that stands in a YAML file."""
+    if path.suffix not in (".yaml", ".yml") and not path.exists():
+        raise RecipeError(
+            f"--recipe {path}", "a recipe is a YAML file, or has a name", "no such name",
+            f"There are: {', '.join(RECIPES)}",
+        )  # fmt: skip
     document = read_yaml(path, "a recipe", RecipeError)
     if document is None:
         return {}

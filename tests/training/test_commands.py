@@ -23,7 +23,7 @@ from nas.training.loop import LapEnd
 from nas.training.on_disk.checkpoint import load_checkpoint
 from nas.training.on_disk.folder import open_run, read_run, read_trainings
 from nas.training.on_disk.written import check_room
-from nas.training.recipe import RecipeError, parse_recipe, read_recipe
+from nas.training.recipe import Recipe, RecipeError, parse_recipe, read_recipe
 from tests.data.pictures import squares, tiny_spec
 
 RECIPE = {"batch_size": 4, "optimizer": "adamw", "lr": 0.01, "augment": {"mosaic": 0.0}}
@@ -61,7 +61,7 @@ def asked(home: Path, **changes: object) -> train.Arguments:
         data=str(home / "data.yaml"),
         epochs=2,
         image_size=64,
-        recipe=home / "recipe.yaml",
+        recipe=str(home / "recipe.yaml"),
         run=str(home / "run"),
         pretrained="none",
     )
@@ -164,7 +164,7 @@ def test_resumed_equals_never_stopped(home: Path) -> None:
             {"weights": Path("a.pt"), "pretrained": "lite2"},
             "--pretrained: a training starts from a seed or from --weights",
         ),
-        ({"recipe": Path("nowhere.yaml")}, "nowhere.yaml: a recipe exists; got no such file"),
+        ({"recipe": "nowhere.yaml"}, "nowhere.yaml: a recipe exists; got no such file"),
     ],
 )
 def test_a_wrong_flag_is_one_message_and_nothing_is_written(
@@ -371,6 +371,12 @@ def test_what_cannot_be_trained_is_told_before_anything_is_written(home: Path) -
     (home / "recipe.yaml").write_text(yaml.safe_dump(RECIPE | {"batch_size": 1}))
     with pytest.raises(NasError, match="Train at 64 px or more"):
         train.run(asked(home, image_size=32))
+    # A training that grows is smallest at first.
+    grown = {"batch_size": 1, "growth": {"stages": 2, "first_size": 0.5}}
+    (home / "recipe.yaml").write_text(yaml.safe_dump(RECIPE | grown))
+    with pytest.raises(NasError, match="last map at 32 px is a single cell"):
+        train.run(asked(home, image_size=64))
+    (home / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
     best = begun(home).with_name("best.pt")
     document = torch.load(best, weights_only=True)
     torch.save(document | {"weights": {"x": torch.zeros(3)}}, home / "alien.pt")
@@ -446,3 +452,20 @@ def test_a_recipe_states_its_length_once(tmp_path: Path) -> None:
     path.write_text("")
     assert read_recipe(path) == read_recipe(None)
     assert read_recipe(None).epochs == 100
+
+
+def test_a_recipe_has_a_name_and_fits_its_start(tmp_path: Path) -> None:
+    scratch, taught = read_recipe(None), read_recipe(None, knows_pictures=True)
+    assert scratch == read_recipe("yolov5") == Recipe()
+    assert (taught.optimizer, taught.lr, taught.batch_size) == ("adamw", 0.004, 8)
+    assert (taught.frozen_stages, taught.growth.stages) == (2, 3)
+    assert taught == read_recipe("small", knows_pictures=True)
+    # What knows nothing is not frozen, whatever the recipe.
+    assert read_recipe("small") == replace(taught, frozen_stages=0)
+    # A file says what differs from the recipe that its start would have.
+    path = tmp_path / "mine.yaml"
+    path.write_text("lr: 0.002\n")
+    assert read_recipe(path, knows_pictures=True) == replace(taught, lr=0.002)
+    assert read_recipe(path) == replace(scratch, lr=0.002)
+    with pytest.raises(RecipeError, match="There are: small, yolov5"):
+        read_recipe("smal")

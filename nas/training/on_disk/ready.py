@@ -55,12 +55,14 @@ def _check_batches(detector: Detector, name: str, recipe: Recipe, train_set: Ima
     smallest = recipe.batch_size
     if recipe.epochs is not None:
         smallest = math.floor(count / recipe.epoch_steps(count))
-    if smallest == 1 and train_set.image_size == max(grid.strides):
+    stride = max(grid.strides)
+    size = recipe.growth.size_at(0, recipe.total_steps(count), train_set.image_size, stride)
+    if smallest == 1 and size == stride:
         raise TrainingError(
             name,
             "batch norm needs more than one value a channel",
-            f"batches of one image, whose last map at {train_set.image_size} px is a single cell",
-            f"Train at {2 * train_set.image_size} px or more, or with more images",
+            f"batches of one image, whose last map at {size} px is a single cell",
+            f"Train at {2 * stride} px or more from the first step on, or with more images",
         )
 
 
