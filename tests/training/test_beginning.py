@@ -125,9 +125,13 @@ def test_killed_and_resumed_equals_never_stopped(home: Path, lite2: Seed) -> Non
     recipe = parse_recipe(settings.recipe, "test")
     torch.manual_seed(files.seed)
     detector = recipe.build(parse_spec(files.model))
-    begin_with(lite2, detector, part, recipe, seed_number=files.seed)
+    rows = len(begin_with(lite2, detector, part, recipe, seed_number=files.seed).freezable)
+    assert rows > 0
+    assert recipe.frozen_stages == 2
     with pytest.raises(KeyboardInterrupt):
-        train_loop(detector, part, val, recipe, seed=files.seed, on_lap=keep_and_die)
+        train_loop(
+            detector, part, val, recipe, seed=files.seed, on_lap=keep_and_die, whole_rows=rows
+        )
     train.run(train.Arguments(resume=stopped))
     one, two = (load_checkpoint(run / "tiny-s0" / "last.pt").build() for run in (whole, stopped))
     assert same(one, two)
