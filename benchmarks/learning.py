@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 import torch
 import tyro
-from learning_rows import ROWS, SCRATCH, STARTER, Row
+from learning_rows import LITE2, ROWS, SCRATCH, STARTER, Row
 
 from nas import NasError
 from nas.data.anchors import GOOD_RECALL, assess_anchors, box_sizes, fit_anchors
@@ -34,6 +34,7 @@ from nas.data.dataset import Part, load_part, read_data
 from nas.data.images import ImageSet
 from nas.detector.builder import Detector
 from nas.detector.pretrained.load import load_seed
+from nas.space.detect import detect_row
 from nas.space.spec import ModelSpec, parse_spec, with_anchors, with_classes
 from nas.terminal import command_line
 from nas.training.beginning import begin_with
@@ -44,6 +45,9 @@ from nas.training.recipe import Recipe
 from nas.training.under_way import Training
 
 PARTS: Final[tuple[Part, ...]] = ("train", "val", "test")
+
+PROBE: Final = "probe"
+"""What results call the detector of --probe."""
 
 TRIAL_STEPS: Final = 5
 """Steps at each image size, of which the fastest says what a step costs in calm."""
@@ -69,6 +73,8 @@ class Arguments:
     """Core-seconds of each training, without the final grading."""
     width: float = 1.0
     """Multiple of the probe's widths: detectors of unlike size."""
+    model: Path | None = None
+    """A model YAML that is taught in the probe's place; a row's head is its own then."""
     image_size: int = 192
     """Pixels."""
     out: Path = Path("benchmarks/learning.csv")
@@ -82,6 +88,8 @@ class Result:
     """One training, and all that identifies it."""
 
     set: str
+    model: str
+    """probe, or the name of the model's file."""
     row: str
     start: str
     """scratch, or the seed's name and 8 digits of the SHA-256 of a starter's file."""
@@ -109,6 +117,7 @@ class Result:
         """What makes it the same training."""
         named = (
             self.set,
+            self.model,
             self.row,
             self.start,
             self.seed,
@@ -148,7 +157,13 @@ def key(arguments: Arguments, name: str, row: str, seed: int) -> tuple[str, ...]
     """The `Result.key` that a training will have."""
     start = start_name(ROWS[row], arguments.starter)
     asked = (arguments.budget, arguments.width, arguments.image_size)
-    return tuple(str(value) for value in (name, row, start, seed, *asked))
+    named = (name, model_name(arguments), row, start, seed, *asked)
+    return tuple(str(value) for value in named)
+
+
+def model_name(arguments: Arguments) -> str:
+    """What results call the model that is taught."""
+    return PROBE if arguments.model is None else arguments.model.stem
 
 
 def start_name(row: Row, starter: Path | None) -> str:
@@ -164,7 +179,7 @@ def teach(
 ) -> Result:
     """Trains and grades one row with one seed."""
     train_set = parts["train"]
-    spec = model(arguments.probe, ROWS[row], arguments.width, train_set)
+    spec = model(arguments, ROWS[row], train_set)
     recipe = ROWS[row].recipe
     weights = arguments.starter if ROWS[row].start == STARTER else Path(ROWS[row].start)
     assert weights is not None
@@ -180,6 +195,7 @@ def teach(
     assert val is not None
     result = Result(
         set=name,
+        model=model_name(arguments),
         row=row,
         start=start_name(ROWS[row], arguments.starter),
         seed=seed,
@@ -201,11 +217,19 @@ def teach(
     return result
 
 
-def model(probe: Path, row: Row, width: float, part: ImageSet) -> ModelSpec:
-    """The probe's detector with a row's head, its anchors as nas.train would have them."""
-    text = (probe / f"mid-{row.head}.yaml").read_text(encoding="utf-8")
-    text = text.replace("width_multiple: 1.0", f"width_multiple: {width}")
+def model(arguments: Arguments, row: Row, part: ImageSet) -> ModelSpec:
+    """The detector of a row, its anchors as nas.train would have them."""
+    file = arguments.model
+    if file is None:
+        name = "mid-anchors" if row.head == "anchors" else "mid-anchor-free"
+        file = arguments.probe / f"{name}.yaml"
+    text = file.read_text(encoding="utf-8")
+    text = text.replace("width_multiple: 1.0", f"width_multiple: {arguments.width}")
     spec = replace(with_classes(parse_spec(text), len(part.names)), image_size=part.image_size)
+    if arguments.model is None and row.head == "light":
+        p3, p4, p5 = spec.head[-1].source
+        light = detect_row("light", (p3, p4, p5), part.image_size)
+        spec = replace(spec, head=(*spec.head[:-1], light))
     if not spec.anchors:
         return spec
     sizes = box_sizes(part)
@@ -285,16 +309,16 @@ _FLOATS: Final = frozenset(
 def show(results: list[Result]) -> None:
     """Prints a line a row, budget and width: the mean over seeds on each set."""
     sets = list(dict.fromkeys(result.set for result in results))
-    print("| row | core-s asked | width | " + " | ".join(sets) + " |")
-    print("|---|---|---|" + "---|" * len(sets))
-    groups = dict.fromkeys((r.row, r.budget_s, r.width, r.image_size) for r in results)
-    for row, budget, width, image_size in groups:
-        cells = []
-        for name in sets:
-            key = (name, row, budget, width, image_size)
-            own = [r for r in results if (r.set, r.row, r.budget_s, r.width, r.image_size) == key]
-            cells.append(cell(own))
-        print(f"| {row} | {budget:g} | {width:g} | " + " | ".join(cells) + " |")
+    print("| model | row | core-s asked | width | " + " | ".join(sets) + " |")
+    print("|---|---|---|---|" + "---|" * len(sets))
+    groups: dict[tuple[str, str, str, float, float, int], list[Result]] = {}
+    for one in results:
+        key = (one.model, one.row, one.start, one.budget_s, one.width, one.image_size)
+        groups.setdefault(key, []).append(one)
+    for (model, row, start, budget, width, _), own in groups.items():
+        cells = [cell([one for one in own if one.set == name]) for name in sets]
+        label = row if start in (SCRATCH, LITE2) else f"{row} ({start})"
+        print(f"| {model} | {label} | {budget:g} | {width:g} | " + " | ".join(cells) + " |")
 
 
 def cell(own: list[Result]) -> str:

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from nas.training.augment import AugmentSettings
 from nas.training.growth import GrowthSettings
-from nas.training.recipe import Recipe
+from nas.training.recipe import Recipe, read_recipe
 
 SCRATCH: Final = "scratch"
 LITE2: Final = "lite2"
@@ -18,8 +18,8 @@ STARTER: Final = "starter"
 class Row:
     """One way of teaching the probe's detector."""
 
-    head: Literal["anchors", "anchor-free"]
-    """YOLOv5's, or YOLOv8's."""
+    head: Literal["anchors", "anchor-free", "light"]
+    """YOLOv5's, YOLOv8's, or the light one of the default space."""
     start: str = SCRATCH
     """What weights begin with: scratch, lite2, or the starter that a flag names."""
     recipe: Recipe = field(default_factory=Recipe)
@@ -38,6 +38,9 @@ BF16: Final = replace(ADAMW, cpu_bf16=True)
 SIZES: Final = GrowthSettings(stages=3, first_size=0.67, first_strength=0.2)
 
 TOGETHER: Final = replace(BF16, assignment="aligned", growth=SIZES)
+
+SMALL: Final = read_recipe("small", knows_pictures=True)
+"""What nas.train does where weights know pictures."""
 
 ROWS: Final[dict[str, Row]] = {
     "today": Row(head="anchors", recipe=TODAY),
@@ -67,4 +70,11 @@ ROWS: Final[dict[str, Row]] = {
         head="anchor-free", start=LITE2, recipe=replace(TOGETHER, frozen_stages=2)
     ),
     "together-starter": Row(head="anchor-free", start=STARTER, recipe=TOGETHER),
+    # What nas.train does, with each head.
+    "small": Row(head="light", start=LITE2, recipe=SMALL),
+    "small-free": Row(head="anchor-free", start=LITE2, recipe=SMALL),
+    "small-anchors": Row(head="anchors", start=LITE2, recipe=SMALL),
+    "small-starter": Row(head="light", start=STARTER, recipe=SMALL),
+    "small-free-starter": Row(head="anchor-free", start=STARTER, recipe=SMALL),
+    "small-anchors-starter": Row(head="anchors", start=STARTER, recipe=SMALL),
 }

