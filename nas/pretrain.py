@@ -1,4 +1,4 @@
-"""Teaches a starter: the weights of every detector of a space, which others are cut from.
+"""Teaches a starter: one detector of the seed's widths, whose neck and head others are cut from.
 
     python -m nas.pretrain                                    # on drawings, without any file
     python -m nas.pretrain --data A.yaml B.yaml drawings --minutes 60
@@ -24,11 +24,8 @@ from nas import NasError
 from nas.terminal import command_line, cores, run_folder, say
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from nas.data.dataset import DataConfig
     from nas.detector.builder import Detector
-    from nas.detector.supernet import Supernet
     from nas.training.pretraining.folder import PretrainFolder
     from nas.training.pretraining.sets import TaughtSet
     from nas.training.pretraining.written import TaughtOn
@@ -41,16 +38,14 @@ RECIPE: Final[dict[str, Any]] = {
     "weight_decay": 0.01,
     "first_row_lr": 0.1,
     "frozen_stages": 2,
-    "growth": {"stages": 3, "first_size": 0.67},
-    "closing_share": 0.15,
-    "recalibration_batches": 8,
     "cpu_bf16": True,
+    "closing_share": 0.15,
+    "recalibration_batches": 10,
 }
 """What a recipe leaves out. The backbone knows pictures already, and learns the more slowly."""
 
-COPIES: Final = 10
-"""last.pt holds weights, their average, two moments and the largest detector; a new one is written
-beside the old."""
+COPIES: Final = 6
+"""last.pt holds weights, their average and two moments; a new one is written beside the old."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +55,7 @@ class Arguments:
     data: tuple[str, ...] = ("drawings",)
     """data.yaml files, `drawings` and `shapes`, taught together; their training parts teach."""
     space: str = "fused_mbconv"
-    """The search space whose candidates are taught; a name or a YAML."""
+    """The search space whose widest neck and head are taught; a name or a YAML."""
     image_size: int = 192
     """Pixels of the square image, a multiple of 32."""
     epochs: int | None = None
@@ -81,9 +76,9 @@ def run(arguments: Arguments) -> None:
     import torch
 
     from nas.data.dataset import read_data
-    from nas.detector.supernet import Supernet
     from nas.space.search_space import read_space
     from nas.training.pretraining.folder import PretrainFolder, PretrainSettings
+    from nas.training.pretraining.layout import starter_spec
     from nas.training.pretraining.mixture import outline
     from nas.training.pretraining.sets import taught_sets
 
@@ -91,7 +86,7 @@ def run(arguments: Arguments) -> None:
     check(arguments)
     recipe = read_settings(arguments)
     space = read_space(arguments.space)
-    Supernet(space, 1)  # refuses a space that has none
+    starter_spec(space, 1)
     configs = [read_data(one) for one in arguments.data]
     refuse_twins(configs)
     folder = PretrainFolder(
@@ -113,15 +108,14 @@ def run(arguments: Arguments) -> None:
     sets = taught_sets(configs, arguments.image_size, cores(), arguments.seed)
     names = outline(sets, arguments.image_size).names
     torch.manual_seed(arguments.seed)
-    supernet = Supernet(space, len(names))
-    begin_with_seed(supernet, folder)
+    detector = recipe.build(starter_spec(space, len(names)))
+    begin_with_seed(detector, folder)
     with folder.held():
         started, core_started = time.perf_counter(), time.process_time()
-        taught = teach_all(supernet, sets, names, recipe, folder)
+        taught = teach(detector, sets, names, recipe, folder)
         spent = (time.perf_counter() - started, time.process_time() - core_started)
-        supernet.scatter(taught)
-        grades = grade(supernet.faces[0].detector, configs, sets, arguments)
-        finish(supernet, taught, names, folder, recipe, grades, spent)
+        grades = grade(taught, configs, sets, arguments)
+        finish(taught, names, folder, recipe, grades, spent)
 
 
 def check(arguments: Arguments) -> None:
@@ -177,52 +171,52 @@ def read_settings(arguments: Arguments) -> Recipe:
     return parse_recipe(document, where)
 
 
-def begin_with_seed(supernet: Supernet, folder: PretrainFolder) -> None:
-    """Fills the faces' backbones from Lite2's weights. NasError where no room is."""
+def begin_with_seed(detector: Detector, folder: PretrainFolder) -> None:
+    """Fills stem and stages from Lite2's weights. NasError where they don't fit, or no room is."""
     from nas.detector.pretrained.load import cut, load_seed
     from nas.training.on_disk.written import check_room
 
+    weights = sum(value.nbytes for value in detector.state_dict().values())
     there = folder.last.stat().st_size if folder.last.exists() else 0
-    check_room(folder.folder, COPIES * 4 * supernet.size - there)
-    seed = load_seed("lite2")
-    for number, face in enumerate(supernet.faces, start=1):
-        report = cut(seed, face.detector, order="ranked", must_fit=True)
-        say(f"largest detector {number} of {len(supernet.faces)}: {report.lines()[0]}")
+    check_room(folder.folder, COPIES * weights - there)
+    for line in cut(load_seed("lite2"), detector, must_fit=True).lines():
+        say(line)
 
 
-def teach_all(
-    supernet: Supernet,
+def teach(
+    detector: Detector,
     sets: tuple[TaughtSet, ...],
     names: tuple[str, ...],
     recipe: Recipe,
     folder: PretrainFolder,
-) -> Tensor:
+) -> Detector:
     """The averaged weights after all steps, from where the teaching was stopped if it was."""
     from nas.training.display import follow
+    from nas.training.loop import train
     from nas.training.precision import describe_device, training_device
-    from nas.training.pretraining.mixture import outline
-    from nas.training.pretraining.shared import SharedTraining, teach
+    from nas.training.pretraining.mixture import mixed_plan, outline
 
     settings, device = folder.settings, training_device()
     part = outline(sets, settings.image_size)
     workers = cores() if device == "cuda" else int(cores() > 1)
     say(f"{describe_device(device, amp=recipe.amp, cpu_bf16=recipe.cpu_bf16)}; {workers} processes")
-    values = supernet.gathered()
     state = folder.state() if folder.steps is not None else None
     if folder.steps is None:
-        folder.begin(count_steps(supernet, values, sets, recipe, folder, device, workers))
+        folder.begin(count_steps(detector, sets, recipe, folder, device, workers))
     assert folder.steps is not None
     recipe = replace(recipe, epochs=None, steps=folder.steps)
-    training = SharedTraining(supernet, values, sets, part, recipe, settings.seed, device)
-    if state is not None:
-        training.restore(state)
-    with follow("starter", folder.steps, training.step) as on_step:
-        return teach(training, workers, on_step, lambda end: folder.keep(end, names))
+    plan = mixed_plan(detector, sets, part, recipe, settings.seed)
+    done = 0 if state is None else state["step"]
+    with follow("starter", folder.steps, done) as on_step:
+        return train(
+            detector, part, None, recipe, seed=settings.seed, device=device, workers=workers,
+            on_step=on_step, on_lap=lambda end: folder.keep(end, names, settings.image_size),
+            state=state, plan=plan,
+        ).detector  # fmt: skip
 
 
 def count_steps(
-    supernet: Supernet,
-    values: Tensor,
+    detector: Detector,
     sets: tuple[TaughtSet, ...],
     recipe: Recipe,
     folder: PretrainFolder,
@@ -239,9 +233,7 @@ def count_steps(
         return recipe.total_steps(len(part))
     seconds = 60 * settings.minutes
     trial = min(20.0, 0.08 * seconds)
-    rate = steps_per_second(
-        supernet, values, sets, part, recipe, trial, device=device, workers=workers
-    )
+    rate = steps_per_second(detector, sets, part, recipe, trial, device=device, workers=workers)
     steps = max(1, round(rate * (seconds - trial)))
     say(f"{rate:.2f} steps a second: {steps} steps in {settings.minutes:g} minutes")
     return steps
@@ -253,7 +245,7 @@ def grade(
     sets: tuple[TaughtSet, ...],
     arguments: Arguments,
 ) -> list[TaughtOn]:
-    """What its largest detector reaches on its own sets' validation parts; where they come from."""
+    """What the starter reaches on its own sets' validation parts, and where these come from."""
     from nas.data.dataset import load_part
     from nas.training.pretraining.grades import grade_set
     from nas.training.pretraining.sets import describe
@@ -276,8 +268,7 @@ def grade(
 
 
 def finish(
-    supernet: Supernet,
-    values: Tensor,
+    detector: Detector,
     names: tuple[str, ...],
     folder: PretrainFolder,
     recipe: Recipe,
@@ -309,7 +300,7 @@ def finish(
         recipe=asdict(recipe),
         sets=grades,
     )
-    size = save_starter(folder.starter, supernet, values, names, origin)
+    size = save_starter(folder.starter, detector.cpu(), names, settings.image_size, origin)
     for one in grades:
         print(f"{one.about}: val mAP50-95 {one.map50_95:.3f}, mAP50 {one.map50:.3f}")
     print(f"{folder.starter} ({size / 1e6:.1f} MB), and {folder.starter.with_suffix('.md')}")

@@ -56,8 +56,8 @@ class Arguments:
     proxy: str = "short_training"
     """What grades: short_training, fake (for trying things out), or a YAML with a `kind`."""
     pretrained: str | None = None
-    """What the proxy's candidates are cut from: starter, lite2, none, or a file as nas.train reads
-    it. By default the proxy's own, which is starter."""
+    """What the proxy's candidates are cut from: lite2, none, or a file as nas.train reads it. By
+    default the proxy's own, which is lite2."""
     sampler: Literal["tpe", "nsgaii", "random"] = "tpe"
     """What proposes architectures."""
     seed: int = 0
@@ -150,14 +150,14 @@ def with_pretrained(
     A file is kept by its whole path, since a run may be resumed from another folder.
     """
     from nas.accuracy import FakeSettings
-    from nas.places import SEEDS
+    from nas.places import LITE2
 
     if isinstance(proxy, FakeSettings):
         if asked is not None:
             raise NasError("--pretrained", "the proxy trains its candidates", "one that does not")
         return proxy
     named = proxy.pretrained if asked is None else asked
-    if named in (*SEEDS, "none"):
+    if named in (LITE2, "none"):
         return proxy.model_copy(update={"pretrained": named})
     from nas.detector.pretrained.load import load_seed
 
@@ -170,12 +170,12 @@ def seed_digest(proxy: ShortTrainingSettings | FakeSettings) -> str | None:
     import hashlib
 
     from nas.accuracy import FakeSettings
-    from nas.places import SEEDS, seed_file
+    from nas.places import LITE2, lite2_weights
 
     if isinstance(proxy, FakeSettings) or proxy.pretrained == "none":
         return None
     named = proxy.pretrained
-    file = seed_file(named) if named in SEEDS else Path(named)
+    file = lite2_weights() if named == LITE2 else Path(named)
     if file is None:
         raise NasError(
             f"--pretrained {named}", "its weights are installed with this program", "none",

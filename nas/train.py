@@ -45,10 +45,10 @@ class Arguments:
     weights: Path | None = None
     """A best.pt to start from: all its weights that fit by name and shape."""
     pretrained: str | None = None
-    """What the detector is cut from: starter, lite2 (its backbone alone), none or a file of
-    weights. By default starter wherever it has counterparts (MBConv and FusedMBConv stages), and
-    none beside --weights. A file is a state dict of timm's or torchvision's EfficientNet,
-    EfficientNetV2, MobileNetV2 or V3, or a best.pt of ours, of which neck and head are cut too."""
+    """What the backbone is cut from: lite2, none or a file of weights. By default lite2 wherever it
+    has counterparts (MBConv and FusedMBConv stages), and none beside --weights. A file is a state
+    dict of timm's or torchvision's EfficientNet, EfficientNetV2, MobileNetV2 or V3, or a best.pt
+    or starter.pt of ours, of which neck and head are cut too."""
     recipe: str | None = None
     """small, yolov5, or a YAML of every other knob: the fields of nas/training/settings.py and
     recipe.py. By default small where weights were trained before, yolov5 from scratch."""
@@ -274,25 +274,25 @@ def read_start(settings: RunSettings) -> Checkpoint | None:
 
 
 def pretrained_of(arguments: Arguments) -> str:
-    """A seed's name, none, or the absolute path of a file: what the settings keep."""
-    from nas.places import SEEDS
+    """lite2, none, or the absolute path of a file: what the settings keep of --pretrained."""
+    from nas.places import LITE2
 
     asked = arguments.pretrained
     if asked is None:
-        return SEEDS[0] if arguments.weights is None else "none"
-    return asked if asked in (*SEEDS, "none") else str(Path(asked).resolve())
+        return LITE2 if arguments.weights is None else "none"
+    return asked if asked in (LITE2, "none") else str(Path(asked).resolve())
 
 
 def read_seed(settings: RunSettings, specs: list[ModelSpec], names: tuple[str, ...]) -> Seed | None:
     """The seed that the trainings start from; a file that is asked for must fit every model."""
     from nas.detector.builder import build_detector
     from nas.detector.pretrained.load import cut, load_seed
-    from nas.places import SEEDS
+    from nas.places import LITE2
 
     if settings.pretrained == "none":
         return None
     seed = load_seed(settings.pretrained)
-    for spec in specs if settings.pretrained not in SEEDS else []:
+    for spec in specs if settings.pretrained != LITE2 else []:
         cut(seed, build_detector(spec), names=names, must_fit=True)
     return seed
 
@@ -352,7 +352,7 @@ def begin(
     Returns the recipe as it goes on from there, and how many of the first rows came whole.
     """
     from nas.detector.pretrained.seed import Seed
-    from nas.places import SEEDS
+    from nas.places import LITE2
     from nas.training.beginning import begin_with
 
     if not isinstance(start, Seed):
@@ -363,7 +363,7 @@ def begin(
         train_set,
         recipe,
         seed_number=files.seed,
-        must_fit=start.name not in SEEDS,
+        must_fit=start.name != LITE2,
     )
     for line in report.lines():
         say(f"{files.name}: {line}")

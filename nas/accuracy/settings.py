@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from nas import NasError
 from nas.documents import Strict, read_yaml
-from nas.places import STARTER
+from nas.places import LITE2
 
 
 class ProxyError(NasError):
@@ -61,8 +61,8 @@ class ShortTrainingSettings(SearchedBy):
     """Images in a step."""
     lr: float | None = Field(default=None, gt=0)
     """Peak learning rate; null takes that of nas.training's recipe for few steps."""
-    pretrained: str = STARTER
-    """What candidates are cut from: starter, lite2, none, or a file as nas.train reads it. What
+    pretrained: str = LITE2
+    """What candidates are cut from: lite2, none, or a file as nas.train reads it. What
     has no counterpart there starts from its own initialisation."""
     frozen_stages: int = Field(default=2, ge=0)
     """Stages that learn nothing, where they came whole from trained weights."""

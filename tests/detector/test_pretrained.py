@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from nas.detector.convolution import BN_EPS, Conv, SqueezeExcite
 from nas.detector.pretrained.conv import NEW, best_channels, first_channels, placed_kernel
 from nas.detector.pretrained.lite import lite2_file
 from nas.detector.pretrained.load import cut, load_seed
+from nas.detector.pretrained.plan import plan
 from nas.detector.pretrained.recalibrate import recalibrate
 from nas.detector.pretrained.seed import Seed, SeedConv, SeedError, with_eps, with_input
 from nas.detector.pretrained.streams import Order
@@ -191,6 +193,34 @@ def _alike(one: Tensor, two: Tensor) -> float:
     """The mean correlation of the channels of two maps."""
     a, b = (map_.flatten(2)[0] - map_.flatten(2)[0].mean(1, keepdim=True) for map_ in (one, two))
     return float(nn.functional.cosine_similarity(a, b, dim=1).mean())
+
+
+@pytest.mark.parametrize(
+    ("third", "fourth"),
+    [
+        ((1, {}), (4, {})),
+        ((4, {}), (1, {})),
+        ((2, {}), (3, {})),
+        ((4, {}), (2, {"module": "FusedMBConv"})),
+        ((1, {}), (3, {"kernel": 5})),
+        ((3, {}), (1, {"se": 0.25})),
+    ],
+)
+def test_two_stages_of_one_width_are_told_apart(
+    lite2: Seed, third: tuple[int, dict[str, Any]], fourth: tuple[int, dict[str, Any]]
+) -> None:
+    """By what their blocks are, or by the row of one block that a stage begins with."""
+    rows = [make_row(-1, 1, "Conv", 32, 3, 2), make_row(-1, 1, "MBConv", 16, 3, 1, 1, 0)]
+    rows += [make_row(-1, 1, "MBConv", w, 3, 2, 4, 0) for w in (24, 48)]
+    for number, (depth, own) in enumerate((third, fourth)):
+        module, kernel, se = own.get("module", "MBConv"), own.get("kernel", 3), own.get("se", 0)
+        rows.append(make_row(-1, 1, module, 72, kernel, 2 - number, 4, se))
+        if depth > 1:
+            rows.append(make_row(-1, depth - 1, module, 72, kernel, 1, 4, se))
+    rows.append(make_row(-1, 1, "MBConv", 112, 3, 2, 4, 0))
+    planned = plan(backbone_spec(rows), lite2)
+    found = {group.stage: len(group.places) for group in planned.groups}
+    assert (found[3], found[4]) == (third[0], fourth[0])
 
 
 def test_what_has_no_counterpart_is_said_and_left(lite2: Seed) -> None:

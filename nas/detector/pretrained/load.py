@@ -20,22 +20,18 @@ from nas.detector.pretrained.report import Report
 from nas.detector.pretrained.seed import Seed, SeedError
 from nas.detector.pretrained.starter import is_ours, read_ours
 from nas.detector.pretrained.streams import Order
-from nas.detector.shared import is_shared, read_shared
-from nas.places import LITE2, SEEDS, seed_file
+from nas.places import LITE2
 
 
 def load_seed(name: str | Path) -> Seed:
-    """A seed that ships, or that of a file of weights. Raises SeedError; runs no code of it."""
-    named = str(name) if str(name) in SEEDS else None
-    path = lite2_file() if named == LITE2 else (named and seed_file(named)) or Path(name)
+    """The seed `lite2`, or that of a file of weights. Raises SeedError; runs no code of it."""
+    path = lite2_file() if str(name) == LITE2 else Path(name)
     document = _read(path)
-    if is_shared(document):
-        return read_shared(document, named or str(path))
     if is_ours(document):
-        return read_ours(document, named or str(path))
+        return read_ours(document, str(path))
     weights = _state_dict(document)
     if is_lite(weights):
-        return read_lite(weights, named or path.name, str(path))
+        return read_lite(weights, LITE2 if str(name) == LITE2 else path.name, str(path))
     if is_classifier(weights):
         return replace(read_classifier(weights, str(path)), name=path.name)
     raise SeedError(
@@ -43,7 +39,7 @@ def load_seed(name: str | Path) -> Seed:
         "the names of the tensors are those of timm's or torchvision's EfficientNet, "
         "EfficientNetV2, MobileNetV2 or MobileNetV3, or of a best.pt of nas.train",
         f"{', '.join(list(weights)[:3]) or 'no tensors'}",
-        "Give such a state dict, starter, lite2 or none",
+        "Give such a state dict, lite2 or none",
     )
 
 
@@ -75,8 +71,6 @@ def cut(
     The same seed and detector give the same weights. Batch norm statistics are the seed's, and
     wrong where anything was cut: `recalibrate` measures them again. Raises SeedError.
     """
-    if seed.shared is not None:
-        seed, order = seed.shared.seed_for(detector.spec), "first"
     notes = Notes(detector)
     indices, end = cut_backbone(seed, detector, notes, order)
     keeps_classes = False
@@ -109,7 +103,7 @@ def _read(path: Path) -> dict[str, Any]:
             str(path),
             "a file of weights is readable",
             str(error.strerror or error),
-            "Correct the path, or give starter, lite2 or none",
+            "Correct the path, or give lite2 or none",
         ) from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise SeedError(

@@ -6,9 +6,9 @@ folded into its weights when it is made, so that nobody downstream thinks of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +18,6 @@ from nas.detector.convolution import BN_EPS
 
 if TYPE_CHECKING:
     from nas.detector.builder import Detector
-    from nas.space.spec import ModelSpec
 
 Kind = Literal["inverted", "depthwise", "fused", "dense"]
 KINDS: Final[tuple[Kind, ...]] = ("inverted", "depthwise", "fused", "dense")
@@ -121,23 +120,10 @@ class SeedStage:
 
 @dataclass(frozen=True, kw_only=True)
 class Starter:
-    """A trained detector with its class names, in eval mode, whose neck and head can be cut.
-
-    stages   row of its backbone -> the stage that it belongs to, -1 of the stem; None where
-             strides and sums tell them apart
-    """
+    """A trained detector with its class names, in eval mode, whose neck and head can be cut."""
 
     detector: Detector
     names: tuple[str, ...]
-    stages: Mapping[int, int] | None = None
-
-
-class Shared(Protocol):
-    """Weights of several kinds, of which each detector is cut from its own."""
-
-    def seed_for(self, spec: ModelSpec) -> Seed:
-        """What a detector of this model is cut from: by its first channels, blocks and cells."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,9 +133,6 @@ class Seed:
     stem        of stride 2, with its activation
     stages      in order; the strides of stem and stages multiply
     starter     the detector whose neck and head can be cut as well; None of a classifier
-    may_lack    stages that a detector may leave out, since the next was taught to read what they
-                read as well
-    shared      of a supernet, what says which of its weights a detector is cut from
     """
 
     name: str
@@ -157,8 +140,6 @@ class Seed:
     stem_activation: str
     stages: tuple[SeedStage, ...]
     starter: Starter | None = None
-    may_lack: frozenset[int] = frozenset()
-    shared: Shared | None = None
 
 
 def stages_of(blocks: Sequence[SeedBlock]) -> tuple[SeedStage, ...]:

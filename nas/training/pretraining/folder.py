@@ -20,7 +20,7 @@ from nas.training.on_disk.checkpoint import (
     save_checkpoint,
 )
 from nas.training.on_disk.written import LOCK, FolderError, held, unusable, write_text
-from nas.training.pretraining.shared import SharedTraining
+from nas.training.progress import LapEnd
 
 FORMAT: Final = 1
 """Of starter.yaml. 1: the first."""
@@ -29,7 +29,7 @@ SETTINGS: Final = "starter.yaml"
 LAST: Final = "last.pt"
 
 KEPT_EVERY_S: Final = 60.0
-"""Seconds between two writings of last.pt, which is some 110 MB; the end is always kept."""
+"""Seconds between two writings of last.pt, which is some 80 MB; the end is always kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,14 +112,15 @@ class PretrainFolder:
             ) from error
         return found
 
-    def keep(self, training: SharedTraining, names: tuple[str, ...]) -> None:
+    def keep(self, end: LapEnd, names: tuple[str, ...], image_size: int) -> None:
         """Writes down where the teaching stands, not too often."""
         now = time.monotonic()
-        if training.step < training.steps and now - self.kept_at < KEPT_EVERY_S:
+        is_over = end.state["step"] == end.state["steps"]
+        if not is_over and now - self.kept_at < KEPT_EVERY_S:
             return
-        largest = training.supernet.faces[0].detector
-        size = self.settings.image_size
-        save_checkpoint(self.last, make_checkpoint(largest, names, size, training=training.state()))
+        save_checkpoint(
+            self.last, make_checkpoint(end.detector, names, image_size, training=end.state)
+        )
         self.kept_at = now
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 import torch
-from torch import Tensor
 
 from nas.data.images import ImageSet
-from nas.detector.supernet import Supernet
-from nas.training.growth import GrowthSettings
+from nas.detector.builder import Detector
+from nas.training.pretraining.mixture import mixed_plan
 from nas.training.pretraining.sets import TaughtSet
-from nas.training.pretraining.shared import SharedTraining
 from nas.training.settings import TrainSettings
+from nas.training.under_way import Training
 
 WARMING: Final = 0.4
 """Share of the trial that isn't counted: kernels are chosen, and batches made ahead run out."""
@@ -24,8 +24,7 @@ MOST_STEPS: Final = 1_000_000
 
 
 def steps_per_second(
-    supernet: Supernet,
-    values: Tensor,
+    detector: Detector,
     sets: Sequence[TaughtSet],
     part: ImageSet,
     recipe: TrainSettings,
@@ -34,17 +33,18 @@ def steps_per_second(
     device: str,
     workers: int,
 ) -> float:
-    """Steps a second of wall clock, measured for about so many seconds on a copy of the weights.
+    """Steps a second of wall clock, measured for about so many seconds on a copy of the detector.
 
-    At least two steps are made, however long they take; all are of the
-    whole image size.
+    At least two steps are made, however long they take.
     """
-    settings = replace(recipe, epochs=None, steps=MOST_STEPS, growth=GrowthSettings())
+    settings = replace(recipe, epochs=None, steps=MOST_STEPS, evaluate_every=0)
+    trial = copy.deepcopy(detector)
+    plan = mixed_plan(trial, sets, part, settings, seed=0)
     with torch.random.fork_rng(devices=[]):
-        run = SharedTraining(supernet, values, sets, part, settings, 0, device)
+        run = Training(trial, part, settings, 0, device, plan=plan)
         begin = time.perf_counter()
         warm, counted = begin, 0
-        for images, targets in run.plan.run(0, MOST_STEPS, workers):
+        for images, targets in plan.run(0, MOST_STEPS, workers):
             run.one_step(images, targets)
             if device == "cuda":
                 torch.cuda.synchronize()

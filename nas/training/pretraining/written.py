@@ -11,12 +11,14 @@ from typing import Any, Final
 
 import torch
 import yaml
-from torch import Tensor
 
-from nas.detector.shared import shared_document
-from nas.detector.supernet import Supernet
+from nas.detector.builder import Detector
+from nas.space.spec import dump_spec
 from nas.training.on_disk.written import write_bytes, write_text
 from nas.training.pretraining.sets import PretrainError
+
+FORMAT: Final = 1
+"""Of a checkpoint, which a starter is. 1: the first."""
 
 LARGEST_BYTES: Final = 12_000_000
 """A starter ships with the package, and must not weigh more than the seed's wheel by far."""
@@ -101,19 +103,25 @@ def half(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def save_starter(
-    path: Path, supernet: Supernet, values: Tensor, names: tuple[str, ...], origin: Origin
+    path: Path, detector: Detector, names: tuple[str, ...], image_size: int, origin: Origin
 ) -> int:
     """Writes the starter and its text (NAME.md) whole or not at all; the file's bytes.
 
-    values  (size,) the supernet's weights
     names   the classes as `SET: CLASS`, which no data of a user's has, so that their layer is
             never carried on
 
-    It is what nas.detector.shared reads, in half precision, with `origin` beside. PretrainError
-    where it would be larger than LARGEST_BYTES.
+    It is a checkpoint as nas.train's, in half precision, with `origin` beside. PretrainError where
+    it would be larger than LARGEST_BYTES.
     """
     document = {
-        **shared_document(supernet, half(supernet.named(values)), names),
+        "format": FORMAT,
+        "model": dump_spec(detector.spec),
+        "names": list(names),
+        "image_size": image_size,
+        "weights": half(detector.state_dict()),
+        "map50_95": None,
+        "map50": None,
+        "training": None,
         "origin": yaml.safe_dump(asdict(origin), sort_keys=False, allow_unicode=True),
     }
     content = io.BytesIO()
@@ -136,12 +144,12 @@ def text_of(name: str, size: int, origin: Origin) -> str:
     lines = [
         f"# {name}",
         "",
-        f"Weights of every detector of a search space ({size / 1e6:.1f} MB, half precision), for",
-        "`nas.train --pretrained`. The layer of the classes is never carried on. Give figures only",
-        "on sets that are not in this list.",
+        f"Weights of a detector's backbone, neck and head ({size / 1e6:.1f} MB, half precision),",
+        "for `nas.train --pretrained`. The layer of the classes is never carried on. Give figures",
+        "only on sets that are not in this list.",
         "",
         f"- made on {origin.date} by `{origin.command}`",
-        f"- backbone from {origin.seed_weights}; all candidates of {origin.space}",
+        f"- backbone from {origin.seed_weights}; neck and head the widest of {origin.space}",
         f"- {origin.steps} steps of {origin.batch_size} pictures at {origin.image_size} px, seed"
         f" {origin.seed}, on {origin.device}: {origin.seconds:.0f} s,"
         f" {origin.core_seconds:.0f} core-s; torch {origin.torch}",

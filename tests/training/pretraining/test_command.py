@@ -19,7 +19,7 @@ from nas.pretrain import Arguments
 from nas.training.on_disk.written import FolderError
 from nas.training.pretraining.folder import PretrainFolder
 from nas.training.pretraining.sets import PretrainError
-from nas.training.pretraining.shared import SharedTraining
+from nas.training.progress import LapEnd
 from nas.training.recipe import RecipeError
 
 
@@ -98,8 +98,8 @@ def test_killed_and_resumed_equals_never_killed(
     other = Arguments(**{**vars(longer), "run": str(tmp_path / "killed")})
     keep = PretrainFolder.keep
 
-    def kill(self: PretrainFolder, end: SharedTraining, names: tuple[str, ...]) -> None:
-        keep(self, end, names)
+    def kill(self: PretrainFolder, end: LapEnd, names: tuple[str, ...], size: int) -> None:
+        keep(self, end, names, size)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(PretrainFolder, "keep", kill)

@@ -11,11 +11,11 @@ from nas.data.drawings.source import NAME as DRAWINGS
 from nas.data.drawings.source import DrawingsSource
 from nas.data.drawn import DrawnSource
 from nas.detector.builder import Detector, build_detector
-from nas.detector.supernet import without_anchors
 from nas.space.search_space import read_space
 from nas.space.spec import with_classes
 from nas.training.losses.aligned import Objects, aligned_parts
 from nas.training.losses.assign import HeadGrid
+from nas.training.pretraining.layout import without_anchors
 from nas.training.pretraining.mixture import MixedPlan, mixed_plan, outline
 from nas.training.pretraining.sets import (
     DRAWN_SHARE,

@@ -10,8 +10,8 @@ import yaml
 
 from nas.detector.builder import build_detector
 from nas.detector.pretrained.load import cut, load_seed
-from nas.detector.supernet import Supernet
 from nas.space.search_space import parse_space, read_space
+from nas.training.pretraining.layout import LITE2, starter_spec
 from nas.training.pretraining.sets import PretrainError
 from nas.training.pretraining.written import Origin, TaughtOn, half, licence_of, save_starter
 
@@ -27,29 +27,51 @@ def origin() -> Origin:
     )  # fmt: skip
 
 
+def test_a_starter_has_the_seeds_backbone_and_the_spaces_widest_neck() -> None:
+    space = read_space("fused_mbconv")
+    spec = starter_spec(space, 9)
+    assert spec.num_classes == 9
+    assert not spec.anchors
+    widths = [row.args[0] for row in spec.backbone if row.module == "MBConv"]
+    assert [w for _, _, _, w in LITE2] == list(dict.fromkeys(widths))[1:]
+    neck = [row.args[0] for row in spec.head if row.module == "C3"]
+    assert max(neck) == max(space.options()["head.width"])
+    seed = load_seed("lite2")
+    report = cut(seed, build_detector(spec), must_fit=True)
+    assert report.freezable == tuple(range(len(spec.backbone) - 1))
+
+
+def test_a_space_without_stages_has_no_starter() -> None:
+    with pytest.raises(PretrainError, match="a space of stages"):
+        starter_spec(read_space("compound"), 3)
+
+
 def test_it_is_read_as_a_seed_and_candidates_are_cut_from_it(tmp_path: Path) -> None:
     space = read_space("fused_mbconv")
-    net = Supernet(space, 2)
-    values = torch.rand(net.size, generator=torch.Generator().manual_seed(0))
-    values[next(s.start for s in net.slots.values() if s.role == "statistics") :] *= 1e-7
-    size = save_starter(tmp_path / "starter.pt", net, values, ("a: x", "a: y"), origin())
+    torch.manual_seed(0)
+    detector = build_detector(starter_spec(space, 2)).eval()
+    with torch.no_grad():
+        for name, value in detector.state_dict().items():
+            if name.endswith("running_var"):
+                value.mul_(1e-7)
+    names = ("a: x", "a: y")
+    size = save_starter(tmp_path / "starter.pt", detector, names, 64, origin())
     assert size == (tmp_path / "starter.pt").stat().st_size < 12_000_000
     seed = load_seed(tmp_path / "starter.pt")
-    candidate = space.build(lambda name, options: net.offered(name, options)[0], 2)
-    detector = build_detector(candidate.spec)
-    report = cut(seed, detector, names=("x", "y"))
-    assert report.taken == tuple(range(len(candidate.spec.rows)))
+    assert seed.starter is not None
+    for name, value in seed.starter.detector.state_dict().items():
+        own = detector.state_dict()[name]
+        torch.testing.assert_close(value.float(), own.float(), rtol=1e-3, atol=1e-6)
+    candidate = space.build(lambda _, options: options[0], 2)
+    report = cut(seed, build_detector(candidate.spec), names=("x", "y"))
+    neck = range(len(candidate.spec.backbone), len(candidate.spec.rows) - 1)
+    assert set(neck) <= set(report.taken)
     assert not report.keeps_classes
-    wanted = net.indices(build_detector(net.adapted(candidate.spec)))
-    for name, value in detector.state_dict().items():
-        if name in wanted and ".cv3." not in name:
-            near = values[wanted[name]]
-            torch.testing.assert_close(value, near, rtol=1e-3, atol=1e-4)
 
 
 def test_it_says_what_it_was_made_of(tmp_path: Path) -> None:
-    net = Supernet(read_space("fused_mbconv"), 1)
-    save_starter(tmp_path / "s.pt", net, net.gathered(), ("a: x",), origin())
+    detector = build_detector(starter_spec(read_space("fused_mbconv"), 1))
+    save_starter(tmp_path / "s.pt", detector, ("a: x",), 64, origin())
     held = torch.load(tmp_path / "s.pt", weights_only=True)
     assert yaml.safe_load(held["origin"])["sets"][0]["licence"] == "MIT"
     text = (tmp_path / "s.md").read_text()
@@ -58,11 +80,11 @@ def test_it_says_what_it_was_made_of(tmp_path: Path) -> None:
 
 
 def test_one_that_would_not_ship_is_refused(tmp_path: Path) -> None:
-    document = yaml.safe_load((Path("search_spaces") / "fused_mbconv.yaml").read_text())
-    document["neck"]["width"], document["head"]["width"] = [512], [512]
-    net = Supernet(parse_space(yaml.safe_dump(document), "wide", "wide.yaml"), 1)
+    space = yaml.safe_load((Path("search_spaces") / "fused_mbconv.yaml").read_text())
+    space["neck"]["width"], space["head"]["width"] = [512], [512]
+    wide = parse_space(yaml.safe_dump(space), "wide", "wide.yaml")
     with pytest.raises(PretrainError, match="at most 12 MB"):
-        save_starter(tmp_path / "s.pt", net, net.gathered(), ("a",), origin())
+        save_starter(tmp_path / "s.pt", build_detector(starter_spec(wide, 1)), ("a",), 64, origin())
     assert not list(tmp_path.iterdir())
 
 
