@@ -71,6 +71,8 @@ class Arguments:
     """Each row is taught once with each."""
     budget: float = 200.0
     """Core-seconds of each training, without the final grading."""
+    passes: int | None = None
+    """Passes of each training, whatever they cost, instead of a budget."""
     width: float = 1.0
     """Multiple of the probe's widths: detectors of unlike size."""
     model: Path | None = None
@@ -95,7 +97,7 @@ class Result:
     """scratch, or the seed's name and 8 digits of the SHA-256 of a starter's file."""
     seed: int
     budget_s: float
-    """Core-seconds that the passes were to fit."""
+    """Core-seconds that the passes were to fit; 0 where their number was given."""
     width: float
     image_size: int
     passes: int
@@ -156,9 +158,14 @@ def main(arguments: Arguments) -> None:
 def key(arguments: Arguments, name: str, row: str, seed: int) -> tuple[str, ...]:
     """The `Result.key` that a training will have."""
     start = start_name(ROWS[row], arguments.starter)
-    asked = (arguments.budget, arguments.width, arguments.image_size)
+    asked = (budget_of(arguments), arguments.width, arguments.image_size)
     named = (name, model_name(arguments), row, start, seed, *asked)
     return tuple(str(value) for value in named)
+
+
+def budget_of(arguments: Arguments) -> float:
+    """Core-seconds that are asked for; 0 where passes are."""
+    return arguments.budget if arguments.passes is None else 0.0
 
 
 def model_name(arguments: Arguments) -> str:
@@ -185,7 +192,7 @@ def teach(
     assert weights is not None
     detector, rows = start(spec, recipe, weights, train_set, seed)
     step_ms = cost(detector, train_set, recipe, seed, rows)
-    passes = max(1, int(arguments.budget * 1e3 / (step_ms * recipe.epoch_steps(len(train_set)))))
+    passes = arguments.passes or fitting(arguments.budget, step_ms, recipe, len(train_set))
     settings = replace(recipe, epochs=passes, steps=None, evaluate_every=0)
     begin = time.process_time()
     detector, rows = start(spec, recipe, weights, train_set, seed)
@@ -199,7 +206,7 @@ def teach(
         row=row,
         start=start_name(ROWS[row], arguments.starter),
         seed=seed,
-        budget_s=arguments.budget,
+        budget_s=budget_of(arguments),
         width=arguments.width,
         image_size=arguments.image_size,
         passes=passes,
@@ -215,6 +222,11 @@ def teach(
     )
     print(*asdict(result).values(), file=sys.stderr, flush=True)
     return result
+
+
+def fitting(budget: float, step_ms: float, recipe: Recipe, images: int) -> int:
+    """Passes that fit into so many core-seconds."""
+    return max(1, int(budget * 1e3 / (step_ms * recipe.epoch_steps(images))))
 
 
 def model(arguments: Arguments, row: Row, part: ImageSet) -> ModelSpec:
