@@ -126,6 +126,7 @@ class Result:
             self.budget_s,
             self.width,
             self.image_size,
+            self.passes if self.budget_s == 0 else None,
         )
         return tuple(str(value) for value in named)
 
@@ -158,7 +159,9 @@ def main(arguments: Arguments) -> None:
 def key(arguments: Arguments, name: str, row: str, seed: int) -> tuple[str, ...]:
     """The `Result.key` that a training will have."""
     start = start_name(ROWS[row], arguments.starter)
-    asked = (budget_of(arguments), arguments.width, arguments.image_size)
+    asked = (
+        budget_of(arguments), arguments.width, arguments.image_size, arguments.passes
+    )  # fmt: skip
     named = (name, model_name(arguments), row, start, seed, *asked)
     return tuple(str(value) for value in named)
 
