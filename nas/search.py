@@ -22,7 +22,7 @@ from nas import NasError
 from nas.terminal import command_line, run_folder, say, show_table
 
 if TYPE_CHECKING:
-    from nas.accuracy import FakeSettings, ShortTrainingSettings
+    from nas.accuracy import AnyProxy
     from nas.data.dataset import DataConfig
     from nas.latency.answer import TableModel
     from nas.latency.device import Device
@@ -54,7 +54,8 @@ class Arguments:
     max_latency_ms: float | None = None
     """Candidates whose latency by the table is above this are never trained."""
     proxy: str = "short_training"
-    """What grades: short_training, fake (for trying things out), or a YAML with a `kind`."""
+    """What grades: short_training; macs and naswot, which train nothing; fake, for trying things
+    out; or a YAML with a `kind`."""
     pretrained: str | None = None
     """What the proxy's candidates are cut from: lite2, none, or a file as nas.train reads it. By
     default the proxy's own, which is lite2."""
@@ -142,17 +143,15 @@ def check(arguments: Arguments) -> None:
             raise NasError(flag, rule, str(got))
 
 
-def with_pretrained(
-    proxy: ShortTrainingSettings | FakeSettings, asked: str | None
-) -> ShortTrainingSettings | FakeSettings:
+def with_pretrained(proxy: AnyProxy, asked: str | None) -> AnyProxy:
     """The proxy with what --pretrained says. NasError where it trains nothing, or for a bad file.
 
     A file is kept by its whole path, since a run may be resumed from another folder.
     """
-    from nas.accuracy import FakeSettings
+    from nas.accuracy import ShortTrainingSettings
     from nas.places import LITE2
 
-    if isinstance(proxy, FakeSettings):
+    if not isinstance(proxy, ShortTrainingSettings):
         if asked is not None:
             raise NasError("--pretrained", "the proxy trains its candidates", "one that does not")
         return proxy
@@ -165,14 +164,14 @@ def with_pretrained(
     return proxy.model_copy(update={"pretrained": str(Path(named).resolve())})
 
 
-def seed_digest(proxy: ShortTrainingSettings | FakeSettings) -> str | None:
+def seed_digest(proxy: AnyProxy) -> str | None:
     """16 digits of the SHA-256 of the weights that candidates are cut from. NasError without."""
     import hashlib
 
-    from nas.accuracy import FakeSettings
+    from nas.accuracy import ShortTrainingSettings
     from nas.places import LITE2, lite2_weights
 
-    if isinstance(proxy, FakeSettings) or proxy.pretrained == "none":
+    if not isinstance(proxy, ShortTrainingSettings) or proxy.pretrained == "none":
         return None
     named = proxy.pretrained
     file = lite2_weights() if named == LITE2 else Path(named)
@@ -210,7 +209,7 @@ def settings_of(
     space: SearchSpace,
     data: DataConfig,
     predictor: TableModel,
-    proxy: ShortTrainingSettings | FakeSettings,
+    proxy: AnyProxy,
 ) -> Settings:
     """Everything the search will run with, as settings.yaml keeps it."""
     from nas.accuracy import IN_FLIGHT

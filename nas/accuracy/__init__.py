@@ -11,7 +11,10 @@ from nas.accuracy.proxy import Proxy, Score
 from nas.accuracy.settings import (
     IN_FLIGHT,
     PROXIES,
+    AnyProxy,
     FakeSettings,
+    MacsSettings,
+    NaswotSettings,
     ProxyError,
     ProxySettings,
     Regrade,
@@ -23,7 +26,10 @@ from nas.accuracy.settings import (
 __all__ = [
     "IN_FLIGHT",
     "PROXIES",
+    "AnyProxy",
     "FakeSettings",
+    "MacsSettings",
+    "NaswotSettings",
     "Proxy",
     "ProxyError",
     "ProxySettings",

@@ -6,7 +6,12 @@ import shutil
 from typing import Final
 
 from nas.accuracy.proxy import Proxy
-from nas.accuracy.settings import FakeSettings, ShortTrainingSettings
+from nas.accuracy.settings import (
+    AnyProxy,
+    FakeSettings,
+    NaswotSettings,
+    ShortTrainingSettings,
+)
 from nas.data.dataset import DataConfig
 from nas.terminal import cores
 
@@ -14,18 +19,26 @@ GPU_WORKERS: Final = 4
 """Processes that share a GPU: each takes half a gigabyte of it before it has done anything."""
 
 
-def build_proxy(settings: ShortTrainingSettings | FakeSettings, data: DataConfig) -> Proxy:
+def build_proxy(settings: AnyProxy, data: DataConfig) -> Proxy:
     """The proxy, for one data set. This is where torch is loaded, if the proxy needs it."""
     if isinstance(settings, ShortTrainingSettings):
         from nas.accuracy.short_training import ShortTraining
 
         return ShortTraining(settings, data)
-    from nas.accuracy.fake import FakeProxy
+    if isinstance(settings, NaswotSettings):
+        from nas.accuracy.naswot import Naswot
 
-    return FakeProxy(settings)
+        return Naswot(settings, data)
+    if isinstance(settings, FakeSettings):
+        from nas.accuracy.fake import FakeProxy
+
+        return FakeProxy(settings)
+    from nas.accuracy.macs import Macs
+
+    return Macs()
 
 
-def worker_count(settings: ShortTrainingSettings | FakeSettings) -> int:
+def worker_count(settings: AnyProxy) -> int:
     """How many processes grade side by side: as set, or one for each core this process may use.
 
     On a machine with a GPU at most GPU_WORKERS, which share it.

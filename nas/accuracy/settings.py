@@ -78,11 +78,31 @@ class FakeSettings(SearchedBy):
     """How long a grading pretends to work."""
 
 
-ProxySettings = Annotated[ShortTrainingSettings | FakeSettings, Field(discriminator="kind")]
+class MacsSettings(SearchedBy):
+    """The computation alone: what any better score has to beat."""
 
-PROXIES: Final[dict[str, type[ShortTrainingSettings] | type[FakeSettings]]] = {
+    kind: Literal["macs"] = "macs"
+    regrade: Regrade | None = None
+    """No seed changes it."""
+
+
+class NaswotSettings(SearchedBy):
+    """How differently an untrained network answers to different pictures (nas.accuracy.naswot)."""
+
+    kind: Literal["naswot"] = "naswot"
+    images: int = Field(default=32, ge=2)
+    """Training pictures that it looks at."""
+
+
+AnyProxy = ShortTrainingSettings | FakeSettings | MacsSettings | NaswotSettings
+
+ProxySettings = Annotated[AnyProxy, Field(discriminator="kind")]
+
+PROXIES: Final[dict[str, type[AnyProxy]]] = {
     "short_training": ShortTrainingSettings,
     "fake": FakeSettings,
+    "macs": MacsSettings,
+    "naswot": NaswotSettings,
 }
 """The proxies by name. A new one gets a line here, one in choice.py, and passes the
 conformance suite."""
@@ -91,10 +111,10 @@ IN_FLIGHT: Final = 8
 """Candidates in flight where nothing else is said. The oldest is told first, so that a slow one
 holds up the others; twice the workers keep them at work (LOG.md has what it costs)."""
 
-_ADAPTER: Final[TypeAdapter[ShortTrainingSettings | FakeSettings]] = TypeAdapter(ProxySettings)
+_ADAPTER: Final[TypeAdapter[AnyProxy]] = TypeAdapter(ProxySettings)
 
 
-def read_proxy(name_or_path: str | Path) -> ShortTrainingSettings | FakeSettings:
+def read_proxy(name_or_path: str | Path) -> AnyProxy:
     """The settings of a proxy: by its name its defaults, or those of a YAML with a `kind`.
 
     ProxyError names the file, the key, the rule and what was got.
@@ -112,14 +132,14 @@ def read_proxy(name_or_path: str | Path) -> ShortTrainingSettings | FakeSettings
     return parse_proxy(read_yaml(path, "the proxy's YAML", ProxyError), str(path))
 
 
-def parse_proxy(document: Any, where: str) -> ShortTrainingSettings | FakeSettings:
+def parse_proxy(document: Any, where: str) -> AnyProxy:
     """The settings in a mapping read from YAML; `where` names it in errors (ProxyError)."""
     if not isinstance(document, dict):
         raise ProxyError(where, "a proxy's YAML is a mapping with a kind", type(document).__name__)
     kind = document.get("kind")
     if not isinstance(kind, str) or kind not in PROXIES:
-        names = " or ".join(PROXIES)
-        raise ProxyError(f"{where}, kind", f"the kind is {names}", repr(kind))
+        names = ", ".join(PROXIES)
+        raise ProxyError(f"{where}, kind", f"the kind is one of {names}", repr(kind))
     try:
         return _ADAPTER.validate_python(document)
     except ValidationError as error:

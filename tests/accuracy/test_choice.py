@@ -47,8 +47,11 @@ def test_what_is_written_is_read(
     ("document", "message"),
     [
         ([], "proxy.yaml: a proxy's YAML is a mapping with a kind; got list"),
-        ({"steps": 3}, "proxy.yaml, kind: the kind is short_training or fake; got None"),
-        ({"kind": "magic"}, "the kind is short_training or fake; got 'magic'"),
+        (
+            {"steps": 3},
+            "proxy.yaml, kind: the kind is one of short_training, fake, macs, naswot; got None",
+        ),
+        ({"kind": "magic"}, "the kind is one of short_training, fake, macs, naswot; got 'magic'"),
         ({"kind": "fake", "steps": 3}, "proxy.yaml, steps: the keys are kind, noise"),
         (
             {"kind": "short_training", "regrade": {"shares": 1}},
@@ -68,7 +71,7 @@ def test_a_mistake_names_file_key_and_rule(document: object, message: str) -> No
 
 
 def test_a_proxy_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ProxyError, match="There are: short_training, fake"):
+    with pytest.raises(ProxyError, match="There are: short_training, fake, macs, naswot"):
         read_proxy("magic")
     with pytest.raises(ProxyError, match="exists; got no such file"):
         read_proxy(tmp_path / "none.yaml")
