@@ -13,7 +13,7 @@ from learning_rows import ROWS, STARTER
 from nas import NasError
 
 RESULT = Result(
-    set="bccd", row="free", start="scratch", seed=1, budget_s=200.0, width=1.0, image_size=192,
+    set="bccd", model="probe", row="free", start="scratch", seed=1, budget_s=200.0, width=1.0, image_size=192,
     passes=14, step_ms=180.5, core_s=201.3, val_map50_95=0.491, val_map50=0.783,
     test_map50_95=None, test_map50=None, precision="bfloat16", torch="2.13.0", date="2026-11-26",
 )  # fmt: skip
@@ -34,9 +34,18 @@ def test_a_training_is_known_by_all_that_was_asked_for(tmp_path: Path) -> None:
     assert key(arguments, "bccd", "free", 1) == RESULT.key
     others = {
         key(replace(arguments, **change), "bccd", "free", 1)  # type: ignore[arg-type]
-        for change in ({"budget": 60.0}, {"width": 0.5}, {"image_size": 288})
+        for change in (
+            {"budget": 60.0},
+            {"width": 0.5},
+            {"image_size": 288},
+            {"passes": 14},
+            {"passes": 15},
+            {"model": tmp_path / "mid.yaml"},
+        )  # fmt: skip
     }
-    assert len(others | {RESULT.key, key(arguments, "bccd", "today", 1)}) == 5
+    assert len(others | {RESULT.key, key(arguments, "bccd", "today", 1)}) == 8
+    by_passes = replace(RESULT, budget_s=0.0, passes=15)
+    assert key(replace(arguments, passes=15), "bccd", "free", 1) == by_passes.key
     starters = []
     for text in ("one", "two"):
         (tmp_path / "starter.pt").write_text(text)
@@ -52,7 +61,7 @@ def test_what_the_csv_holds_is_not_taught_again(
     append(path, RESULT)
     before = path.read_bytes()
     learning.main(Arguments(out=path, print=True))
-    assert "| free | 200 | 1 | 0.491 / 0.783" in capsys.readouterr().out
+    assert "| probe | free | 200 | 1 | 0.491 / 0.783" in capsys.readouterr().out
     assert path.read_bytes() == before
     assert cell([]) == "-"
 
