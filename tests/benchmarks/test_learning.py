@@ -13,8 +13,8 @@ from learning_rows import ROWS, STARTER
 from nas import NasError
 
 RESULT = Result(
-    set="bccd", model="probe", row="free", start="scratch", seed=1, budget_s=200.0, width=1.0, image_size=192,
-    passes=14, step_ms=180.5, core_s=201.3, val_map50_95=0.491, val_map50=0.783,
+    set="bccd", model="probe", row="free", start="scratch", seed=1, budget_s=200.0, width=1.0,
+    image_size=192, passes=14, step_ms=180.5, core_s=201.3, val_map50_95=0.491, val_map50=0.783,
     test_map50_95=None, test_map50=None, precision="bfloat16", torch="2.13.0", date="2026-11-26",
 )  # fmt: skip
 
@@ -41,7 +41,7 @@ def test_a_training_is_known_by_all_that_was_asked_for(tmp_path: Path) -> None:
             {"passes": 14},
             {"passes": 15},
             {"model": tmp_path / "mid.yaml"},
-        )  # fmt: skip
+        )
     }
     assert len(others | {RESULT.key, key(arguments, "bccd", "today", 1)}) == 8
     by_passes = replace(RESULT, budget_s=0.0, passes=15)
