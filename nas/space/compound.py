@@ -14,10 +14,10 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from pydantic import Field
 
 from nas.documents import Strict
+from nas.space.block import nearest_multiple
 from nas.space.choices import Choose, Options, Size
 from nas.space.pan import Pan, pan_rows
 from nas.space.spec import USUAL_CLASSES, ModelSpec, Row, make_row
-from nas.space.widths import nearest_multiple
 
 
 class CompoundStage(NamedTuple):

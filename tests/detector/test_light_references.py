@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nas.detector.builder import build_detector, fuse
+from nas.space.block import nearest_multiple
 from nas.space.blocks import layers, strides
 from nas.space.compound import EFFICIENTNETS, compound_spec, level_widths
 from nas.space.modules import SpecError
@@ -15,7 +16,6 @@ from nas.space.ops import expand, macs, model_graph, params
 from nas.space.references import REFERENCES, fits, read_references
 from nas.space.search_space import read_space
 from nas.space.spec import ModelSpec, dump_spec, parse_spec, read_spec
-from nas.space.widths import nearest_multiple
 from tests.detector.test_builder import thop_extras, thop_macs
 
 LIGHT = (

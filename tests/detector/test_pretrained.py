@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from nas.detector.builder import Detector, build_detector
 from nas.detector.convolution import BN_EPS, Conv, SqueezeExcite
 from nas.detector.pretrained.conv import NEW, best_channels, first_channels, placed_kernel
-from nas.detector.pretrained.lite import lite2_file
 from nas.detector.pretrained.load import cut, load_seed
 from nas.detector.pretrained.plan import plan
 from nas.detector.pretrained.recalibrate import recalibrate
 from nas.detector.pretrained.seed import Seed, SeedConv, SeedError, with_eps, with_input
 from nas.detector.pretrained.streams import Order
+from nas.places import lite2_weights
 from nas.space.search_space import read_space
 from nas.space.spec import ModelSpec, make_row
 from tests.detector.seeds import backbone_maps, backbone_spec, forward, lite2_rows, plain_lite
@@ -33,7 +33,7 @@ def lite2() -> Seed:
 
 @pytest.fixture(scope="module")
 def weights() -> dict[str, Tensor]:
-    found: dict[str, Tensor] = torch.load(lite2_file(), map_location="cpu", weights_only=True)
+    found: dict[str, Tensor] = torch.load(lite2_weights(), map_location="cpu", weights_only=True)
     return found
 
 

@@ -24,7 +24,7 @@ from nas.space.blocks import Block
 from nas.space.ops import Graph, OpKind, Shape, expand, model_graph
 from nas.space.references import REFERENCES
 from nas.space.search_space import read_space
-from nas.space.spec import read_spec
+from nas.space.spec import ModelSpec, read_spec
 from tests.emit.test_ncnn import BLOCKS, Maps
 
 
@@ -55,6 +55,25 @@ def weights_as_run(module: nn.Module, x: torch.Tensor) -> list[np.ndarray]:
     with torch.no_grad():
         module(x)
     return found
+
+
+def computes_what_torch_computes(spec: ModelSpec, size: int) -> onnx.ModelProto:
+    """Holds a detector's ONNX graph in ONNX Runtime against torch, at an image size in pixels."""
+    import onnxruntime
+
+    torch.manual_seed(0)
+    maps = Maps(fuse(build_detector(spec)))
+    x = torch.rand(1, 3, size, size)
+    model = with_weights(emit_onnx(model_graph(spec, size)), weights_as_run(maps, x))
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    with torch.no_grad():
+        expected = maps(x)
+    for found, wanted in zip(session.run(None, {"in0": x.numpy()}), expected, strict=True):
+        assert np.abs(found - wanted.numpy()).max() < 1e-4
+    return model
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
@@ -94,22 +113,7 @@ def test_a_whole_model_is_valid() -> None:
 @pytest.mark.parametrize("name", ["yolov5n", "yolov5s-v5", "yolov3-tiny", "yolov4-tiny", "yolov8n"])
 def test_the_yolo_references_compute_what_torch_computes(name: str) -> None:
     """Maps of ordinary numbers, of which the largest error is stated."""
-    import onnxruntime
-
-    torch.manual_seed(0)
-    spec = read_spec(REFERENCES / f"{name}.yaml")
-    fused = fuse(build_detector(spec))
-    x = torch.rand(1, 3, 96, 96)
-    maps = Maps(fused)
-    model = with_weights(emit_onnx(model_graph(spec, 96)), weights_as_run(maps, x))
-    onnx.checker.check_model(model, full_check=True)
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    with torch.no_grad():
-        expected = maps(x)
-    for found, wanted in zip(session.run(None, {"in0": x.numpy()}), expected, strict=True):
-        assert np.abs(found - wanted.numpy()).max() < 1e-4
+    computes_what_torch_computes(read_spec(REFERENCES / f"{name}.yaml"), 96)
 
 
 def test_an_empty_graph_hands_its_inputs_on() -> None:

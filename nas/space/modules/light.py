@@ -9,6 +9,7 @@ from nas.space.block import (
     Block,
     has_residual,
     hidden_channels,
+    nearest_multiple,
     squeeze_channels,
 )
 from nas.space.graph import Drawing
@@ -25,7 +26,6 @@ from nas.space.modules.argument import (
     se_ratio,
 )
 from nas.space.modules.module import Family, Module, Values, usual_blocks
-from nas.space.widths import nearest_multiple
 
 SHUFFLE_GROUPS: Final = 2
 

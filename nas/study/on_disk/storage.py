@@ -98,10 +98,11 @@ def file_of(place: Place) -> Path | None:
         return Path(rest)
     if scheme.startswith("sqlite"):
         from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import ArgumentError
 
         try:
             database = make_url(place).database
-        except Exception:
+        except (ArgumentError, ValueError):  # the latter for a port that is no number
             return None  # opening it says what is wrong with it
         is_file = database and database != ":memory:" and not database.startswith("file:")
         return Path(database) if database and is_file else None
