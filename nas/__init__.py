@@ -12,12 +12,13 @@ The house, from the ground up (imports point downwards only, tests/test_house.py
                                                                                          (no torch)
     nas.training   teach and grade: augmentation, losses, loop, mAP
     nas.deploy     out of torch: ncnn and ONNX files, each held against torch
-    nas.accuracy   how good, cheaply: the proxies
+    nas.accuracy   how good, cheaply: the proxies; how well they rank; teaching to the end
     nas.integrations   the way back into YOLOv5, Ultralytics and MMYOLO
-    nas.study      the search: loop, sampler, finalists, Pareto front, the record on disk
+    nas.study      the search: loop, sampler, Pareto front; after it finalists, picks, audit; the
+                   record on disk
     nas.report     what is shown of a search: while it runs, figures, files
-    nas.profile, nas.doctor, nas.search, nas.predict, nas.pretrain, nas.train, nas.evaluate,
-    nas.export: the commands
+    nas.profile, nas.doctor, nas.search, nas.audit, nas.predict, nas.pretrain, nas.train,
+    nas.evaluate, nas.export: the commands
 
 The tree of errors (tests/test_house.py holds it complete): whatever a user's mistake, or a file of
 theirs, can raise, each under the room that raises it.
@@ -61,6 +62,7 @@ theirs, can raise, each under the room that raises it.
             StorageError         the storage of a study
             LimitError           a latency limit that no architecture meets
             WorkerError          a grading process that died
+            AuditError           a run, or a band of it, that can't be audited
 """
 
 from __future__ import annotations

@@ -57,8 +57,8 @@ class Arguments:
     """What grades: short_training; macs and naswot, which train nothing; fake, for trying things
     out; or a YAML with a `kind`."""
     pretrained: str | None = None
-    """What the proxy's candidates are cut from: lite2, none, or a file as nas.train reads it. By
-    default the proxy's own, which is lite2."""
+    """What the proxy's candidates are cut from: starter, lite2, none, or a file as nas.train reads
+    it. By default the proxy's own, which is starter."""
     sampler: Literal["tpe", "nsgaii", "random"] = "tpe"
     """What proposes architectures."""
     seed: int = 0
@@ -149,14 +149,14 @@ def with_pretrained(proxy: AnyProxy, asked: str | None) -> AnyProxy:
     A file is kept by its whole path, since a run may be resumed from another folder.
     """
     from nas.accuracy import ShortTrainingSettings
-    from nas.places import LITE2, seed_name
+    from nas.places import NAMED, seed_name
 
     if not isinstance(proxy, ShortTrainingSettings):
         if asked is not None:
             raise NasError("--pretrained", "the proxy trains its candidates", "one that does not")
         return proxy
     named = proxy.pretrained if asked is None else asked
-    if named not in (LITE2, "none"):
+    if named not in (*NAMED, "none"):
         from nas.detector.pretrained.load import load_seed
 
         load_seed(named)  # torch is loaded for a file alone, which must be one
@@ -168,13 +168,11 @@ def seed_digest(proxy: AnyProxy) -> str | None:
     import hashlib
 
     from nas.accuracy import ShortTrainingSettings
-    from nas.places import LITE2, lite2_weights
+    from nas.places import weights_of
 
     if not isinstance(proxy, ShortTrainingSettings) or proxy.pretrained == "none":
         return None
-    named = proxy.pretrained
-    file = lite2_weights() if named == LITE2 else Path(named)
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    return hashlib.sha256(weights_of(proxy.pretrained).read_bytes()).hexdigest()[:16]
 
 
 def folder_of(arguments: Arguments, space: SearchSpace, data: DataConfig, device: Device) -> Path:
@@ -218,7 +216,9 @@ def settings_of(
         say(f"fitting anchors to {data.name}")
     return runs.Settings(
         format=runs.FORMAT,
-        space=runs.SpaceSettings(name=space.name, digest=space.digest),
+        space=runs.SpaceSettings(
+            name=space.name, digest=space.digest, where=whole_path(arguments.space)
+        ),
         data=runs.DataSettings(
             name=data.name,
             digest=data.digest,
@@ -226,6 +226,7 @@ def settings_of(
             anchors=before.data.anchors
             if before is not None and is_same_data
             else anchors_for(data, arguments.seed),
+            where=whole_path(arguments.data),
         ),
         latency=runs.LatencySettings(
             **asdict(predictor.key),
@@ -248,6 +249,11 @@ def settings_of(
     )
 
 
+def whole_path(asked: str) -> str:
+    """A name, or the whole path of a file, so that it means the same in every folder."""
+    return str(Path(asked).resolve()) if Path(asked).is_file() else asked
+
+
 def search(
     opened: Run,
     record: Record,
@@ -261,8 +267,9 @@ def search(
 
     from rich.console import Console
 
-    from nas.accuracy import build_proxy, worker_count
+    from nas.accuracy import Finish, build_proxy, build_teacher, start_of, worker_count
     from nas.report.display import Display
+    from nas.study.after.picks import FOLDER
     from nas.study.candidates import Candidates
     from nas.study.conduct import conduct
     from nas.study.workers import Workers
@@ -289,6 +296,16 @@ def search(
         Workers(
             functools.partial(build_proxy, settings.proxy, data), min(count, settings.in_flight)
         ) as workers,
+        Workers(
+            functools.partial(
+                build_teacher,
+                settings.proxy.finish or Finish(),
+                start_of(settings.proxy),
+                data,
+                opened.folder / FOLDER,
+            ),
+            count,
+        ) as teachers,
         Display(Console(stderr=True)) as display,
     ):
         return conduct(
@@ -296,6 +313,7 @@ def search(
             candidates=Candidates(space=space, num_classes=data.num_classes, anchors=anchors),
             model=predictor,
             grader=workers,
+            teacher=teachers,
             record=record,
             watcher=display,
             publish=functools.partial(publish, folder=opened.folder),
@@ -322,7 +340,25 @@ def show(report: Findings, folder: Path) -> None:
     show_table(front_table(report))
     for line in summary_lines(report):
         print(line)
+    for line in audit_lines(report, folder):
+        print(line)
     print(f"{folder}: pareto.html, pareto.json, models/")
+
+
+def audit_lines(report: Findings, folder: Path) -> list[str]:
+    """What an audit of this run has said of its score, or how to get one."""
+    from nas.documents import read_json
+    from nas.study.after.audit import FILE, LEAST, AuditError, AuditFile
+
+    if (folder / FILE).exists():
+        kept = read_json(folder / FILE, AuditFile, "an audit", AuditError)
+        return [f"Audit: {line}" for line in kept.words]
+    if len(report.ending.graded) < LEAST:
+        return []
+    return [
+        "How well the score ranks detectors of like latency on this data was not measured:"
+        f" python -m nas.audit {folder} teaches some of them to the end, and says."
+    ]
 
 
 if __name__ == "__main__":

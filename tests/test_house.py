@@ -43,7 +43,17 @@ FLOORS = {
 
 Imports go to a lower floor, or stay in the room; rooms on one floor do not know each other."""
 
-COMMANDS = {"profile", "predict", "search", "train", "pretrain", "evaluate", "export", "doctor"}
+COMMANDS = {
+    "audit",
+    "profile",
+    "predict",
+    "search",
+    "train",
+    "pretrain",
+    "evaluate",
+    "export",
+    "doctor",
+}
 LIBRARIES = {
     "torch": {"detector", "training", "deploy", "accuracy", "integrations"},
     "optuna": {"study"},

@@ -6,13 +6,14 @@ set. Only the implementations know torch, and only once they are built.
 
 from __future__ import annotations
 
-from nas.accuracy.choice import build_proxy, worker_count
+from nas.accuracy.choice import build_proxy, build_teacher, start_of, worker_count
 from nas.accuracy.proxy import Proxy, Score
 from nas.accuracy.settings import (
     IN_FLIGHT,
     PROXIES,
     AnyProxy,
     FakeSettings,
+    Finish,
     MacsSettings,
     NaswotSettings,
     ProxyError,
@@ -21,6 +22,7 @@ from nas.accuracy.settings import (
     ShortTrainingSettings,
     parse_proxy,
     read_proxy,
+    weights_file,
 )
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "PROXIES",
     "AnyProxy",
     "FakeSettings",
+    "Finish",
     "MacsSettings",
     "NaswotSettings",
     "Proxy",
@@ -37,7 +40,10 @@ __all__ = [
     "Score",
     "ShortTrainingSettings",
     "build_proxy",
+    "build_teacher",
     "parse_proxy",
     "read_proxy",
+    "start_of",
+    "weights_file",
     "worker_count",
 ]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Final
 
 from nas.accuracy.proxy import Proxy
 from nas.accuracy.settings import (
     AnyProxy,
     FakeSettings,
+    Finish,
     NaswotSettings,
     ShortTrainingSettings,
 )
 from nas.data.dataset import DataConfig
+from nas.places import STARTER
 from nas.terminal import cores
 
 GPU_WORKERS: Final = 4
@@ -36,6 +39,18 @@ def build_proxy(settings: AnyProxy, data: DataConfig) -> Proxy:
     from nas.accuracy.macs import Macs
 
     return Macs()
+
+
+def build_teacher(settings: Finish, pretrained: str, data: DataConfig, folder: Path) -> Proxy:
+    """What teaches candidates to the end and keeps their weights in a folder. Loads torch."""
+    from nas.accuracy.full_training import FullTraining
+
+    return FullTraining(settings, pretrained, data, folder)
+
+
+def start_of(settings: AnyProxy) -> str:
+    """The weights that a search's candidates begin with: a name, none, or a file."""
+    return settings.pretrained if isinstance(settings, ShortTrainingSettings) else STARTER
 
 
 def worker_count(settings: AnyProxy) -> int:

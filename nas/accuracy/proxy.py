@@ -19,6 +19,8 @@ class Score:
     map50_95     fractions in 0..1, as is `map50`
     seconds      what it cost, on the clock of the process that graded
     is_diverged  the training left the finite numbers, so the score is 0 by decree
+    error        its standard error, as far as the validation images make one (the training's luck
+                 is not in it: another seed tells of that); None where a score has none
     """
 
     score: float
@@ -28,6 +30,7 @@ class Score:
     map50_95: float | None = None
     map50: float | None = None
     is_diverged: bool = False
+    error: float | None = None
 
     def __post_init__(self) -> None:
         assert math.isfinite(self.score), f"a score is finite: {self.score}"

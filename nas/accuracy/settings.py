@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from nas import NasError
 from nas.documents import Strict, read_yaml
-from nas.places import LITE2
+from nas.places import STARTER
 
 
 class ProxyError(NasError):
@@ -34,11 +34,32 @@ class Regrade(Strict):
     """No finalist is graded under more new seeds than this."""
 
 
+class Finish(Strict):
+    """How the front's picks are taught to the end, under the recipe of nas.train."""
+
+    picks: int = Field(default=4, ge=1)
+    """So many points of the front, spread over its latencies, the best among them."""
+    steps: int = Field(default=1200, ge=1)
+    """Optimiser steps of each; nas.train --weights goes on from there."""
+
+    def kind(self, start: str) -> str:
+        """What a score is that comes of it, from named weights, none or a file."""
+        begin = "nothing" if start == "none" else Path(start).name
+        return f"taught for {self.steps} steps at its image size from {begin}, mAP50-95"
+
+
+def weights_file(folder: Path, digest: str, seed: int) -> Path:
+    """Where the weights of an architecture that was taught to the end under a seed lie."""
+    return folder / f"{digest}-s{seed}.pt"
+
+
 class SearchedBy(Strict):
     """What every proxy says of the search that it grades for."""
 
     regrade: Regrade | None = Regrade()
     """The finalists' step; null leaves it out."""
+    finish: Finish | None = Finish()
+    """What the picks of the front get at the search's end; null leaves them untaught."""
     baselines: int = Field(default=4, ge=0)
     """So many points of the plain grid, and of the hand-designed detectors, are graded too."""
     workers: int | None = Field(default=None, ge=1)
@@ -59,10 +80,12 @@ class ShortTrainingSettings(SearchedBy):
     """Optimiser steps for each candidate."""
     batch_size: int = Field(default=8, ge=1)
     """Images in a step."""
+    val_images: int | None = Field(default=None, ge=4)
+    """Images of the validation part that it is graded on, evenly over it; null takes them all."""
     lr: float | None = Field(default=None, gt=0)
     """Peak learning rate; null takes that of nas.training's recipe for few steps."""
-    pretrained: str = LITE2
-    """What candidates are cut from: lite2, none, or a file as nas.train reads it. What
+    pretrained: str = STARTER
+    """What candidates are cut from: starter, lite2, none, or a file as nas.train reads it. What
     has no counterpart there starts from its own initialisation."""
     frozen_stages: int = Field(default=2, ge=0)
     """Stages that learn nothing, where they came whole from trained weights."""
@@ -72,6 +95,8 @@ class FakeSettings(SearchedBy):
     """A made-up score; see nas.accuracy.fake."""
 
     kind: Literal["fake"] = "fake"
+    finish: Finish | None = None
+    """A made-up front is worth no training."""
     noise: float = Field(default=0.01, ge=0)
     """Standard deviation of the noise, in score."""
     seconds: float = Field(default=0.0, ge=0)
@@ -147,7 +172,10 @@ def parse_proxy(document: Any, where: str) -> AnyProxy:
         # pydantic puts the union's tag in front of the place.
         place = ".".join(str(part) for part in first["loc"] if part != kind)
         if first["type"] == "extra_forbidden":
-            model: type[BaseModel] = Regrade if "." in place else PROXIES[str(kind)]
+            inside: dict[str, type[BaseModel]] = {"regrade": Regrade, "finish": Finish}
+            model = (
+                inside.get(place.split(".")[0], PROXIES[kind]) if "." in place else PROXIES[kind]
+            )
             # A proxy's own keys first, then what every proxy has.
             keys = sorted(model.model_fields, key=lambda name: name in SearchedBy.model_fields)
             known = ", ".join(keys)

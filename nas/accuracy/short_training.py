@@ -28,6 +28,7 @@ from nas.space.search_space import Candidate
 from nas.space.spec import ModelSpec, with_anchors
 from nas.training.beginning import begin_with
 from nas.training.loop import TrainingError, train
+from nas.training.metrics import evaluate_with_error
 from nas.training.settings import TrainSettings, short_settings
 
 STRIDE: Final = 32
@@ -53,10 +54,11 @@ class ShortTraining:
     def kind(self) -> str:
         """What was trained, for how long, and what was computed of it."""
         s = self._settings
+        graded_on = "" if s.val_images is None else f", on at most {s.val_images} images"
         start = "" if self._seed is None else f" from {Path(self._seed.name).name}"
         return (
             f"short_training, mAP50-95 after {s.steps} steps of {s.batch_size} images"
-            f" at {s.image_scale:.3g} x image size{start}"
+            f" at {s.image_scale:.3g} x image size{start}{graded_on}"
         )
 
     def score(self, candidate: Candidate, seed: int) -> Score:
@@ -68,11 +70,11 @@ class ShortTraining:
         )
         train_set, val_set = self._load("train", size), self._load("val", size)
         try:
-            map50_95, map50 = self._train(spec, train_set, val_set, seed)
+            map50_95, map50, spread = self._train(spec, train_set, val_set, seed)
             is_diverged = False
         except TrainingError:
             # Classes and sizes fit by construction: only the loss can have gone astray.
-            map50_95, map50, is_diverged = 0.0, 0.0, True
+            map50_95, map50, spread, is_diverged = 0.0, 0.0, None, True
         return Score(
             score=map50_95,
             kind=self.kind,
@@ -81,12 +83,13 @@ class ShortTraining:
             map50_95=map50_95,
             map50=map50,
             is_diverged=is_diverged,
+            error=spread,
         )
 
     def _train(
         self, spec: ModelSpec, train_set: ImageSet, val_set: ImageSet, seed: int
-    ) -> tuple[float, float]:
-        """mAP50-95 and mAP50. Raises TrainingError where the loss leaves the finite numbers."""
+    ) -> tuple[float, float, float | None]:
+        """mAP50-95, its mAP50 and standard error. Raises TrainingError where the loss diverges."""
         assert spec.num_classes == self._data.num_classes, "a candidate has the data's classes"
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -96,14 +99,16 @@ class ShortTraining:
             report = begin_with(self._seed, detector, train_set, self._recipe, seed_number=seed)
             rows = len(report.freezable)
         trained = train(
-            detector, train_set, val_set, self._recipe,
+            detector, train_set, None, self._recipe,
             seed=seed, device=self._device, whole_rows=rows,
         )  # fmt: skip
-        assert trained.grades is not None, "a training with a validation part is graded"
-        return trained.grades.map50_95, trained.grades.map50
+        grades, spread = evaluate_with_error(trained.detector, val_set, self._recipe.batch_size)
+        return grades.map50_95, grades.map50, spread
 
     def _load_part(self, part: Part, image_size: int) -> ImageSet:
-        return load_part(self._data, part, image_size)
+        found = load_part(self._data, part, image_size)
+        count = self._settings.val_images
+        return found if part == "train" or count is None else found.spread(count)
 
 
 def train_settings(settings: ShortTrainingSettings) -> TrainSettings:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -70,6 +70,27 @@ class ImageSet:
     def of(self, index: int) -> slice:
         """The rows of `boxes` and `classes` that belong to image `index`."""
         return slice(int(self.starts[index]), int(self.starts[index + 1]))
+
+    def spread(self, count: int) -> ImageSet:
+        """At most `count` of the images, evenly over the part: the same ones every time."""
+        if count >= len(self):
+            return self
+        return self.subset(np.linspace(0, len(self) - 1, count).round().astype(np.int64))
+
+    def subset(self, places: NDArray[np.int64]) -> ImageSet:
+        """The images at these places (n,), with their boxes."""
+        rows = [np.arange(self.starts[one], self.starts[one + 1]) for one in places]
+        owned = np.concatenate(rows) if rows else np.zeros(0, np.int64)
+        return replace(
+            self,
+            images=self.images[places],
+            frames=self.frames[places],
+            sizes=self.sizes[places],
+            boxes=self.boxes[owned],
+            classes=self.classes[owned],
+            starts=np.concatenate([[0], np.cumsum([len(own) for own in rows])]).astype(np.int64),
+            files=tuple(self.files[int(one)] for one in places) if self.files else (),
+        )
 
     def to_original(
         self, index: NDArray[np.int64], boxes: NDArray[np.float64]

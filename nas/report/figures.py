@@ -18,8 +18,8 @@ import plotly.graph_objects as go
 from nas.files import write_whole
 from nas.latency.answer import HELD_OUT, Latency
 from nas.report.files import limit_words
-from nas.report.hover import baseline_hover, point_hover, trial_hover
-from nas.study.finalists import plain_front
+from nas.report.hover import baseline_hover, point_hover, taught_hover, trial_hover
+from nas.study.after.finalists import plain_front
 from nas.study.findings import Findings
 from nas.study.trial import Outcome
 
@@ -28,6 +28,7 @@ TRIAL: Final = "#8a97a6"
 FRONT: Final = "#d55e00"
 GRID: Final = "#0072b2"
 REFERENCE: Final = "#009e73"
+TAUGHT: Final = "#b8860b"
 DIVERGED: Final = "#cc79a7"
 """Okabe and Ito's colours, told apart by the colour-blind too; and every kind has its own mark."""
 
@@ -69,6 +70,7 @@ def pareto_figure(report: Findings) -> go.Figure:
     _add_trials(figure, report)
     _add_baselines(figure, report)
     _add_front(figure, report)
+    _add_taught(figure, report)
     figure.update_layout(_layout(report))
     _add_limit(figure, report)
     if not report.ending.graded:
@@ -171,6 +173,30 @@ def _add_front(figure: go.Figure, report: Findings) -> None:
             hoverinfo="text",
         )
     )
+
+
+def _add_taught(figure: go.Figure, report: Findings) -> None:
+    """What the picks reach when they are taught to the end, above what their short training did."""
+    picks = report.picks
+    if not picks or any(point.map50_95 is None for point in picks):
+        return  # a score that is no mAP has another axis
+    scores = [report.taught[point.trial.candidate.digest].score for point in picks]
+    figure.add_trace(
+        go.Scatter(
+            x=[point.trial.latency.ms for point in picks],
+            y=[score.score for score in scores],
+            mode="markers",
+            name=f"picks of the front, taught to the end ({len(picks)})",
+            marker={
+                "symbol": "star", "size": 15, "color": TAUGHT,
+                "line": {"color": "white", "width": 1},
+            },
+            hovertext=[
+                taught_hover(point, score) for point, score in zip(picks, scores, strict=True)
+            ],
+            hoverinfo="text",
+        )
+    )  # fmt: skip
 
 
 def _add_baselines(figure: go.Figure, report: Findings) -> None:

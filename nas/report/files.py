@@ -19,7 +19,7 @@ from nas.files import write_whole
 from nas.latency.answer import HELD_OUT, LatencyKind
 from nas.space.ops import macs, model_graph, params
 from nas.space.spec import dump_spec
-from nas.study.finalists import Point
+from nas.study.after.finalists import Point
 from nas.study.findings import Findings
 from nas.study.on_disk.run import Settings
 from nas.study.trial import Outcome
@@ -67,6 +67,8 @@ def write_report(report: Findings, folder: Path) -> None:
         "seed": settings.seed,
         "trials_finished": len(report.ending.graded),
         "front": front,
+        "taught": [taught_row(point, report) for point in report.picks],
+        "core_seconds": {part: round(seconds, 1) for part, seconds in report.spent.items()},
     }
     write_whole(folder / "pareto.json", json.dumps(document, indent=2) + "\n")
 
@@ -93,6 +95,19 @@ def point_row(point: Point, *, is_on_front: bool) -> dict[str, Any]:
     }
 
 
+def taught_row(point: Point, report: Findings) -> dict[str, Any]:
+    """A pick of the front that was taught to the end: what it reached, and its weights' path."""
+    score = report.taught[point.trial.candidate.digest].score
+    return {
+        "name": point.name,
+        "weights": f"{MODELS}/{point.name}.pt",
+        "kind": score.kind,
+        "map50_95": score.map50_95,
+        "map50": score.map50,
+        "core_seconds": round(score.seconds, 1),
+    }
+
+
 def front_table(report: Findings) -> Table:
     """The front as a table for the terminal, the kind of each latency in its column's head."""
     points = report.front.points
@@ -105,6 +120,8 @@ def front_table(report: Findings) -> Table:
     table.add_column("mAP50-95" if has_map else "score, no mAP", justify="right", no_wrap=True)
     if has_map:
         table.add_column("mAP50", justify="right", no_wrap=True)
+    if report.taught:
+        table.add_column("taught", justify="right", no_wrap=True)
     table.add_column("params, M", justify="right", no_wrap=True)
     table.add_column("MACs, M", justify="right", no_wrap=True)
     for point in points:
@@ -119,6 +136,9 @@ def front_table(report: Findings) -> Table:
         grades = [f"{point.score:.4f}"]
         if has_map:
             grades.append("" if point.map50 is None else f"{point.map50:.4f}")
+        if report.taught:
+            taught = report.taught.get(point.trial.candidate.digest)
+            grades.append("" if taught is None else f"{taught.score.score:.4f}")
         size = [f"{row['params'] / 1e6:.3f}", f"{row['macs'] / 1e6:.1f}"]
         table.add_row(point.name, *times, *grades, *size)
     return table
@@ -153,16 +173,31 @@ def summary_lines(report: Findings) -> list[str]:
             f" scores had flattered them by {front.flattery:+.4f} on average, and"
             f" {front.finalists - len(front.points)} of them left the front."
         )
-    if any(t.score and t.score.is_map for t in ending.graded):
-        lines.append(
-            "How well this proxy ranks detectors of like latency on this data was not measured."
-        )
+    lines += taught_lines(report)
+    parts = ", ".join(f"{part} {seconds / 60:.1f}" for part, seconds in report.spent.items())
+    if parts:
+        lines.append(f"Minutes of one core: {parts}.")
     if front.left_out:
         lines.append(
             f"{front.left_out} more points of the search's own front were not graded again and are"
             " not shown; they are in trials.csv."
         )
     return [*lines, *(f"Latency table: {doubt}" for doubt in report.doubts)]
+
+
+def taught_lines(report: Findings) -> list[str]:
+    """What the picks of the front have learnt, and how to go on; nothing where none was taught."""
+    if not report.taught:
+        return []
+    count = len(report.taught)
+    models = "model of the front was" if count == 1 else "models of the front were"
+    kind = next(iter(report.taught.values())).score.kind
+    best = max(report.taught.values(), key=lambda one: one.score.score)
+    return [
+        f"{count} {models} {kind} on the validation part; the best reaches {best.score.score:.4f}."
+        f" Their weights lie beside them in {MODELS}/; nas.train MODEL.yaml --weights MODEL.pt goes"
+        " on from there."
+    ]
 
 
 def limit_words(report: Findings) -> str:
@@ -232,9 +267,10 @@ def _csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _write_models(report: Findings, folder: Path) -> None:
-    """One YAML for each point; those of points that have left the front go."""
+    """One YAML for each point, weights beside it where it was taught; of points that have left the
+    front both go."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = {f"{point.name}.yaml" for point in report.front.points}
+    names = {f"{point.name}{end}" for point in report.front.points for end in (".yaml", ".pt")}
     for point in report.front.points:
         candidate, latency = point.trial.candidate, point.trial.latency
         comment = "\n".join(
@@ -250,6 +286,9 @@ def _write_models(report: Findings, folder: Path) -> None:
         )
         spec = replace(candidate.spec, image_size=candidate.image_size)
         write_whole(folder / f"{point.name}.yaml", dump_spec(spec, comment))
-    for path in folder.glob("*ms-*px-*.yaml"):
-        if path.name not in names:
+        taught = report.taught.get(candidate.digest)
+        if taught is not None:
+            write_whole(folder / f"{point.name}.pt", taught.weights.read_bytes())
+    for path in folder.glob("*ms-*px-*.*"):
+        if path.suffix in (".yaml", ".pt") and path.name not in names:
             path.unlink()

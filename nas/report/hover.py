@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
+from nas.accuracy import Score
 from nas.latency.answer import Latency
 from nas.space.modules import MODULES
 from nas.space.ops import macs, model_graph, params
 from nas.space.search_space import Candidate
-from nas.study.baselines import Baseline
-from nas.study.finalists import Point
+from nas.study.after.baselines import Baseline
+from nas.study.after.finalists import Point
 from nas.study.trial import Trial
 
 
@@ -31,6 +32,13 @@ def point_hover(point: Point) -> str:
         lines.append("each new seed: " + ", ".join(f"{s.score:.4f}" for s in point.again))
         lines.append(f"in the search: {Point(trial=point.trial).score:.4f}")
     return _join([*lines, *map(escape, readable(point.trial.candidate))])
+
+
+def taught_hover(point: Point, score: Score) -> str:
+    """Of a pick of the front that was taught to the end."""
+    lines = [f"<b>{point.name}, taught</b>", *_facts(point.trial.candidate, point.trial.latency)]
+    lines.append(f"mAP50-95 {score.score:.4f}, mAP50 {score.map50 or 0:.4f}")
+    return _join([*lines, escape(score.kind), f"in the search: {point.score:.4f}"])
 
 
 def baseline_hover(baseline: Baseline) -> str:

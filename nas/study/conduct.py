@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from nas.accuracy import Score, start_of
 from nas.latency.answer import LatencyModel
 from nas.space.search_space import Candidate
-from nas.study.baselines import Baseline, grade_baselines, grid, references, spread
+from nas.study.after.baselines import Baseline, grade_baselines, grid, references, spread
+from nas.study.after.finalists import plain_front, regrade_front
+from nas.study.after.picks import choose_picks, teach_picks
 from nas.study.candidates import Candidates
-from nas.study.finalists import plain_front, regrade_front
 from nas.study.findings import Findings
 from nas.study.loop import Search, SearchPlan
-from nas.study.on_disk.record import Record
+from nas.study.on_disk.record import BASELINE, REGRADE, TAUGHT, Record
 from nas.study.on_disk.run import Run, Settings
 from nas.study.trial import Ending, SearchStanding
 from nas.study.workers import Grader
@@ -37,6 +39,7 @@ def conduct(
     candidates: Candidates,
     model: LatencyModel,
     grader: Grader,
+    teacher: Grader,
     record: Record,
     watcher: Watcher,
     publish: Callable[[Findings], None],
@@ -45,7 +48,8 @@ def conduct(
 ) -> Findings:
     """The run, to its end; what it found is published then, or when it is interrupted.
 
-    publish  writes the run's files
+    teacher  teaches the picks of the front to the end, as the proxy's `finish` has it
+    publish  writes the run's files: before the picks are taught, and again with them
     doubts   of the latency model
 
     Everything that was done before, in the search and after it, is read from the record. After
@@ -76,14 +80,37 @@ def conduct(
         ending = search.run(settings.budget)
         beside = (references(candidates, model), plain) if settings.baselines else ()
         found = _conclude(settings, ending, beside, grader, record, watcher)
-        found = replace(found, doubts=doubts)
+        found = replace(found, doubts=doubts, spent=spent(ending, record))
     except KeyboardInterrupt:
         so_far = Ending(trials=search.trials, is_exhausted=False)
         front = plain_front(so_far.graded)
         publish(Findings(settings=settings, ending=so_far, front=front, doubts=doubts))
         raise
     publish(found)
+    finish = settings.proxy.finish
+    picks = choose_picks(found.front, finish.picks) if finish is not None else []
+    if finish is not None and picks:
+        taught = teach_picks(
+            picks, finish,
+            start=start_of(settings.proxy), seed=settings.seed, run=run.folder, record=record,
+            teacher=teacher, on_done=watcher.step("picks of the front, taught to the end"),
+        )  # fmt: skip
+        found = replace(found, taught=taught, spent=spent(ending, record))
+        publish(found)
     return found
+
+
+def spent(ending: Ending, record: Record) -> dict[str, float]:
+    """Seconds that each part's gradings took, of all that the record has; no part without any."""
+    parts: dict[str, list[Score | None]] = {
+        "search": [trial.score for trial in ending.graded],
+        "finalists": [*record.scores(REGRADE).values()],
+        "baselines": [*record.scores(BASELINE).values()],
+        "teaching": [*record.scores(TAUGHT).values()],
+    }
+    return {
+        part: sum(score.seconds for score in own if score) for part, own in parts.items() if own
+    }
 
 
 def _conclude(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from nas.latency.answer import LatencyKind
-from nas.study.baselines import Baseline
-from nas.study.finalists import Front
+from nas.study.after.baselines import Baseline
+from nas.study.after.finalists import Front, Point
+from nas.study.after.picks import Taught
 from nas.study.on_disk.run import Settings
 from nas.study.trial import Ending
 
@@ -16,6 +18,9 @@ class Findings:
     """All that is known at the end of a search, or where it was interrupted.
 
     doubts  what to know of the latency table behind it, a sentence each
+    taught  the picks of the front that were taught to the end, by architecture digest
+    spent   what each part cost, in seconds of the processes that graded, those of earlier sessions
+            included
     """
 
     settings: Settings
@@ -23,6 +28,14 @@ class Findings:
     front: Front
     baselines: tuple[Baseline, ...] = ()
     doubts: tuple[str, ...] = ()
+    taught: Mapping[str, Taught] = field(default_factory=dict)
+    spent: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def picks(self) -> tuple[Point, ...]:
+        """The points of the front that were taught to the end."""
+        points = self.front.points
+        return tuple(point for point in points if point.trial.candidate.digest in self.taught)
 
     @property
     def kind(self) -> LatencyKind | None:

@@ -103,6 +103,7 @@ def score_to_dict(score: Score) -> dict[str, Any]:
         "map50_95": score.map50_95,
         "map50": score.map50,
         "is_diverged": score.is_diverged,
+        "error": score.error,
     }
 
 

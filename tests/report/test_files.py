@@ -20,9 +20,9 @@ from nas.report.files import COLUMNS, front_table, summary_lines, write_report
 from nas.report.hover import readable
 from nas.space.search_space import architecture_digest
 from nas.space.spec import read_spec
-from nas.study.baselines import grade_baselines, grid, references, spread
+from nas.study.after.baselines import grade_baselines, grid, references, spread
+from nas.study.after.finalists import Front, plain_front, regrade_front
 from nas.study.candidates import anchors_like
-from nas.study.finalists import Front, plain_front, regrade_front
 from nas.study.findings import Findings
 from nas.study.on_disk.record import Record
 from nas.study.trial import Ending, Outcome, Trial
@@ -60,7 +60,7 @@ def test_pareto_json_has_the_fields_that_others_rely_on(tmp_path: Path, report: 
     document = json.loads((tmp_path / "pareto.json").read_text())
     assert list(document) == [
         "format", "device", "runtime", "precision", "threads", "space", "data", "seed",
-        "trials_finished", "front",
+        "trials_finished", "front", "taught", "core_seconds",
     ]  # fmt: skip
     assert document["trials_finished"] == 25
     for point in document["front"]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nas.accuracy import Regrade
-from nas.study.finalists import Front, Point, choose_finalists, plain_front, regrade_front
+from nas.study.after.finalists import Front, Point, choose_finalists, plain_front, regrade_front
 from nas.study.on_disk.record import REGRADE, Record
 from nas.study.trial import Ending
 from nas.study.workers import Inline

@@ -12,7 +12,7 @@ import pytest
 from nas.accuracy import FakeSettings, Proxy, build_proxy
 from nas.data.dataset import read_data
 from nas.space.search_space import Candidate
-from nas.study.grading_again import grade_further
+from nas.study.after.grading_again import grade_further
 from nas.study.loop import Search, SearchPlan
 from nas.study.on_disk.record import BASELINE, REGRADE, Record
 from nas.study.workers import Graded, Workers

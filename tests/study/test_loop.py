@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.study.baselines import grade_baselines, grid
+from nas.study.after.baselines import grade_baselines, grid
 from nas.study.on_disk.record import Record
 from nas.study.sampling import STARTUP, SamplerName
 from nas.study.trial import Ending, Outcome, SearchStanding

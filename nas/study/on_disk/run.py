@@ -60,28 +60,37 @@ MAY_CHANGE: Final = (
     "proxy.regrade",
     "proxy.baselines",
     "proxy.in_flight",
+    "proxy.finish",
+    "space.where",
+    "data.where",
 )
 """What a search may be resumed with another value of: no trial depends on it. (The proxy's
 `in_flight` is what was wished; the `in_flight` that holds is compared.)"""
 
 
 class SpaceSettings(Strict):
-    """Which space; the digest is of its content."""
+    """Which space; the digest is of its content.
+
+    where  its name or file, as --space takes it; None in a run begun before that was kept
+    """
 
     name: str
     digest: str
+    where: str | None = None
 
 
 class DataSettings(Strict):
     """Which data, and what its training part gave the candidates.
 
     anchors   in pixels at nas.study.candidates.REFERENCE_SIZE
+    where     `shapes`, or the whole path of its data.yaml; None in a run begun before that was kept
     """
 
     name: str
     digest: str
     names: tuple[str, ...]
     anchors: tuple[tuple[float, ...], ...]
+    where: str | None = None
 
 
 class LatencySettings(Strict):

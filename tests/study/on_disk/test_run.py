@@ -202,7 +202,7 @@ def test_a_run_begun_before_there_were_weights_to_cut_began_with_none(tmp_path: 
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump({**document, "format": 1}))
     assert read_settings(tmp_path) == some_settings(proxy=own)
     with (
-        pytest.raises(RunError, match=r"proxy\.pretrained: none there, lite2 now"),
+        pytest.raises(RunError, match=r"proxy\.pretrained: none there, starter now"),
         open_run(tmp_path, some_settings()),
     ):
         pass

@@ -26,8 +26,8 @@ from nas.space.references import (
 )
 from nas.space.search_space import Candidate
 from nas.space.spec import read_spec, with_anchors, with_classes
+from nas.study.after.grading_again import grade_further
 from nas.study.candidates import Candidates, anchors_at, anchors_like
-from nas.study.grading_again import grade_further
 from nas.study.on_disk.record import BASELINE, Record
 from nas.study.sampling import is_ordinal
 from nas.study.trial import Trial

@@ -20,15 +20,18 @@ def grade_further(
     grader: Grader,
     on_done: Callable[[int, int], None],
     known: Mapping[tuple[str, int], Score] | None = None,
+    is_valid: Callable[[tuple[str, int], Score], bool] = lambda key, score: True,
 ) -> dict[tuple[str, int], Score]:
     """The score of each wanted grading, by (digest, seed).
 
     What the record has under this kind, or is known otherwise, is not graded again, and what is
     graded is recorded at once, under the digest and seed that it was graded for. Gradings that are
     wanted twice (two baselines may be one architecture) are done once. `on_done` is told how many
-    are done and wanted, at first and after each.
+    are done and wanted, at first and after each. A recorded score that `is_valid` denies counts as
+    none.
     """
-    scores = {**(known or {}), **record.scores(kind)}
+    recorded = {key: one for key, one in record.scores(kind).items() if is_valid(key, one)}
+    scores = {**(known or {}), **recorded}
     keys = [(candidate.digest, seed) for candidate, seed in wanted]
     missing = {key: job for key, job in zip(keys, wanted, strict=True) if key not in scores}
     for number, (candidate, seed) in enumerate(missing.values()):

@@ -1,0 +1,1 @@
+"""What comes after the loop: the finalists graded again, baselines, picks taught, an audit."""
