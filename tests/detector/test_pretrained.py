@@ -18,7 +18,7 @@ from nas.detector.pretrained.plan import plan
 from nas.detector.pretrained.recalibrate import recalibrate
 from nas.detector.pretrained.seed import Seed, SeedConv, SeedError, with_eps, with_input
 from nas.detector.pretrained.streams import Order
-from nas.places import lite2_weights
+from nas.places import weights_of
 from nas.space.search_space import read_space
 from nas.space.spec import ModelSpec, make_row
 from tests.detector.seeds import backbone_maps, backbone_spec, forward, lite2_rows, plain_lite
@@ -33,7 +33,9 @@ def lite2() -> Seed:
 
 @pytest.fixture(scope="module")
 def weights() -> dict[str, Tensor]:
-    found: dict[str, Tensor] = torch.load(lite2_weights(), map_location="cpu", weights_only=True)
+    found: dict[str, Tensor] = torch.load(
+        weights_of("lite2"), map_location="cpu", weights_only=True
+    )
     return found
 
 

@@ -1,6 +1,6 @@
 """Weights that know pictures: read from many files, cut to any detector.
 
-    load_seed("lite2" | FILE) -> Seed           nas.detector.pretrained.load
+    load_seed("starter" | "lite2" | FILE) -> Seed   nas.detector.pretrained.load
     cut(seed, detector) -> Report               nas.detector.pretrained.load
     recalibrate(detector, batches)              nas.detector.pretrained.recalibrate
 

@@ -20,15 +20,19 @@ from nas.detector.pretrained.report import Report
 from nas.detector.pretrained.seed import Seed, SeedError
 from nas.detector.pretrained.starter import is_ours, read_ours
 from nas.detector.pretrained.streams import Order
-from nas.places import LITE2, lite2_weights
+from nas.places import LITE2, STARTER, weights_of
 
 
 def load_seed(name: str | Path) -> Seed:
-    """The seed `lite2`, or that of a file of weights. Raises SeedError; runs no code of it."""
-    path = lite2_weights() if str(name) == LITE2 else Path(name)
+    """The seed `starter` or `lite2`, or that of a file of weights.
+
+    Raises SeedError; runs no code of it.
+    """
+    path = weights_of(str(name))
     document = _read(path)
     if is_ours(document):
-        return read_ours(document, str(path))
+        ours = read_ours(document, str(path))
+        return replace(ours, name=STARTER) if str(name) == STARTER else ours
     weights = _state_dict(document)
     if is_lite(weights):
         return read_lite(weights, LITE2 if str(name) == LITE2 else path.name, str(path))
@@ -39,7 +43,7 @@ def load_seed(name: str | Path) -> Seed:
         "the names of the tensors are those of timm's or torchvision's EfficientNet, "
         "EfficientNetV2, MobileNetV2 or MobileNetV3, or of a best.pt of nas.train",
         f"{', '.join(list(weights)[:3]) or 'no tensors'}",
-        "Give such a state dict, lite2 or none",
+        "Give such a state dict, starter, lite2 or none",
     )
 
 
@@ -103,7 +107,7 @@ def _read(path: Path) -> dict[str, Any]:
             str(path),
             "a file of weights is readable",
             str(error.strerror or error),
-            "Correct the path, or give lite2 or none",
+            "Correct the path, or give starter, lite2 or none",
         ) from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise SeedError(

@@ -54,7 +54,7 @@ class RunSettings:
     weights: str | None
     """The absolute path of the checkpoint that all began with."""
     pretrained: str
-    """lite2, none, or the absolute path of the file that all were cut from."""
+    """starter, lite2, none, or the absolute path of the file that all were cut from."""
     recipe: dict[str, Any]
     """nas.training.recipe.Recipe as a mapping."""
 
