@@ -13,11 +13,10 @@ stands there is not done again.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import sys
 import time
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Final
@@ -27,6 +26,7 @@ import numpy as np
 import torch
 import tyro
 from learning_rows import LITE2, ROWS, SCRATCH, STARTER, Row
+from rows import append_row, read_rows
 
 from nas import NasError
 from nas.data.anchors import GOOD_RECALL, assess_anchors, box_sizes, fit_anchors
@@ -141,7 +141,7 @@ def main(arguments: Arguments) -> None:
     lacking = [name for name in arguments.rows if ROWS[name].start == STARTER]
     if lacking and arguments.starter is None:
         raise NasError("--rows", "rows with a starter have one", ", ".join(lacking), "--starter")
-    done = {result.key for result in read_results(arguments.out)}
+    done = {result.key for result in read_rows(arguments.out, Result)}
     for name in () if arguments.print else arguments.sets:
         data = read_data(str(arguments.datasets / name / "data.yaml"))
         parts: dict[str, ImageSet] = {
@@ -152,8 +152,8 @@ def main(arguments: Arguments) -> None:
         for seed in arguments.seeds:
             for row in arguments.rows:
                 if key(arguments, name, row, seed) not in done:
-                    append(arguments.out, teach(arguments, name, row, seed, parts))
-    show(read_results(arguments.out))
+                    append_row(arguments.out, teach(arguments, name, row, seed, parts))
+    show(read_rows(arguments.out, Result))
 
 
 def key(arguments: Arguments, name: str, row: str, seed: int) -> tuple[str, ...]:
@@ -289,36 +289,6 @@ def precision(settings: Recipe) -> str:
 def grades(detector: Detector, part: ImageSet | None) -> Grades | None:
     """The grades on a part; None without it."""
     return None if part is None else evaluate_detector(detector, part)
-
-
-def append(path: Path, result: Result) -> None:
-    """Adds a row to the CSV, with a header if it is the first."""
-    is_new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Result)], lineterminator="\n")
-        if is_new:
-            writer.writeheader()
-        writer.writerow(asdict(result))
-
-
-def read_results(path: Path) -> list[Result]:
-    """What a CSV holds; nothing if there is none."""
-    if not path.exists():
-        return []
-    found = []
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            numbers = {key: float(row[key]) for key in row if key in _FLOATS and row[key]}
-            whole = {key: int(row[key]) for key in ("seed", "image_size", "passes")}
-            missing = {key: None for key in ("test_map50_95", "test_map50") if not row[key]}
-            found.append(Result(**{**row, **numbers, **whole, **missing}))  # type: ignore[arg-type]
-    return found
-
-
-_FLOATS: Final = frozenset(
-    {"budget_s", "width", "step_ms", "core_s", "val_map50_95", "val_map50"}
-    | {"test_map50_95", "test_map50"}
-)
 
 
 def show(results: list[Result]) -> None:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from nas.data.dataset import FileSource, read_data
 from nas.detector.pretrained.lite import STRIDES
-from nas.places import lite2_weights
+from nas.places import LITE2, weights_of
 from nas.terminal import command_line
 
 KNOWN: Final = {
@@ -151,7 +151,7 @@ def shares(first: Tensor, classes: list[str]) -> str:
 
 def main(arguments: Arguments) -> None:
     """Prints a line an alternative."""
-    weights = torch.load(lite2_weights(), map_location="cpu", weights_only=True)
+    weights = torch.load(weights_of(LITE2), map_location="cpu", weights_only=True)
     pictures, classes = crops(arguments)
     pieces = math.ceil(len(pictures) / 16)
     mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
