@@ -294,16 +294,17 @@ def grades(detector: Detector, part: ImageSet | None) -> Grades | None:
 def show(results: list[Result]) -> None:
     """Prints a line a row, budget and width: the mean over seeds on each set."""
     sets = list(dict.fromkeys(result.set for result in results))
-    print("| model | row | core-s asked | width | " + " | ".join(sets) + " |")
+    print("| model | row | asked | width | " + " | ".join(sets) + " |")
     print("|---|---|---|---|" + "---|" * len(sets))
-    groups: dict[tuple[str, str, str, float, float, int], list[Result]] = {}
+    groups: dict[tuple[str, str, str, str, float, int], list[Result]] = {}
     for one in results:
-        key = (one.model, one.row, one.start, one.budget_s, one.width, one.image_size)
+        asked = f"{one.budget_s:g} core-s" if one.budget_s else f"{one.passes} passes"
+        key = (one.model, one.row, one.start, asked, one.width, one.image_size)
         groups.setdefault(key, []).append(one)
-    for (model, row, start, budget, width, _), own in groups.items():
+    for (model, row, start, asked, width, _), own in groups.items():
         cells = [cell([one for one in own if one.set == name]) for name in sets]
         label = row if start in (SCRATCH, LITE2) else f"{row} ({start})"
-        print(f"| {model} | {label} | {budget:g} | {width:g} | " + " | ".join(cells) + " |")
+        print(f"| {model} | {label} | {asked} | {width:g} | " + " | ".join(cells) + " |")
 
 
 def cell(own: list[Result]) -> str:
