@@ -45,7 +45,7 @@ class Finish(Strict):
     def kind(self, start: str) -> str:
         """What a score is that comes of it, from named weights, none or a file."""
         begin = "nothing" if start == "none" else Path(start).name
-        return f"taught for {self.steps} steps at its image size from {begin}, mAP50-95"
+        return f"mAP50-95 after {self.steps} steps at its own image size from {begin}"
 
 
 def weights_file(folder: Path, digest: str, seed: int) -> Path:

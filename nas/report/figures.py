@@ -287,23 +287,18 @@ def _layout(report: Findings) -> dict[str, Any]:
         },
         "yaxis": {
             **axis,
-            "title": "mAP50-95 on validation images, by the proxy"
-            if has_map
-            else "proxy score (not a mAP)",
+            "title": _score_title(report) if has_map else "proxy score (not a mAP)",
         },
-        "legend": {
-            # Where the front can't be: fast and good.
-            "x": 0.01,
-            "y": 0.99,
-            "xanchor": "left",
-            "yanchor": "top",
-            "bgcolor": "rgba(255,255,255,0.85)",
-            "bordercolor": "#d5dbe2",
-            "borderwidth": 1,
-        },
+        # Under the axis: a pick that was taught may stand anywhere above the front.
+        "legend": {"orientation": "h", "x": 0, "y": -0.16, "xanchor": "left", "yanchor": "top"},
         "hoverlabel": {"align": "left", "bgcolor": "white", "font": {"size": 12, "color": INK}},
         "hovermode": "closest",
     }
+
+
+def _score_title(report: Findings) -> str:
+    stars = " (stars: taught)" if report.taught else ", validation images"
+    return f"mAP50-95 by the proxy{stars}"
 
 
 def _times(report: Findings) -> list[float]:

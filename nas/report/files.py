@@ -194,9 +194,9 @@ def taught_lines(report: Findings) -> list[str]:
     kind = next(iter(report.taught.values())).score.kind
     best = max(report.taught.values(), key=lambda one: one.score.score)
     return [
-        f"{count} {models} {kind} on the validation part; the best reaches {best.score.score:.4f}."
-        f" Their weights lie beside them in {MODELS}/; nas.train MODEL.yaml --weights MODEL.pt goes"
-        " on from there."
+        f"{count} {models} taught to the end ({kind}, validation part): the best reaches"
+        f" {best.score.score:.4f}. Their weights lie beside them in {MODELS}/; nas.train MODEL.yaml"
+        " --weights MODEL.pt goes on from there."
     ]
 
 

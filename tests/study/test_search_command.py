@@ -280,7 +280,7 @@ def test_a_real_search_ends_in_a_real_map(checkout: Path) -> None:
     assert checkpoint.names == ("cat", "dog")
     (point,) = [point for point in document["front"] if point["name"] == taught["name"]]
     assert checkpoint.image_size == point["image_size"]
-    assert "taught for 5 steps at its image size from starter, mAP50-95" in out
+    assert "mAP50-95 after 5 steps at its own image size from starter" in out
     # What is recorded is not done again; weights that are gone, and another length, are.
     weights = folder / taught["weights"]
     kept = next((folder / "taught").iterdir())

@@ -42,7 +42,7 @@ def test_an_audit_is_kept_with_its_run_and_told_by_the_next_search(checkout: Pat
     kept = AuditFile.model_validate_json((checkout / "runs/a/audit.json").read_text())
     assert len(kept.architectures) == 4
     assert sum(len(one["taught_map50_95"]) for one in kept.architectures) == 5
-    assert "taught for 3 steps" in kept.taught_kind
+    assert "after 3 steps" in kept.taught_kind
     for line in kept.words:
         assert line in " ".join(first.stdout.split()) or line in first.stdout
     # Nothing is taught again, and one document stands alone on stdout.
