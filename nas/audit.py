@@ -102,7 +102,7 @@ def read_space_of(settings: Settings) -> SearchSpace:
 
 def read_data_of(settings: Settings, asked: str | None) -> DataConfig:
     """The run's data. NasError where it has changed since, or is not known."""
-    from nas.data.dataset import read_data
+    from nas.data.dataset import check_gradable, read_data
 
     where = asked or settings.data.where
     if where is None:
@@ -120,6 +120,7 @@ def read_data_of(settings: Settings, asked: str | None) -> DataConfig:
             f"data that has changed ({data.digest})",
             "Put it back as it was, or search again on what it is now with another --run",
         )
+    check_gradable(data)
     return data
 
 

@@ -76,8 +76,8 @@ def run(arguments: Arguments) -> None:
     """Reads and checks everything, searches, grades the finalists again, and reports."""
     import optuna
 
-    from nas.accuracy import read_proxy
-    from nas.data.dataset import read_data
+    from nas.accuracy import ShortTrainingSettings, read_proxy
+    from nas.data.dataset import check_gradable, read_data
     from nas.latency.device import read_device
     from nas.latency.load import load_table_model
     from nas.space.search_space import read_space
@@ -95,6 +95,8 @@ def run(arguments: Arguments) -> None:
     data = read_data(arguments.data)
     for tally in data.tallies:
         say(f"{data.name}, {tally}")
+    if isinstance(proxy, ShortTrainingSettings):
+        check_gradable(data)
     device = read_device(arguments.device)
     key = device.key(arguments.runtime, arguments.precision, arguments.threads)
     predictor = load_table_model(key, space=space, num_classes=data.num_classes)

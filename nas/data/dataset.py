@@ -30,6 +30,11 @@ UNREADABLE_SHARE: Final = 0.05
 """A part goes on without its unreadable images up to this share of it, or one image."""
 
 
+LEAST_GRADED: Final = 8
+"""Images by which detectors are told apart: two in each quarter of them that a score's error is
+found from."""
+
+
 class Source(Protocol):
     """Where one part of a data set comes from."""
 
@@ -91,6 +96,20 @@ class FileSource:
                 self.where, lost, "s" if lost > 1 else "", some(part.unreadable),
             )  # fmt: skip
         return part
+
+
+def check_gradable(data: DataConfig) -> None:
+    """DataError where the validation part has too few images to tell detectors apart by."""
+    source = data.parts["val"]
+    if isinstance(source, FileSource) and len(source.files) < LEAST_GRADED:
+        found = len(source.files)
+        raise DataError(
+            source.where,
+            f"detectors are told apart by at least {LEAST_GRADED} validation images",
+            f"{found}",
+            f"Move {LEAST_GRADED - found} or more images of the training part there, with their"
+            " labels",
+        )
 
 
 def read_data(source: str | Path) -> DataConfig:

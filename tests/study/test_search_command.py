@@ -17,6 +17,7 @@ import yaml
 from nas.accuracy import IN_FLIGHT
 from nas.study.on_disk.run import read_settings
 from nas.training.on_disk.checkpoint import load_checkpoint
+from tests.data.pictures import write_data
 from tests.study.checkout import command, make_checkout, search
 
 FILES = [
@@ -317,3 +318,17 @@ def test_a_mistake_is_one_message(checkout: Path, flags: list[str], message: str
     assert err.count("error:") == 1
     assert "Traceback" not in err
     assert not (checkout / "runs" / "mistake").exists()
+
+
+@pytest.mark.slow
+def test_too_few_validation_images_are_said_before_anything_begins(checkout: Path) -> None:
+    boxes = {f"{i}": "0 0.5 0.5 0.4 0.4\n" for i in range(9)}
+    few = dict(list(boxes.items())[:5])
+    write_data(checkout / "few", {"train": boxes, "val": few}, size=(64, 64))
+    (checkout / "short.yaml").write_text("kind: short_training\nsteps: 2\n")
+    flags = ("--proxy", "short.yaml", "--run", "few", "--data", "few/data.yaml")
+    code, _, err = _finish(search(checkout, *flags))
+    assert code == 2
+    assert "at least 8 validation images; got 5" in err
+    assert "Move 3 or more images of the training part there" in err
+    assert not (checkout / "runs" / "few").exists()
