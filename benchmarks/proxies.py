@@ -37,7 +37,7 @@ PROXIES: Final[dict[str, AnyProxy]] = {
     "third-90": ShortTrainingSettings(image_scale=1 / 3, steps=90),
     "half-60": ShortTrainingSettings(image_scale=1 / 2, steps=60, val_images=64),
     "half-120": ShortTrainingSettings(image_scale=1 / 2, steps=120, val_images=64),
-    "two-thirds-40": ShortTrainingSettings(image_scale=2 / 3, steps=40, val_images=64),
+    "two-thirds-30": ShortTrainingSettings(image_scale=2 / 3, steps=30, val_images=64),
     "own-15": ShortTrainingSettings(image_scale=1, steps=15, val_images=48),
     "own-30": ShortTrainingSettings(image_scale=1, steps=30, val_images=64),
     "own-30-slow": ShortTrainingSettings(image_scale=1, steps=30, val_images=64, lr=0.004),

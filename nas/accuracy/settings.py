@@ -84,6 +84,9 @@ class ShortTrainingSettings(SearchedBy):
     """Images of the validation part that it is graded on, evenly over it; null takes them all."""
     lr: float | None = Field(default=None, gt=0)
     """Peak learning rate; null takes that of nas.training's recipe for few steps."""
+    cpu_bf16: bool = True
+    """Convolutions compute in bfloat16 on a processor that has it, at half the cost. Off: a score
+    differs less between machines."""
     pretrained: str = STARTER
     """What candidates are cut from: starter, lite2, none, or a file as nas.train reads it. What
     has no counterpart there starts from its own initialisation."""

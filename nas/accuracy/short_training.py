@@ -119,6 +119,7 @@ def train_settings(settings: ShortTrainingSettings) -> TrainSettings:
         batch_size=settings.batch_size,
         lr=settings.lr or recipe.lr,
         frozen_stages=settings.frozen_stages,
+        cpu_bf16=settings.cpu_bf16,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from nas.training.metrics import (
     Detections,
     evaluate,
     evaluate_detector,
+    evaluate_with_error,
     grade,
     suppress,
     torch_predictor,
@@ -154,3 +156,31 @@ def test_a_fresh_detector_is_graded_in_any_batch_size_and_mode() -> None:
     assert not detector.training
     assert one.map50_95 == pytest.approx(two.map50_95, abs=1e-3)
     assert torch_predictor(detector)(part.images).shape == (5, 3 * (64 + 16 + 4), 7)
+
+
+def test_the_error_is_that_of_four_quarters() -> None:
+    torch.manual_seed(0)
+    detector, part = tiny_detector(2), squares(22)
+    grades, error = evaluate_with_error(detector, part)
+    assert grades == evaluate_detector(detector, part)
+    quarters = [
+        evaluate_detector(detector, part.subset(np.arange(first, 22, 4))).map50_95
+        for first in range(4)
+    ]
+    assert error == pytest.approx(np.std(quarters, ddof=1) / 2)
+    # A quarter without an object tells nothing.
+    few = part.subset(np.array([0, 1, 2]))
+    assert evaluate_with_error(detector, few) == (evaluate_detector(detector, few), None)
+
+
+def test_a_subset_has_its_own_images_and_boxes() -> None:
+    part = squares(9)
+    own = part.subset(np.array([7, 2]))
+    assert len(own) == 2
+    assert own.files == ("square-7", "square-2")
+    for place, number in enumerate((7, 2)):
+        assert np.array_equal(own.images[place], part.images[number])
+        assert np.array_equal(own.boxes[own.of(place)], part.boxes[part.of(number)])
+        assert np.array_equal(own.classes[own.of(place)], part.classes[part.of(number)])
+    assert part.spread(9) is part
+    assert part.spread(3).files == ("square-0", "square-4", "square-8")
