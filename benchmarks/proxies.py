@@ -1,6 +1,6 @@
 """How well each proxy ranks the pool's architectures, beside what costs nothing.
 
-    python benchmarks/proxies.py --datasets ../shared/datasets --proxies own-30 own-60
+    python benchmarks/proxies.py --datasets ../shared/datasets --proxies default "60 steps"
     python benchmarks/proxies.py --print
 
 Each proxy scores every architecture of benchmarks/pool.csv once, on one thread; a score is appended
@@ -33,21 +33,20 @@ from nas.terminal import command_line
 
 PROXIES: Final[dict[str, AnyProxy]] = {
     "default": ShortTrainingSettings(),
-    "third-90-lite2": ShortTrainingSettings(image_scale=1 / 3, steps=90, pretrained="lite2"),
-    "third-90": ShortTrainingSettings(image_scale=1 / 3, steps=90),
-    "half-60": ShortTrainingSettings(image_scale=1 / 2, steps=60, val_images=64),
-    "half-120": ShortTrainingSettings(image_scale=1 / 2, steps=120, val_images=64),
-    "two-thirds-30": ShortTrainingSettings(image_scale=2 / 3, steps=30, val_images=64),
-    "own-15": ShortTrainingSettings(image_scale=1, steps=15, val_images=48),
-    "own-30": ShortTrainingSettings(image_scale=1, steps=30, val_images=64),
-    "own-30-slow": ShortTrainingSettings(image_scale=1, steps=30, val_images=64, lr=0.004),
-    "own-60": ShortTrainingSettings(image_scale=1, steps=60, val_images=64),
-    "own-60-slow": ShortTrainingSettings(image_scale=1, steps=60, val_images=64, lr=0.004),
-    "own-120-slow": ShortTrainingSettings(image_scale=1, steps=120, lr=0.004),
+    "former": ShortTrainingSettings(
+        image_scale=1 / 3, steps=90, val_images=None, cpu_bf16=False, pretrained="lite2"
+    ),
+    "lite2": ShortTrainingSettings(pretrained="lite2"),
+    "60 steps": ShortTrainingSettings(steps=60),
+    "120 steps": ShortTrainingSettings(steps=120),
+    "own size": ShortTrainingSettings(image_scale=1),
+    "own size, 15 steps": ShortTrainingSettings(image_scale=1, steps=15),
+    "half size, 60 steps": ShortTrainingSettings(image_scale=1 / 2, steps=60),
+    "slower": ShortTrainingSettings(lr=0.004),
     "naswot": NaswotSettings(),
     "macs": MacsSettings(),
 }
-"""By name. The former default is third-90-lite2."""
+"""By name; each is the default but for what its name says."""
 
 STAGES: Final = (1, 2, 3, 4)
 """Those that may be of either operator."""
@@ -61,7 +60,7 @@ class Arguments:
     """The folder of the data sets."""
     sets: tuple[str, ...] = SETS
     """Data sets by their folder's name."""
-    proxies: tuple[str, ...] = ("default", "third-90-lite2", "naswot", "macs")
+    proxies: tuple[str, ...] = ("default", "former", "naswot", "macs")
     """By the names in this file."""
     pool: Path = Path("benchmarks/pool.csv")
     """What the architectures reach."""

@@ -1,7 +1,7 @@
 """How a proxy is set: the door between a name or a YAML and its settings.
 
     kind: short_training      # every key but this may be left out
-    steps: 90
+    steps: 30
     regrade: null             # the finalists' step, switched off
 
 Here is no torch: a command reads its proxy's settings at once.
@@ -74,13 +74,13 @@ class ShortTrainingSettings(SearchedBy):
     """Training for some steps at a reduced image size, then the mAP on the validation part."""
 
     kind: Literal["short_training"] = "short_training"
-    image_scale: float = Field(default=1 / 3, gt=0, le=1)
+    image_scale: float = Field(default=2 / 3, gt=0, le=1)
     """The candidate is trained and graded at this share of its image size, to a multiple of 32."""
-    steps: int = Field(default=90, ge=1)
+    steps: int = Field(default=30, ge=1)
     """Optimiser steps for each candidate."""
     batch_size: int = Field(default=8, ge=1)
     """Images in a step."""
-    val_images: int | None = Field(default=None, ge=4)
+    val_images: int | None = Field(default=64, ge=4)
     """Images of the validation part that it is graded on, evenly over it; null takes them all."""
     lr: float | None = Field(default=None, gt=0)
     """Peak learning rate; null takes that of nas.training's recipe for few steps."""

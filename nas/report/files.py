@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from rich.table import Table
 
+from nas.accuracy import ShortTrainingSettings
 from nas.files import write_whole
 from nas.latency.answer import HELD_OUT, LatencyKind
 from nas.space.ops import macs, model_graph, params
@@ -29,6 +30,9 @@ FORMAT: Final = 1
 
 MODELS: Final = "models"
 """The folder of the front's model YAMLs, inside the run's."""
+
+SILENT: Final = 0.02
+"""A best mAP50-95 below this says nothing: two seeds of one training differ by as much."""
 
 COLUMNS: Final = (
     "name",
@@ -173,7 +177,7 @@ def summary_lines(report: Findings) -> list[str]:
             f" scores had flattered them by {front.flattery:+.4f} on average, and"
             f" {front.finalists - len(front.points)} of them left the front."
         )
-    lines += taught_lines(report)
+    lines += silent_lines(report) + taught_lines(report)
     parts = ", ".join(f"{part} {seconds / 60:.1f}" for part, seconds in report.spent.items())
     if parts:
         lines.append(f"Minutes of one core: {parts}.")
@@ -183,6 +187,19 @@ def summary_lines(report: Findings) -> list[str]:
             " not shown; they are in trials.csv."
         )
     return [*lines, *(f"Latency table: {doubt}" for doubt in report.doubts)]
+
+
+def silent_lines(report: Findings) -> list[str]:
+    """That the scores are too low to rank by, where they are."""
+    scores = [t.score.score for t in report.ending.graded if t.score and t.score.is_map]
+    proxy = report.settings.proxy
+    if not scores or max(scores) >= SILENT or not isinstance(proxy, ShortTrainingSettings):
+        return []
+    return [
+        f"The best score is {max(scores):.4f}: after {proxy.steps} steps no detector has learnt"
+        " enough of this data to be ranked by it. Give --proxy a YAML with kind: short_training"
+        f" and steps: {4 * proxy.steps}."
+    ]
 
 
 def taught_lines(report: Findings) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from nas.accuracy import Regrade, Score
+from nas.accuracy import Regrade, Score, ShortTrainingSettings
 from nas.latency.answer import LatencyKind
 from nas.report.figures import pareto_figure, write_figure
 from nas.report.files import COLUMNS, front_table, summary_lines, write_report
@@ -22,6 +22,7 @@ from nas.space.search_space import architecture_digest
 from nas.space.spec import read_spec
 from nas.study.after.baselines import grade_baselines, grid, references, spread
 from nas.study.after.finalists import Front, plain_front, regrade_front
+from nas.study.after.picks import Taught, choose_picks
 from nas.study.candidates import anchors_like
 from nas.study.findings import Findings
 from nas.study.on_disk.record import Record
@@ -318,3 +319,69 @@ def test_baselines_are_spread_and_stay_in_the_plot() -> None:
         assert len(chosen) == min(count, sum(b.latency.ms <= 30.0 for b in found))
         assert len({b.name for b in chosen}) == len(chosen)
         assert all(b.latency.ms <= 30.0 for b in chosen)
+
+
+def _real(report: Findings, best: float) -> Findings:
+    """The same search, as if its scores were mAPs of a short training, the best of them so high."""
+    top = max(t.score.score for t in report.ending.graded if t.score)
+    trials = tuple(
+        trial
+        if trial.score is None
+        else replace(
+            trial,
+            score=Score(
+                score=best * trial.score.score / top, kind="short_training, mAP50-95", is_map=True,
+                seconds=1.0, map50_95=best * trial.score.score / top, map50=1.0,
+            ),
+        )
+        for trial in report.ending.trials
+    )  # fmt: skip
+    ending = Ending(trials=trials, is_exhausted=False)
+    settings = some_settings(proxy=ShortTrainingSettings(steps=30))
+    return replace(
+        report, settings=settings, ending=ending, front=plain_front(ending.graded), baselines=()
+    )
+
+
+def test_scores_that_say_nothing_are_told(report: Findings) -> None:
+    text = " ".join(summary_lines(_real(report, 0.009)))
+    assert "after 30 steps no detector has learnt enough" in text
+    assert "steps: 120" in text
+    assert "no detector has learnt" not in " ".join(summary_lines(_real(report, 0.2)))
+
+
+def test_taught_picks_lie_beside_their_models_and_on_the_page(
+    tmp_path: Path, report: Findings
+) -> None:
+    real = _real(report, 0.3)
+    points = choose_picks(real.front, 2)
+    assert [p.trial.latency.ms for p in points] == sorted(p.trial.latency.ms for p in points)
+    assert max(p.score for p in real.front.points) == points[-1].score
+    weights = tmp_path / "kept.pt"
+    weights.write_bytes(b"weights")
+    score = Score(
+        score=0.5, kind="mAP50-95 after 9 steps", is_map=True, seconds=90.0,
+        map50_95=0.5, map50=0.7,
+    )  # fmt: skip
+    found = replace(
+        real,
+        taught={p.trial.candidate.digest: Taught(score=score, weights=weights) for p in points},
+        spent={"search": 60.0, "teaching": 180.0},
+    )
+    write_report(found, tmp_path / "run")
+    document = json.loads((tmp_path / "run" / "pareto.json").read_text())
+    assert [one["name"] for one in document["taught"]] == [p.name for p in points]
+    for one in document["taught"]:
+        assert (tmp_path / "run" / one["weights"]).read_bytes() == b"weights"
+        assert (tmp_path / "run" / one["weights"]).with_suffix(".yaml").exists()
+        assert one["map50_95"] == 0.5
+    assert document["core_seconds"] == {"search": 60.0, "teaching": 180.0}
+    text = " ".join(summary_lines(found))
+    assert "2 models of the front were taught to the end (mAP50-95 after 9 steps" in text
+    assert "Minutes of one core: search 1.0, teaching 3.0." in text
+    stars = next(t for t in pareto_figure(found).data if "taught to the end" in t.name)
+    assert list(stars.y) == [0.5, 0.5]
+    assert list(stars.x) == [p.trial.latency.ms for p in points]
+    # A pick that has left the front takes its weights along.
+    write_report(replace(found, front=replace(real.front, points=points[:1])), tmp_path / "run")
+    assert len([*(tmp_path / "run" / "models").glob("*.pt")]) == 1
