@@ -20,6 +20,7 @@ from nas.files import write_whole
 from nas.latency.answer import HELD_OUT, LatencyKind
 from nas.space.ops import macs, model_graph, params
 from nas.space.spec import dump_spec
+from nas.study.after.baselines import Baseline
 from nas.study.after.finalists import Point
 from nas.study.findings import Findings
 from nas.study.on_disk.run import Settings
@@ -72,6 +73,7 @@ def write_report(report: Findings, folder: Path) -> None:
         "trials_finished": len(report.ending.graded),
         "front": front,
         "taught": [taught_row(point, report) for point in report.picks],
+        "baselines": [baseline_row(one) for one in report.baselines],
         "core_seconds": {part: round(seconds, 1) for part, seconds in report.spent.items()},
     }
     write_whole(folder / "pareto.json", json.dumps(document, indent=2) + "\n")
@@ -109,6 +111,18 @@ def taught_row(point: Point, report: Findings) -> dict[str, Any]:
         "map50_95": score.map50_95,
         "map50": score.map50,
         "core_seconds": round(score.seconds, 1),
+    }
+
+
+def baseline_row(baseline: Baseline) -> dict[str, Any]:
+    """A detector that no search made: its latency, and its score where it was graded."""
+    score = baseline.score
+    return {
+        "name": baseline.name,
+        "origin": baseline.origin,
+        "latency_ms": baseline.latency.ms,
+        "latency_kind": baseline.latency.kind.value,
+        "score": None if score is None else score.score,
     }
 
 

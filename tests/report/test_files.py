@@ -61,9 +61,14 @@ def test_pareto_json_has_the_fields_that_others_rely_on(tmp_path: Path, report: 
     document = json.loads((tmp_path / "pareto.json").read_text())
     assert list(document) == [
         "format", "device", "runtime", "precision", "threads", "space", "data", "seed",
-        "trials_finished", "front", "taught", "core_seconds",
+        "trials_finished", "front", "taught", "baselines", "core_seconds",
     ]  # fmt: skip
     assert document["trials_finished"] == 25
+    told = {one["name"]: one for one in document["baselines"]}
+    assert told.keys() == {one.name for one in report.baselines}
+    for one in report.baselines:
+        score = None if one.score is None else one.score.score
+        assert (told[one.name]["latency_ms"], told[one.name]["score"]) == (one.latency.ms, score)
     for point in document["front"]:
         assert list(point) == [
             "name", "digest", "model", "image_size", "latency_ms", "latency_low_ms",
