@@ -144,7 +144,8 @@ class Supernet:
     def _numbered(self) -> Numbered:
         kept = self.gathered()
         self.scatter(torch.arange(1, self.size + 1, dtype=torch.float32))
-        found = number(self.faces)
+        with torch.random.fork_rng(devices=[]):
+            found = number(self.faces)
         self.scatter(kept)
         return found
 
