@@ -9,7 +9,6 @@ weights serves all activations.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import Final
 
@@ -18,7 +17,6 @@ from torch import Tensor
 
 from nas.detector.builder import Detector, build_detector
 from nas.detector.faces import (
-    ACTIVATION,
     OPERATORS,
     OWN,
     STEMS,
@@ -97,16 +95,32 @@ class Supernet:
             for name, slot in self.slots.items()
         }
 
-    @torch.no_grad()
     def indices(self, spec: ModelSpec) -> dict[str, Tensor]:
         """Name in a candidate's state dict -> which of the numbers it is, int64 of its shape.
 
         SupernetError where some of the candidate is not of this network.
         """
-        with torch.random.fork_rng(devices=[]):
-            detector = build_detector(replace(spec, activation=ACTIVATION))
-        for value in detector.state_dict().values():
-            value.zero_()
+        return self._numbers(_built(spec))
+
+    @torch.no_grad()
+    def read(self, spec: ModelSpec, values: Tensor) -> tuple[Detector, Mapping[str, Tensor]]:
+        """A candidate, of its own activation, with copies of its weights; and their numbers.
+
+        values   (size,) which stay as they are
+        """
+        detector = _built(spec)
+        indices = self._numbers(detector)
+        for name, value in detector.state_dict().items():
+            if name in indices:
+                value.copy_(values[indices[name].to(values.device)])
+        return detector, indices
+
+    @torch.no_grad()
+    def _numbers(self, detector: Detector) -> dict[str, Tensor]:
+        """The indices of a detector, whose weights are lost."""
+        for name, value in detector.state_dict().items():
+            if not name.endswith(OWN):
+                value.zero_()
         reason = "another head"
         seed = self._numbered.seed_for(detector)
         if seed is not None and seed.starter is not None:
@@ -126,20 +140,6 @@ class Supernet:
                 )  # fmt: skip
         return found
 
-    @torch.no_grad()
-    def read(self, spec: ModelSpec, values: Tensor) -> tuple[Detector, Mapping[str, Tensor]]:
-        """A candidate, of its own activation, with copies of its weights; and their numbers.
-
-        values   (size,) which stay as they are
-        """
-        indices = self.indices(spec)
-        with torch.random.fork_rng(devices=[]):
-            detector = build_detector(spec)
-        for name, value in detector.state_dict().items():
-            if name in indices:
-                value.copy_(values[indices[name].to(values.device)])
-        return detector, indices
-
     @cached_property
     def _numbered(self) -> Numbered:
         kept = self.gathered()
@@ -148,6 +148,12 @@ class Supernet:
             found = number(self.faces)
         self.scatter(kept)
         return found
+
+
+def _built(spec: ModelSpec) -> Detector:
+    """The detector of a model; the generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        return build_detector(spec)
 
 
 def _check_options(space: SearchSpace, where: str) -> None:
