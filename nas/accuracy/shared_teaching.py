@@ -15,7 +15,7 @@ from typing import Final
 
 import platformdirs
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from nas.accuracy.settings import SharedWeightsSettings
 from nas.accuracy.shared_weights import teaching_recipe
@@ -70,7 +70,11 @@ def taught(
     with writing(folder, remedy):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path.with_suffix(".lock"))
-        lock.acquire()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say(f"another search teaches the weights that candidates share: waiting for {path}")
+            lock.acquire()
     try:
         if path.exists():
             check_shared(path, supernet)
