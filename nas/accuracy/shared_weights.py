@@ -88,7 +88,8 @@ class SharedWeights:
 def teaching_recipe(settings: SharedWeightsSettings) -> TrainSettings:
     """How the network is taught: by nas.train's recipe for weights that know pictures.
 
-    In single precision on every processor, and at each candidate's one size.
+    In single precision on every processor, at each candidate's one size; gradients have one length
+    there, and so are not clipped.
     """
     recipe = read_recipe("small", knows_pictures=settings.pretrained != "none")
     return replace(
@@ -97,6 +98,7 @@ def teaching_recipe(settings: SharedWeightsSettings) -> TrainSettings:
         steps=settings.steps,
         batch_size=settings.batch_size,
         lr=settings.lr,
+        clip_norm=0.0,
         frozen_stages=settings.frozen_stages,
         evaluate_every=0,
         cpu_bf16=False,

@@ -6,8 +6,12 @@ candidate and one the smallest, since all others lie between them (the sandwich 
 2003.11142, section 3, over steps instead of within each); their names and words (operators, heads,
 activations) are drawn all the same. Everything drawn follows from the seed and the step's number.
 
-The optimiser is one for all: a weight that a step's candidate does not have goes on by its momentum
-and its decay. What is kept at the end is the average of the weights, as of any training.
+The optimiser is one for all. Every step's gradient is brought to one length, since AdamW measures
+all steps by the longest: those of a head without anchors are sixty times those of one with, whose
+candidates would teach the shared weights next to nothing. (150 steps on `bccd`, mAP50-95 of 13
+random candidates: with anchors 0.037 instead of 0.004, without 0.055 instead of 0.035.) A weight
+that a step's candidate does not have goes on by its momentum and its decay. What is kept at the end
+is the average of the weights, as of any training.
 """
 
 from __future__ import annotations
@@ -36,6 +40,9 @@ from nas.training.under_way import plan_of
 
 ROUND: Final = 16
 """Of so many steps the first teaches the largest candidate, the middle one the smallest."""
+
+SHORTEST: Final = 1e-12
+"""A gradient that is shorter is none, and stays so."""
 
 DRAW: Final = 3
 """What the candidates' random state is told apart by from that of the pictures."""
@@ -124,12 +131,11 @@ class SharedTraining:
                 "the loss stays finite", "nan or infinity", f"Lower lr ({self.settings.lr:g})",
             )  # fmt: skip
         losses.total.backward()  # type: ignore[no-untyped-call]
-        if self.settings.clip_norm > 0:
-            nn.utils.clip_grad_norm_(detector.parameters(), self.settings.clip_norm)
         self.gradient.zero_()
         for name, own in detector.named_parameters():
             if own.grad is not None:
                 self.gradient[indices[name].to(self.device)] = own.grad.float()
+        self.gradient.div_(self.gradient.norm().clamp(min=SHORTEST))
         self.optimizer.step()
         self.step += 1
         decay = 1 - 1 / (1 + self.settings.ema_share * self.step)
