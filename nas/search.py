@@ -298,7 +298,9 @@ def search(
             f"{settings.in_flight} of {count} workers have work: the run was begun with in_flight:"
             f" {settings.in_flight}, and another number draws other trials (docs/files.md)"
         )
-    prepared = prepare_proxy(settings.proxy, data, space, candidates.build, settings.seed)
+    prepared = prepare_proxy(
+        settings.proxy, data, space, candidates.build, settings.seed, opened.folder
+    )
     with (
         Workers(
             functools.partial(build_proxy, settings.proxy, data, prepared),

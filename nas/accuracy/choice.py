@@ -47,10 +47,12 @@ def prepare_proxy(
     space: SearchSpace,
     build: Callable[[Choose], Candidate],
     seed: int,
+    run: Path | None = None,
 ) -> Path | None:
     """The file that `build_proxy` wants, made if it isn't there; None of most proxies.
 
     build   makes the space's candidates, with the classes and the anchors of the data
+    run     a run's folder, which keeps a copy: it goes on with what it began with
 
     May take minutes, and says so on stderr. Raises NasError.
     """
@@ -58,7 +60,7 @@ def prepare_proxy(
         return None
     from nas.accuracy.shared_teaching import taught
 
-    return taught(settings, data, space, build, seed)
+    return taught(settings, data, space, build, seed, run)
 
 
 def build_proxy(settings: AnyProxy, data: DataConfig, prepared: Path | None = None) -> Proxy:

@@ -2,7 +2,9 @@
 
 A file is named by a digest of all that its weights depend on, so that a run that asks for the same
 ones reads them, and any other teaches its own. Beside it lies, while it is taught, the state to go
-on from after a kill. The files may be deleted at any time.
+on from after a kill. The files may be deleted at any time: a run has a copy of its own. Weights
+that are taught again on another machine, or by another number of threads, are others: the rounding
+of a sum is enough.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from nas.space.choices import Choose
 from nas.space.search_space import Candidate, SearchSpace
 from nas.terminal import say
 from nas.training.display import follow
+from nas.training.on_disk.written import write_bytes
 from nas.training.sharing.begin import begin
 from nas.training.sharing.kept import (
     FORMAT,
@@ -44,16 +47,25 @@ from nas.training.sharing.teaching import SharedTraining, teach
 TAUGHT_BY: Final = ("image_scale", "steps", "batch_size", "lr", "frozen_stages")
 """The settings that the weights depend on, beside what is in the file of `pretrained`."""
 
+RUN_FILE: Final = "shared_weights.pt"
+"""The copy in a run's folder."""
+
 KEEP_EVERY: Final = 100
 """Steps between two states on the disk."""
 
 
 def taught(
-    settings: SharedWeightsSettings, data: DataConfig, space: SearchSpace, build: Build, seed: int
+    settings: SharedWeightsSettings,
+    data: DataConfig,
+    space: SearchSpace,
+    build: Build,
+    seed: int,
+    run: Path | None,
 ) -> Path:
     """The file of a space's shared weights; they are taught where the cache has none.
 
     build   makes candidates with the classes and the anchors of the data
+    run     a run's folder, which keeps the weights that it began with
 
     Goes on where a teaching was killed; waits where another process teaches the same. Progress goes
     to stderr. SupernetError for a space that can't share and for a damaged file, TrainingError
@@ -64,8 +76,23 @@ def taught(
         return at_scale(build(choose), settings.image_scale)
 
     supernet = Supernet(space, scaled)
+    own = None if run is None else run / RUN_FILE
+    if own is not None and own.exists():
+        check_shared(own, supernet)
+        return own
+    path = _in_cache(supernet, settings, data, seed)
+    if own is None:
+        return path
+    write_bytes(own, path.read_bytes())
+    return own
+
+
+def _in_cache(
+    supernet: Supernet, settings: SharedWeightsSettings, data: DataConfig, seed: int
+) -> Path:
+    """The file in the user's cache, taught if need be."""
     folder = platformdirs.user_cache_path(PROGRAM, appauthor=False) / "shared_weights"
-    path = folder / f"{space.name}-{_digest(settings, data, supernet, seed)}.pt"
+    path = folder / f"{supernet.space.name}-{_digest(settings, data, supernet, seed)}.pt"
     remedy = "Get the right to write there, or set XDG_CACHE_HOME to a folder where you have it"
     with writing(folder, remedy):
         folder.mkdir(parents=True, exist_ok=True)

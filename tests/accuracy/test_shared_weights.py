@@ -156,6 +156,28 @@ def test_a_kept_file_that_is_another_or_damaged_is_told(monkeypatch: pytest.Monk
     assert prepared() == file
 
 
+def test_a_run_goes_on_with_its_own_copy(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run := tmp_path / "run").mkdir()
+
+    def of_run() -> Path | None:
+        space = read_space("tiny")
+        return prepare_proxy(SETTINGS, learnable_data(), space, candidates().build, 0, run)
+
+    file = of_run()
+    assert file is not None
+    assert file.parent == run
+    (kept,) = cache.rglob("*.pt")
+    assert file.read_bytes() == kept.read_bytes()
+    kept.unlink()
+    monkeypatch.setattr(shared_teaching, "_teach", None)
+    assert of_run() == file
+    file.write_bytes(b"")
+    with pytest.raises(SupernetError, match="Delete it"):
+        of_run()
+
+
 def test_a_cache_that_cannot_be_written_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
