@@ -114,10 +114,9 @@ class SharedTraining:
         """Teaches the next candidate; the parts of its loss (3,). TrainingError where not finite.
 
         Batch norms work with the batch's own statistics: a candidate's are measured when it is
-        graded. Draws from torch's global generator.
+        graded.
         """
         set_schedule(self.optimizer, self.step, self.steps, self.settings)
-        torch.manual_seed(self.seed * 1_000_003 + self.step)
         candidate = self.candidate(self.step)
         detector, indices = self._read(candidate)
         part = self._load(candidate.image_size)
@@ -126,17 +125,19 @@ class SharedTraining:
         with autocast(self.device, self.kind):
             raw = detector(to_input(images, self.device))
         losses = head_loss(raw, targets, plan.grid_at(self.step), self.settings.loss)
-        if not bool(losses.parts.isfinite().all()):
-            raise TrainingError(
-                f"teaching shared weights, step {self.step + 1} of {self.steps}",
-                "the loss stays finite", "nan or infinity", f"Lower lr ({self.settings.lr:g})",
-            )  # fmt: skip
         losses.total.backward()  # type: ignore[no-untyped-call]
         self.gradient.zero_()
         for name, own in detector.named_parameters():
             if own.grad is not None:
                 self.gradient[indices[name].to(self.device)] = own.grad.float()
-        self.gradient.div_(self.gradient.norm().clamp(min=SHORTEST))
+        length = self.gradient.norm()
+        if not bool(losses.parts.isfinite().all() & length.isfinite()):
+            raise TrainingError(
+                f"teaching shared weights, step {self.step + 1} of {self.steps}",
+                "the loss and its gradient stay finite", "nan or infinity",
+                f"Lower lr ({self.settings.lr:g})",
+            )  # fmt: skip
+        self.gradient.div_(length.clamp(min=SHORTEST))
         self.optimizer.step()
         self.step += 1
         decay = 1 - 1 / (1 + self.settings.ema_share * self.step)
@@ -178,6 +179,7 @@ class SharedTraining:
                 "the state of shared weights",
                 f"it is of a training of {self.steps} steps with seed {self.seed}",
                 " ".join(f"{type(error).__name__}: {error}".split())[:200],
+                "Delete the .state.pt in the cache: the teaching then begins again",
             ) from error
 
 
@@ -193,11 +195,9 @@ def teach(
     keep     is called after every `keep_every` steps, and may write the state down
     on_step  hears of every step
     """
-    devices = [torch.cuda.current_device()] if training.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        while training.step < training.steps:
-            loss = float(training.one_step().sum())
-            on_step(Progress(step=training.step, steps=training.steps, loss=loss, lap=None))
-            if training.step % keep_every == 0 and training.step < training.steps:
-                keep(training)
+    while training.step < training.steps:
+        loss = float(training.one_step().sum())
+        on_step(Progress(step=training.step, steps=training.steps, loss=loss, lap=None))
+        if training.step % keep_every == 0 and training.step < training.steps:
+            keep(training)
     return training.average.cpu()

@@ -177,7 +177,7 @@ def test_a_loss_that_is_no_number_is_told() -> None:
         for _ in range(6):
             one.one_step()
 
-    with pytest.raises(TrainingError, match="the loss stays finite"):
+    with pytest.raises(TrainingError, match="the loss and its gradient stay finite"):
         several()
 
 
