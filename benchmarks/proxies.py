@@ -4,10 +4,12 @@
     python benchmarks/proxies.py --print
 
 Each proxy scores every architecture of benchmarks/pool.csv once, on one thread; a score is appended
-to a CSV at once, and what stands there is not done again. The table tells tau and regret inside the
-bands of latency, all bands together, with bootstrap intervals, of the proxies, of MACs, latency and
-image size alone, and of a ridge over the three that is fitted to the other architectures of the
-same data set; then for those whose early stages are mostly Fused-MBConv and mostly MBConv.
+to a CSV at once, and what stands there is not done again. What a proxy does once for all of them
+(teaching shared weights) is not in the core-seconds of its scores. The table tells tau and regret
+inside the bands of latency, all bands together, with bootstrap intervals, of the proxies, of MACs,
+latency and image size alone, and of a ridge over the three that is fitted to the other
+architectures of the same data set; then for those whose early stages are mostly Fused-MBConv and
+mostly MBConv.
 """
 
 from __future__ import annotations
@@ -26,7 +28,15 @@ from pool import SETS, Result, candidates_of
 from rows import append_row, read_rows
 
 from nas import NasError
-from nas.accuracy import AnyProxy, MacsSettings, NaswotSettings, ShortTrainingSettings, build_proxy
+from nas.accuracy import (
+    AnyProxy,
+    MacsSettings,
+    NaswotSettings,
+    SharedWeightsSettings,
+    ShortTrainingSettings,
+    build_proxy,
+    prepare_proxy,
+)
 from nas.accuracy.ranking import Judgement, judge, make_band
 from nas.data.dataset import read_data
 from nas.terminal import command_line
@@ -43,6 +53,7 @@ PROXIES: Final[dict[str, AnyProxy]] = {
     "own size, 15 steps": ShortTrainingSettings(image_scale=1, steps=15),
     "half size, 60 steps": ShortTrainingSettings(image_scale=1 / 2, steps=60),
     "slower": ShortTrainingSettings(lr=0.004),
+    "shared": SharedWeightsSettings(),
     "naswot": NaswotSettings(),
     "macs": MacsSettings(),
 }
@@ -108,10 +119,13 @@ def score_all(arguments: Arguments, results: Sequence[Result]) -> None:
         candidates = candidates_of(data) if own else None
         for proxy_name in arguments.proxies:
             wanted = [one for one in own if (name, one.digest, proxy_name) not in done]
-            proxy = build_proxy(PROXIES[proxy_name], data) if wanted else None
+            if not wanted:
+                continue
+            assert candidates is not None
+            settings = PROXIES[proxy_name]
+            prepared = prepare_proxy(settings, data, candidates.space, candidates.build, 0)
+            proxy = build_proxy(settings, data, prepared)
             for one in wanted:
-                assert candidates is not None
-                assert proxy is not None
                 begin = time.process_time()
                 score = proxy.score(candidates.rebuild(json.loads(one.choices)), 0)
                 row = Scored(

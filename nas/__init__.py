@@ -34,6 +34,7 @@ theirs, can raise, each under the room that raises it.
             DataError            a data.yaml, a list, a label file, an image
         nas.detector
             SeedError            weights that know pictures, of another network or damaged
+            SupernetError        a space whose candidates can't share weights, or a file of such
         nas.latency
             DeviceError          a device's file, or a key that the device lacks
             BoardError           a board that can't be reached, can't run the pack, or went away

@@ -8,6 +8,7 @@ user's, and never among what a wheel has installed.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
@@ -113,6 +114,13 @@ def weights_of(name: str) -> Path:
     if name == STARTER:
         return PACKAGE / "detector" / "pretrained" / "shipped" / "starter.pt"
     return _lite2() if name == LITE2 else Path(name)
+
+
+def weights_digest(name: str) -> str | None:
+    """16 digits of the SHA-256 of the weights of a name or file; None for `none`. NasError."""
+    if name == "none":
+        return None
+    return hashlib.sha256(weights_of(name).read_bytes()).hexdigest()[:16]
 
 
 def _lite2() -> Path:

@@ -54,8 +54,8 @@ class Arguments:
     max_latency_ms: float | None = None
     """Candidates whose latency by the table is above this are never trained."""
     proxy: str = "short_training"
-    """What grades: short_training; macs and naswot, which train nothing; fake, for trying things
-    out; or a YAML with a `kind`."""
+    """What grades: short_training; shared_weights, one network taught for all candidates; macs and
+    naswot, which train nothing; fake, for trying things out; or a YAML with a `kind`."""
     pretrained: str | None = None
     """What the proxy's candidates are cut from: starter, lite2, none, or a file as nas.train reads
     it. By default the proxy's own, which is starter."""
@@ -76,7 +76,7 @@ def run(arguments: Arguments) -> None:
     """Reads and checks everything, searches, grades the finalists again, and reports."""
     import optuna
 
-    from nas.accuracy import ShortTrainingSettings, read_proxy
+    from nas.accuracy import LearningSettings, check_proxy, read_proxy
     from nas.data.dataset import check_gradable, read_data
     from nas.latency.device import read_device
     from nas.latency.load import load_table_model
@@ -92,10 +92,11 @@ def run(arguments: Arguments) -> None:
         check_folder(run_folder(arguments.run))
     proxy = with_pretrained(read_proxy(arguments.proxy), arguments.pretrained)
     space = read_space(arguments.space)
+    check_proxy(proxy, space)
     data = read_data(arguments.data)
     for tally in data.tallies:
         say(f"{data.name}, {tally}")
-    if isinstance(proxy, ShortTrainingSettings):
+    if isinstance(proxy, LearningSettings):
         check_gradable(data)
     device = read_device(arguments.device)
     key = device.key(arguments.runtime, arguments.precision, arguments.threads)
@@ -150,10 +151,10 @@ def with_pretrained(proxy: AnyProxy, asked: str | None) -> AnyProxy:
 
     A file is kept by its whole path, since a run may be resumed from another folder.
     """
-    from nas.accuracy import ShortTrainingSettings
+    from nas.accuracy import LearningSettings
     from nas.places import NAMED, seed_name
 
-    if not isinstance(proxy, ShortTrainingSettings):
+    if not isinstance(proxy, LearningSettings):
         if asked is not None:
             raise NasError("--pretrained", "the proxy trains its candidates", "one that does not")
         return proxy
@@ -167,14 +168,10 @@ def with_pretrained(proxy: AnyProxy, asked: str | None) -> AnyProxy:
 
 def seed_digest(proxy: AnyProxy) -> str | None:
     """16 digits of the SHA-256 of the weights that candidates are cut from. NasError without."""
-    import hashlib
+    from nas.accuracy import LearningSettings
+    from nas.places import weights_digest
 
-    from nas.accuracy import ShortTrainingSettings
-    from nas.places import weights_of
-
-    if not isinstance(proxy, ShortTrainingSettings) or proxy.pretrained == "none":
-        return None
-    return hashlib.sha256(weights_of(proxy.pretrained).read_bytes()).hexdigest()[:16]
+    return weights_digest(proxy.pretrained) if isinstance(proxy, LearningSettings) else None
 
 
 def folder_of(arguments: Arguments, space: SearchSpace, data: DataConfig, device: Device) -> Path:
@@ -269,7 +266,14 @@ def search(
 
     from rich.console import Console
 
-    from nas.accuracy import Finish, build_proxy, build_teacher, start_of, worker_count
+    from nas.accuracy import (
+        Finish,
+        build_proxy,
+        build_teacher,
+        prepare_proxy,
+        start_of,
+        worker_count,
+    )
     from nas.report.display import Display
     from nas.study.after.picks import FOLDER
     from nas.study.candidates import Candidates
@@ -287,16 +291,22 @@ def search(
         is_on = done or not (opened.is_new or is_lost)
         verb = f"goes on, {done} of {settings.budget} graded," if is_on else "begins"
         say(f"{verb} in {opened.folder}")
-    anchors = settings.data.anchors
+    candidates = Candidates(
+        space=space, num_classes=data.num_classes, anchors=settings.data.anchors
+    )
     count = worker_count(settings.proxy)
     if count > settings.in_flight:
         say(
             f"{settings.in_flight} of {count} workers have work: the run was begun with in_flight:"
             f" {settings.in_flight}, and another number draws other trials (docs/files.md)"
         )
+    prepared = prepare_proxy(
+        settings.proxy, data, space, candidates.build, settings.seed, opened.folder
+    )
     with (
         Workers(
-            functools.partial(build_proxy, settings.proxy, data), min(count, settings.in_flight)
+            functools.partial(build_proxy, settings.proxy, data, prepared),
+            min(count, settings.in_flight),
         ) as workers,
         Workers(
             functools.partial(
@@ -312,7 +322,7 @@ def search(
     ):
         return conduct(
             opened,
-            candidates=Candidates(space=space, num_classes=data.num_classes, anchors=anchors),
+            candidates=candidates,
             model=predictor,
             grader=workers,
             teacher=teachers,

@@ -1,12 +1,20 @@
 """How good, cheaply: proxies for a detector's accuracy behind one protocol.
 
-`read_proxy` reads what a proxy is to do (its name, or a YAML), `build_proxy` makes it for a data
-set. Only the implementations know torch, and only once they are built.
+`read_proxy` reads what a proxy is to do (its name, or a YAML), `check_proxy` holds it against a
+space, `prepare_proxy` does once what all workers need, `build_proxy` makes it for a data set in
+each of them. Only the implementations know torch, and only once they are prepared or built.
 """
 
 from __future__ import annotations
 
-from nas.accuracy.choice import build_proxy, build_teacher, start_of, worker_count
+from nas.accuracy.choice import (
+    build_proxy,
+    build_teacher,
+    check_proxy,
+    prepare_proxy,
+    start_of,
+    worker_count,
+)
 from nas.accuracy.proxy import Proxy, Score
 from nas.accuracy.settings import (
     IN_FLIGHT,
@@ -14,11 +22,13 @@ from nas.accuracy.settings import (
     AnyProxy,
     FakeSettings,
     Finish,
+    LearningSettings,
     MacsSettings,
     NaswotSettings,
     ProxyError,
     ProxySettings,
     Regrade,
+    SharedWeightsSettings,
     ShortTrainingSettings,
     parse_proxy,
     read_proxy,
@@ -31,6 +41,7 @@ __all__ = [
     "AnyProxy",
     "FakeSettings",
     "Finish",
+    "LearningSettings",
     "MacsSettings",
     "NaswotSettings",
     "Proxy",
@@ -38,10 +49,13 @@ __all__ = [
     "ProxySettings",
     "Regrade",
     "Score",
+    "SharedWeightsSettings",
     "ShortTrainingSettings",
     "build_proxy",
     "build_teacher",
+    "check_proxy",
     "parse_proxy",
+    "prepare_proxy",
     "read_proxy",
     "start_of",
     "weights_file",

@@ -1,8 +1,15 @@
-"""From a proxy's settings to the proxy: the worker processes build it."""
+"""From a proxy's settings to the proxy: checked and prepared once, then built in every worker.
+
+A proxy that teaches for all candidates does so in `prepare_proxy`, in the search's own process, and
+not where it is built: of several workers each would teach the same, and nobody would see how far
+they are. What was prepared is a file, whose path goes to the workers; a proxy that needs one can't
+be built without it, so no grading ever begins with a hidden teaching.
+"""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -11,23 +18,65 @@ from nas.accuracy.settings import (
     AnyProxy,
     FakeSettings,
     Finish,
+    LearningSettings,
     NaswotSettings,
+    SharedWeightsSettings,
     ShortTrainingSettings,
 )
 from nas.data.dataset import DataConfig
 from nas.places import STARTER
+from nas.space.choices import Choose
+from nas.space.search_space import Candidate, SearchSpace
 from nas.terminal import cores
 
 GPU_WORKERS: Final = 4
 """Processes that share a GPU: each takes half a gigabyte of it before it has done anything."""
 
 
-def build_proxy(settings: AnyProxy, data: DataConfig) -> Proxy:
-    """The proxy, for one data set. This is where torch is loaded, if the proxy needs it."""
+def check_proxy(settings: AnyProxy, space: SearchSpace) -> None:
+    """NasError where the proxy can't grade candidates of the space. Loads torch if it must."""
+    if isinstance(settings, SharedWeightsSettings):
+        from nas.detector.supernet import Supernet
+
+        Supernet(space, space.build)
+
+
+def prepare_proxy(
+    settings: AnyProxy,
+    data: DataConfig,
+    space: SearchSpace,
+    build: Callable[[Choose], Candidate],
+    seed: int,
+    run: Path | None = None,
+) -> Path | None:
+    """The file that `build_proxy` wants, made if it isn't there; None of most proxies.
+
+    build   makes the space's candidates, with the classes and the anchors of the data
+    run     a run's folder, which keeps a copy: it goes on with what it began with
+
+    May take minutes, and says so on stderr. Raises NasError.
+    """
+    if not isinstance(settings, SharedWeightsSettings):
+        return None
+    from nas.accuracy.shared_teaching import taught
+
+    return taught(settings, data, space, build, seed, run)
+
+
+def build_proxy(settings: AnyProxy, data: DataConfig, prepared: Path | None = None) -> Proxy:
+    """The proxy, for one data set. This is where torch is loaded, if the proxy needs it.
+
+    prepared   what `prepare_proxy` gave
+    """
     if isinstance(settings, ShortTrainingSettings):
         from nas.accuracy.short_training import ShortTraining
 
         return ShortTraining(settings, data)
+    if isinstance(settings, SharedWeightsSettings):
+        from nas.accuracy.shared_weights import SharedWeights
+
+        assert prepared is not None, "shared weights are prepared before they are read"
+        return SharedWeights(settings, data, prepared)
     if isinstance(settings, NaswotSettings):
         from nas.accuracy.naswot import Naswot
 
@@ -50,7 +99,7 @@ def build_teacher(settings: Finish, pretrained: str, data: DataConfig, folder: P
 
 def start_of(settings: AnyProxy) -> str:
     """The weights that a search's candidates begin with: a name, none, or a file."""
-    return settings.pretrained if isinstance(settings, ShortTrainingSettings) else STARTER
+    return settings.pretrained if isinstance(settings, LearningSettings) else STARTER
 
 
 def worker_count(settings: AnyProxy) -> int:

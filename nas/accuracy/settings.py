@@ -10,7 +10,7 @@ Here is no torch: a command reads its proxy's settings at once.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
@@ -56,6 +56,9 @@ def weights_file(folder: Path, digest: str, seed: int) -> Path:
 class SearchedBy(Strict):
     """What every proxy says of the search that it grades for."""
 
+    of_space_alone: ClassVar[bool] = False
+    """Whether it grades the candidates of its space alone, and no hand-designed detector."""
+
     regrade: Regrade | None = Regrade()
     """The finalists' step; null leaves it out."""
     finish: Finish | None = Finish()
@@ -94,6 +97,32 @@ class ShortTrainingSettings(SearchedBy):
     """Stages that learn nothing, where they came whole from trained weights."""
 
 
+class SharedWeightsSettings(SearchedBy):
+    """One network over the space, taught once; a candidate's weights are read from its own.
+
+    Its space is of stages, and every option of it has weights there (nas.detector.supernet).
+    """
+
+    of_space_alone: ClassVar[bool] = True
+    kind: Literal["shared_weights"] = "shared_weights"
+    image_scale: float = Field(default=2 / 3, gt=0, le=1)
+    """Candidates are taught and graded at this share of their image size, to a multiple of 32."""
+    steps: int = Field(default=1500, ge=1)
+    """Optimiser steps of the network, each with another candidate's weights."""
+    batch_size: int = Field(default=8, ge=1)
+    """Images in a step."""
+    lr: float = Field(default=0.002, gt=0)
+    """Peak learning rate."""
+    frozen_stages: int = Field(default=2, ge=0)
+    """Stages that learn nothing, where they came whole from trained weights."""
+    pretrained: str = STARTER
+    """What the network begins with: starter, lite2, none, or a file as nas.train reads it."""
+    calibration_batches: int = Field(default=6, ge=1)
+    """Batches that a candidate's batch norm statistics are measured on, drawn by the seed."""
+    val_images: int | None = Field(default=64, ge=4)
+    """Images of the validation part that it is graded on, evenly over it; null takes them all."""
+
+
 class FakeSettings(SearchedBy):
     """A made-up score; see nas.accuracy.fake."""
 
@@ -122,12 +151,16 @@ class NaswotSettings(SearchedBy):
     """Training pictures that it looks at."""
 
 
-AnyProxy = ShortTrainingSettings | FakeSettings | MacsSettings | NaswotSettings
+LearningSettings = ShortTrainingSettings | SharedWeightsSettings
+"""The proxies that teach, and so begin with weights."""
+
+AnyProxy = LearningSettings | FakeSettings | MacsSettings | NaswotSettings
 
 ProxySettings = Annotated[AnyProxy, Field(discriminator="kind")]
 
 PROXIES: Final[dict[str, type[AnyProxy]]] = {
     "short_training": ShortTrainingSettings,
+    "shared_weights": SharedWeightsSettings,
     "fake": FakeSettings,
     "macs": MacsSettings,
     "naswot": NaswotSettings,

@@ -64,10 +64,8 @@ class ShortTraining:
     def score(self, candidate: Candidate, seed: int) -> Score:
         """The validation mAP50-95 after the short training, with `seed` for weights and batches."""
         begin = time.perf_counter()
-        size = proxy_image_size(candidate.image_size, self._settings.image_scale)
-        spec = with_anchors(
-            candidate.spec, scale_anchors(candidate.spec.anchors, size / candidate.image_size)
-        )
+        scaled = at_scale(candidate, self._settings.image_scale)
+        spec, size = scaled.spec, scaled.image_size
         train_set, val_set = self._load("train", size), self._load("val", size)
         try:
             map50_95, map50, spread = self._train(spec, train_set, val_set, seed)
@@ -121,6 +119,13 @@ def train_settings(settings: ShortTrainingSettings) -> TrainSettings:
         frozen_stages=settings.frozen_stages,
         cpu_bf16=settings.cpu_bf16,
     )
+
+
+def at_scale(candidate: Candidate, image_scale: float) -> Candidate:
+    """The same architecture, with its anchors, at the image size that a proxy has for it."""
+    size = proxy_image_size(candidate.image_size, image_scale)
+    anchors = scale_anchors(candidate.spec.anchors, size / candidate.image_size)
+    return replace(candidate, spec=with_anchors(candidate.spec, anchors), image_size=size)
 
 
 def proxy_image_size(image_size: int, image_scale: float) -> int:

@@ -40,7 +40,13 @@ def activation_name(module: nn.Module) -> str:
 
 
 class Conv(nn.Module):
-    """Convolution without bias, batch norm, activation: (B, c_in, H, W) -> (B, c_out, H', W')."""
+    """Convolution without bias, batch norm, activation: (B, c_in, H, W) -> (B, c_out, H', W').
+
+    is_ordered   of a supernet's: channels stand in the order in which they are given up, the last
+                 first, so that whoever cuts it keeps the first ones
+    """
+
+    is_ordered = False
 
     def __init__(
         self,

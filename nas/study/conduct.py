@@ -132,7 +132,9 @@ def _conclude(
         # Slower ones would stand outside the plot, and cost more to grade than they tell.
         slowest_ms = settings.max_latency_ms or max(t.latency.ms for t in ending.graded)
         for found in beside:
-            graded = spread(found, proxy.baselines, slowest_ms)
+            is_foreign = any(b.origin != "grid" for b in found)
+            count = 0 if proxy.of_space_alone and is_foreign else proxy.baselines
+            graded = spread(found, count, slowest_ms)
             shown = watcher.step(f"baselines, {found[0].origin}" if found else "baselines")
             baselines += grade_baselines(graded, seed, record, grader, shown, ending.graded)
             baselines += [b for b in found if b not in graded]

@@ -60,19 +60,7 @@ class Training:
         self.lap_start = 0
         self.lap_losses = torch.zeros(3, device=device)
         self.failed_step = torch.tensor(-1, device=device)
-        self.plan = plan or BatchPlan(
-            part=part,
-            grid=head_grid(detector, part.image_size),
-            batch_size=settings.batch_size,
-            augment=settings.augment,
-            closing_step=self.steps - round(settings.closing_share * self.steps),
-            seed=seed,
-            steps_per_pass=None if settings.epochs is None else settings.epoch_steps(len(part)),
-            assignment=settings.assignment,
-            steps=self.steps,
-            growth=settings.growth,
-            class_balance=settings.class_balance,
-        )
+        self.plan = plan or plan_of(detector, part, settings, seed)
         layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         self.detector = detector.to(self.device, memory_format=layout).train()  # type: ignore[call-overload]
         if settings.priors_from_data:
@@ -240,6 +228,24 @@ class Training:
                 " ".join(f"{type(error).__name__}: {error}".split())[:200],
                 "Delete the last.pt: this training then begins again, and the others go on",
             ) from error
+
+
+def plan_of(detector: Detector, part: ImageSet, settings: TrainSettings, seed: int) -> BatchPlan:
+    """The batches of a training, for the head that a detector has."""
+    steps = settings.total_steps(len(part))
+    return BatchPlan(
+        part=part,
+        grid=head_grid(detector, part.image_size),
+        batch_size=settings.batch_size,
+        augment=settings.augment,
+        closing_step=steps - round(settings.closing_share * steps),
+        seed=seed,
+        steps_per_pass=None if settings.epochs is None else settings.epoch_steps(len(part)),
+        assignment=settings.assignment,
+        steps=steps,
+        growth=settings.growth,
+        class_balance=settings.class_balance,
+    )
 
 
 def head_grid(detector: Detector, image_size: int) -> HeadGrid:

@@ -38,8 +38,12 @@ def learnable_data() -> DataConfig:
     )
 
 
+def candidates() -> Candidates:
+    """What builds those of the tiny space for this data."""
+    return Candidates(space=read_space("tiny"), num_classes=2, anchors=DEFAULT_ANCHORS)
+
+
 def some_candidates(count: int) -> list[Candidate]:
     """Candidates of the tiny space for this data."""
-    candidates = Candidates(space=read_space("tiny"), num_classes=2, anchors=DEFAULT_ANCHORS)
-    draw = partial(candidates.random, np.random.default_rng(0))
+    draw = partial(candidates().random, np.random.default_rng(0))
     return [draw() for _ in range(count)]

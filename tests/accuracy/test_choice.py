@@ -18,6 +18,8 @@ from nas.accuracy import (
     worker_count,
 )
 
+NAMES = "short_training, shared_weights, fake, macs, naswot"
+
 
 @pytest.mark.parametrize("name", sorted(PROXIES))
 def test_a_name_means_its_defaults(name: str, tmp_path: Path) -> None:
@@ -49,9 +51,12 @@ def test_what_is_written_is_read(
         ([], "proxy.yaml: a proxy's YAML is a mapping with a kind; got list"),
         (
             {"steps": 3},
-            "proxy.yaml, kind: the kind is one of short_training, fake, macs, naswot; got None",
+            f"proxy.yaml, kind: the kind is one of {NAMES}; got None",
         ),
-        ({"kind": "magic"}, "the kind is one of short_training, fake, macs, naswot; got 'magic'"),
+        (
+            {"kind": "magic"},
+            f"the kind is one of {NAMES}; got 'magic'",
+        ),
         ({"kind": "fake", "steps": 3}, "proxy.yaml, steps: the keys are kind, noise"),
         (
             {"kind": "short_training", "regrade": {"shares": 1}},
@@ -71,7 +76,7 @@ def test_a_mistake_names_file_key_and_rule(document: object, message: str) -> No
 
 
 def test_a_proxy_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ProxyError, match="There are: short_training, fake, macs, naswot"):
+    with pytest.raises(ProxyError, match=f"There are: {NAMES}"):
         read_proxy("magic")
     with pytest.raises(ProxyError, match="exists; got no such file"):
         read_proxy(tmp_path / "none.yaml")

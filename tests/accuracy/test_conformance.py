@@ -16,13 +16,17 @@ from nas.accuracy import (
     Proxy,
     ProxySettings,
     Score,
+    SharedWeightsSettings,
     ShortTrainingSettings,
     build_proxy,
+    prepare_proxy,
 )
-from tests.accuracy.learnable import learnable_data, some_candidates
+from nas.space.search_space import read_space
+from tests.accuracy.learnable import candidates, learnable_data, some_candidates
 
 CASES: dict[str, ProxySettings] = {
     "short_training": ShortTrainingSettings(steps=3, batch_size=4, image_scale=1.0),
+    "shared_weights": SharedWeightsSettings(steps=24, batch_size=4, image_scale=1.0, lr=0.01),
     "fake": FakeSettings(),
     "macs": MacsSettings(),
     "naswot": NaswotSettings(images=6),
@@ -35,9 +39,16 @@ def settings(request: pytest.FixtureRequest) -> ProxySettings:
     return found
 
 
+def made(settings: ProxySettings) -> Proxy:
+    """The proxy by the way that a search goes: prepared once, then built in a worker."""
+    data = learnable_data()
+    prepared = prepare_proxy(settings, data, read_space("tiny"), candidates().build, 0)
+    return build_proxy(settings, data, prepared)
+
+
 @pytest.fixture
 def proxy(settings: ProxySettings) -> Proxy:
-    return build_proxy(settings, learnable_data())
+    return made(settings)
 
 
 def _but_for_time(score: Score) -> Score:
@@ -57,7 +68,7 @@ def test_a_score_follows_from_candidate_and_seed(proxy: Proxy, settings: ProxySe
     torch.manual_seed(123)
     assert _but_for_time(proxy.score(first, 0)) == alone
     # And not from the process: a proxy built afresh, as in another worker, finds the same.
-    again = build_proxy(pickle.loads(pickle.dumps(settings)), learnable_data())
+    again = made(pickle.loads(pickle.dumps(settings)))
     assert _but_for_time(again.score(first, 0)) == alone
 
 

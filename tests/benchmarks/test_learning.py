@@ -7,8 +7,9 @@ from pathlib import Path
 
 import learning
 import pytest
-from learning import Arguments, Result, append, cell, key, read_results
+from learning import Arguments, Result, cell, key
 from learning_rows import ROWS, STARTER
+from rows import append_row, read_rows
 
 from nas import NasError
 
@@ -21,11 +22,11 @@ RESULT = Result(
 
 def test_a_csv_gives_back_what_was_appended(tmp_path: Path) -> None:
     path = tmp_path / "learning.csv"
-    assert read_results(path) == []
+    assert read_rows(path, Result) == []
     two = replace(RESULT, seed=2, test_map50_95=0.4, test_map50=0.7)
-    append(path, RESULT)
-    append(path, two)
-    assert read_results(path) == [RESULT, two]
+    append_row(path, RESULT)
+    append_row(path, two)
+    assert read_rows(path, Result) == [RESULT, two]
     assert path.read_text().count("val_map50_95") == 1
 
 
@@ -58,10 +59,10 @@ def test_what_the_csv_holds_is_not_taught_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "learning.csv"
-    append(path, RESULT)
+    append_row(path, RESULT)
     before = path.read_bytes()
     learning.main(Arguments(out=path, print=True))
-    assert "| probe | free | 200 | 1 | 0.491 / 0.783" in capsys.readouterr().out
+    assert "| probe | free | 200 core-s | 1 | 0.491 / 0.783" in capsys.readouterr().out
     assert path.read_bytes() == before
     assert cell([]) == "-"
 

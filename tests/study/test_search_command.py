@@ -297,6 +297,28 @@ def test_a_real_search_ends_in_a_real_map(checkout: Path) -> None:
     )
 
 
+@pytest.mark.slow
+def test_a_search_by_shared_weights_teaches_them_once(checkout: Path) -> None:
+    settings = {
+        "kind": "shared_weights", "steps": 4, "batch_size": 4, "image_scale": 1.0, "workers": 2,
+        "regrade": None, "baselines": 1, "finish": None,
+    }  # fmt: skip
+    (checkout / "shared.yaml").write_text(yaml.safe_dump(settings))
+    flags = ("--proxy", "shared.yaml", "--run", "shared")
+    code, _, err = _finish(search(checkout, "--budget", "2", *flags))
+    assert code == 0, err
+    assert "teaching the weights that all candidates share, once" in err
+    document = json.loads((checkout / "runs" / "shared" / "pareto.json").read_text())
+    assert all(p["score_kind"].startswith("shared_weights, mAP50-95") for p in document["front"])
+    # The grid is of the space, hand-designed detectors are not.
+    assert "baselines, grid: 1/1" in err
+    assert "hand-designed" not in err
+    code, _, err = _finish(search(checkout, "--budget", "3", *flags))
+    assert code == 0, err
+    assert "goes on, 2 of 3 graded" in err
+    assert "teaching" not in err
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

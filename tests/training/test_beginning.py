@@ -78,15 +78,15 @@ def test_a_beginning_follows_from_its_arguments(lite2: Seed) -> None:
     assert begun[0].training == tiny_detector().training
 
 
-def test_lite2_is_the_usual_start_and_is_said_in_three_lines(
+def test_the_starter_is_the_usual_start_and_is_said_in_three_lines(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train.run(asked(home, epochs=1))
     err = capsys.readouterr().err
     own = [line for line in err.splitlines() if line.startswith("tiny-s0: ")]
     assert [line.split()[1] for line in own if "anchors" not in line] == ["rows", "cut:", "made"]
-    assert "start from lite2" in err
-    assert read_run(home / "run").pretrained == "lite2"
+    assert "start from starter" in err
+    assert read_run(home / "run").pretrained == "starter"
     # --resume goes on with it; another start is refused.
     train.run(train.Arguments(resume=home / "run"))
     with pytest.raises(NasError, match="pretrained: a run goes on with"):
@@ -98,10 +98,10 @@ def test_where_nothing_fits_it_is_said_and_the_training_is_as_without(
 ) -> None:
     other = (home / "other.yaml",)
     train.run(asked(home, models=other, epochs=1, recipe="small"))
-    assert "other-s0: nothing was taken from lite2" in capsys.readouterr().err
+    assert "other-s0: nothing was taken from starter" in capsys.readouterr().err
     none = asked(home, models=other, epochs=1, pretrained="none", run=str(home / "none"))
     train.run(replace(none, recipe="small"))
-    assert "lite2" not in capsys.readouterr().err
+    assert "starter" not in capsys.readouterr().err
     one, two = (
         load_checkpoint(home / run / "other-s0" / "best.pt").build() for run in ("run", "none")
     )
@@ -110,7 +110,7 @@ def test_where_nothing_fits_it_is_said_and_the_training_is_as_without(
 
 def test_killed_and_resumed_equals_never_stopped(home: Path, lite2: Seed) -> None:
     whole, stopped = home / "whole", home / "stopped"
-    train.run(asked(home, run=str(whole)))
+    train.run(asked(home, run=str(whole), pretrained="lite2"))
     settings = read_run(whole)
     data = read_data(settings.data)
     part, val = load_part(data, "train", 64), load_part(data, "val", 64)

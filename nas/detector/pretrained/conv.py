@@ -29,10 +29,14 @@ def first_channels(wanted: int, there: int) -> Tensor:
     return index
 
 
-def best_channels(wanted: int, importance: Tensor) -> Tensor:
-    """An index (wanted,): the seed's most important channels in their order, then NEW ones."""
+def best_channels(wanted: int, importance: Tensor, *, is_ranked: bool = False) -> Tensor:
+    """An index (wanted,): the seed's most important channels in their order, then NEW ones.
+
+    is_ranked   the most important one first instead
+    """
     kept = min(wanted, len(importance))
-    best = importance.double().argsort(descending=True, stable=True)[:kept].sort().values
+    best = importance.double().argsort(descending=True, stable=True)[:kept]
+    best = best if is_ranked else best.sort().values
     return torch.cat((best, torch.full((wanted - kept,), NEW)))
 
 
@@ -91,10 +95,17 @@ def carry_norm(norm: nn.BatchNorm2d, source: SeedConv, out: Tensor) -> None:
 
 
 @torch.no_grad()
-def carry_gate(target: SqueezeExcite, source: SeedGate, hidden: Tensor) -> bool:
-    """Fills a gate from the seed's; whether no part of it was made up."""
+def carry_gate(
+    target: SqueezeExcite, source: SeedGate, hidden: Tensor, *, is_ordered: bool = False
+) -> bool:
+    """Fills a gate from the seed's; whether no part of it was made up.
+
+    is_ordered   keep the first of its inner channels, not the most important
+    """
     squeeze = target.reduce.out_channels
     inner = best_channels(squeeze, source.reduce.norm(dim=1) * source.expand.norm(dim=0))
+    if is_ordered:
+        inner = first_channels(squeeze, len(source.reduce))
     known, kept = hidden >= 0, inner >= 0
     assert target.reduce.bias is not None
     assert target.expand.bias is not None

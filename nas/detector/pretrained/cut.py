@@ -116,7 +116,8 @@ class _Filling:
             if is_extra:
                 source = _silent(source)
             for crossed in group.crossed if number == 0 else ():
-                source = self._across(source, crossed, place)
+                if crossed not in self.seed.may_lack:
+                    source = self._across(source, crossed, place)
             spread = self.streams.spread(self.stream, number or None)
             fitting = converted(source, kind_of(place.block), spread)
             if fitting is None:
@@ -186,7 +187,8 @@ class _Filling:
         if not isinstance(module.se, SqueezeExcite):
             return None
         if source.gate is not None:
-            if not carry_gate(module.se, source.gate, hidden):
+            is_ordered = self.streams.order == "first"
+            if not carry_gate(module.se, source.gate, hidden, is_ordered=is_ordered):
                 self.notes.made(row, "a part of its SE")
             return None
         level = make_gate(module.se)

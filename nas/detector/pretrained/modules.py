@@ -53,11 +53,12 @@ def levels(conv: Conv) -> tuple[Tensor, Tensor]:
 
 
 def chosen(conv: nn.Module, source: nn.Module, is_tied: bool) -> Tensor:
-    """The channels that a Conv keeps of the starter's: the liveliest, or where tied the first."""
+    """The channels that a Conv keeps of the starter's: the liveliest; where tied or in order the
+    first."""
     assert isinstance(conv, Conv)
     assert isinstance(source, Conv)
     wanted, there = conv.conv.out_channels, source.conv.out_channels
-    if is_tied or wanted >= there:
+    if is_tied or source.is_ordered or wanted >= there:
         return first_channels(wanted, there)
     return best_channels(wanted, levels(source)[1].abs())
 
@@ -108,8 +109,9 @@ def cut_c2f(
     assert isinstance(source, C2f)
     there, here = source.hidden, module.hidden
     live = levels(source.cv1)[1].abs()
+    is_first = source.cv1.is_ordered or here >= there
     halves = [
-        first_channels(here, there) if here >= there else best_channels(here, own)
+        first_channels(here, there) if is_first else best_channels(here, own)
         for own in (live[:there], live[there:])
     ]
     cut_one(module.cv1, source.cv1, inputs[0], joined(halves, (there, there)))

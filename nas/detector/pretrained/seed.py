@@ -6,7 +6,7 @@ folded into its weights when it is made, so that nobody downstream thinks of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -120,10 +120,15 @@ class SeedStage:
 
 @dataclass(frozen=True, kw_only=True)
 class Starter:
-    """A trained detector with its class names, in eval mode, whose neck and head can be cut."""
+    """A trained detector with its class names, in eval mode, whose neck and head can be cut.
+
+    stages   row of its backbone -> the stage that it belongs to, -1 of the stem; None where
+             strides and sums tell them apart
+    """
 
     detector: Detector
     names: tuple[str, ...]
+    stages: Mapping[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +138,8 @@ class Seed:
     stem        of stride 2, with its activation
     stages      in order; the strides of stem and stages multiply
     starter     the detector whose neck and head can be cut as well; None of a classifier
+    may_lack    stages that a detector may leave out, since the next was taught to read what they
+                read as well
     """
 
     name: str
@@ -140,6 +147,7 @@ class Seed:
     stem_activation: str
     stages: tuple[SeedStage, ...]
     starter: Starter | None = None
+    may_lack: frozenset[int] = frozenset()
 
 
 def stages_of(blocks: Sequence[SeedBlock]) -> tuple[SeedStage, ...]:

@@ -12,7 +12,7 @@ from nas.detector.builder import Detector, build_detector
 from nas.detector.convolution import Conv, SqueezeExcite
 from nas.detector.efficientnet import FusedMBConv, MBConv
 from nas.detector.light import InvertedResidual
-from nas.detector.pretrained.plan import backbone, kind_of
+from nas.detector.pretrained.plan import Place, backbone, kind_of
 from nas.detector.pretrained.seed import (
     Seed,
     SeedBlock,
@@ -28,6 +28,8 @@ from nas.space.spec import parse_written
 
 def stages_of_rows(starter: Starter) -> dict[int, int]:
     """Row of a starter's backbone -> the seed's stage that it belongs to; -1 of the stem."""
+    if starter.stages is not None:
+        return dict(starter.stages)
     _, chain, _ = backbone(starter.detector.spec)
     found, stage = {0: -1}, -1
     for place in chain:
@@ -48,28 +50,29 @@ def seed_of(detector: Detector, names: tuple[str, ...], name: str) -> Seed:
             end or "another backbone",
             "Give its weights to a detector of the same rows by --weights",
         )
-    blocks: list[SeedBlock] = []
-    for place in chain:
-        module = detector.model[place.row]
-        own = module[place.part] if isinstance(module, nn.Sequential) else module
-        assert isinstance(own, MBConv | FusedMBConv | InvertedResidual)
-        blocks.append(
-            SeedBlock(
-                kind=kind_of(place.block),
-                expand=conv_of(own.expand) if isinstance(own.expand, Conv) else None,
-                depthwise=None if isinstance(own, FusedMBConv) else conv_of(own.depthwise),
-                project=conv_of(own.project),
-                gate=_gate_of(own.se, place.block.activation, own),
-                activation=place.block.activation,
-                has_sum=has_residual(place.block),
-            )
-        )
+    blocks = [block_of(detector, place) for place in chain]
     return Seed(
         name=name,
         stem=conv_of(first),
         stem_activation=stem.block.activation,
         stages=stages_of(blocks),
         starter=Starter(detector=detector.eval(), names=names),
+    )
+
+
+def block_of(detector: Detector, place: Place) -> SeedBlock:
+    """A block of a detector of ours as a seed's; it shares the detector's weights."""
+    module = detector.model[place.row]
+    own = module[place.part] if isinstance(module, nn.Sequential) else module
+    assert isinstance(own, MBConv | FusedMBConv | InvertedResidual)
+    return SeedBlock(
+        kind=kind_of(place.block),
+        expand=conv_of(own.expand) if isinstance(own.expand, Conv) else None,
+        depthwise=None if isinstance(own, FusedMBConv) else conv_of(own.depthwise),
+        project=conv_of(own.project),
+        gate=_gate_of(own.se, place.block.activation, own),
+        activation=place.block.activation,
+        has_sum=has_residual(place.block),
     )
 
 

@@ -17,7 +17,9 @@ from nas.detector.pretrained.conv import best_channels, first_channels
 from nas.detector.pretrained.linear import response
 from nas.detector.pretrained.seed import Seed, SeedBlock, SeedConv
 
-Order = Literal["importance", "first"]
+Order = Literal["importance", "first", "ranked"]
+"""importance: the most important channels in their order; first: the first; ranked: the most
+important one first, for a network that others are cut from by their first channels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class Streams:
     def index(self, stage: int, wanted: int) -> Tensor:
         """(wanted,) the stream's channels that are kept."""
         width = len(self.seed.stem.weight) if stage < 0 else self.seed.stages[stage].width
-        if self.order == "first" or wanted >= width:
+        if self.order == "first" or (self.order == "importance" and wanted >= width):
             return first_channels(wanted, width)
         readers = list(self.seed.stages[stage].blocks[1:]) if stage >= 0 else []
         readers += [own.blocks[0] for own in self.seed.stages[stage + 1 : stage + 2]]
@@ -47,17 +49,20 @@ class Streams:
         for block in readers:
             read += _heard(block)
         weight = read.sqrt() if readers else torch.ones(width, dtype=torch.float64)
-        return best_channels(wanted, self.spread(stage) * weight)
+        importance = self.spread(stage) * weight
+        return best_channels(wanted, importance, is_ranked=self.order == "ranked")
 
     def hidden(self, block: SeedBlock, wanted: int) -> Tensor:
         """(wanted,) the hidden channels that are kept: by |W_project| times |gamma|."""
-        if self.order == "first" or wanted >= block.hidden:
+        is_whole = self.order == "importance" and wanted >= block.hidden
+        if self.order == "first" or is_whole:
             return first_channels(wanted, block.hidden)
         before = block.depthwise or block.expand
         assert before is not None
         size = block.project.weight.double().flatten(2).norm(dim=2)
         said = (size * block.project.scale[:, None]).norm(dim=0)
-        return best_channels(wanted, said * before.gamma.double().abs())
+        importance = said * before.gamma.double().abs()
+        return best_channels(wanted, importance, is_ranked=self.order == "ranked")
 
 
 def _heard(block: SeedBlock) -> Tensor:
