@@ -37,9 +37,9 @@ class Regrade(Strict):
 class Finish(Strict):
     """How the front's picks are taught to the end, under the recipe of nas.train."""
 
-    picks: int = Field(default=4, ge=1)
+    picks: int = Field(default=3, ge=1)
     """So many points of the front, spread over its latencies, the best among them."""
-    steps: int = Field(default=1200, ge=1)
+    steps: int = Field(default=800, ge=1)
     """Optimiser steps of each; nas.train --weights goes on from there."""
 
     def kind(self, start: str) -> str:
