@@ -39,7 +39,7 @@ class Finish(Strict):
 
     picks: int = Field(default=3, ge=1)
     """So many points of the front, spread over its latencies, the best among them."""
-    steps: int = Field(default=800, ge=1)
+    steps: int = Field(default=500, ge=1)
     """Optimiser steps of each; nas.train --weights goes on from there."""
 
     def kind(self, start: str) -> str:
