@@ -37,7 +37,7 @@ from nas.detector.pretrained.load import load_seed
 from nas.space.detect import detect_row
 from nas.space.spec import ModelSpec, parse_spec, with_anchors, with_classes
 from nas.terminal import command_line
-from nas.training.beginning import begin_with
+from nas.training.beginning import started
 from nas.training.loop import train
 from nas.training.metrics import Grades, evaluate_detector
 from nas.training.precision import autocast_type
@@ -257,12 +257,8 @@ def start(
     spec: ModelSpec, recipe: Recipe, weights: Path, part: ImageSet, seed: int
 ) -> tuple[Detector, int]:
     """The detector before its first step, and how many of its first rows are wholly a seed's."""
-    torch.manual_seed(seed)
-    detector = recipe.build(spec)
-    if str(weights) == SCRATCH:
-        return detector, 0
-    report = begin_with(load_seed(weights), detector, part, recipe, seed_number=seed)
-    return detector, len(report.freezable)
+    seeded = None if str(weights) == SCRATCH else load_seed(weights)
+    return started(recipe.build, spec, part, recipe, seeded, seed_number=seed)
 
 
 def cost(detector: Detector, part: ImageSet, recipe: Recipe, seed: int, rows: int) -> float:

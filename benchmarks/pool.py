@@ -245,7 +245,7 @@ def teach(job: Job, arguments: Arguments, device: str) -> Result:
 
     from nas.data.dataset import load_part
     from nas.detector.pretrained.load import load_seed
-    from nas.training.beginning import begin_with
+    from nas.training.beginning import started
     from nas.training.loop import train
     from nas.training.metrics import evaluate_detector
     from nas.training.recipe import read_recipe
@@ -259,11 +259,10 @@ def teach(job: Job, arguments: Arguments, device: str) -> Result:
     )
     train_set = load_part(data, "train", one.candidate.image_size)
     begin = time.process_time()
-    torch.manual_seed(job.seed)
-    detector = recipe.build(one.candidate.spec)
-    seed = load_seed(arguments.start)
-    report = begin_with(seed, detector, train_set, recipe, seed_number=job.seed)
-    rows = len(report.freezable)
+    detector, rows = started(
+        recipe.build, one.candidate.spec, train_set, recipe, load_seed(arguments.start),
+        seed_number=job.seed,
+    )  # fmt: skip
     trained = train(
         detector, train_set, None, recipe, seed=job.seed, device=device, whole_rows=rows
     ).detector

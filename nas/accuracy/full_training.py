@@ -19,7 +19,7 @@ from nas.data.dataset import DataConfig, Part, load_part
 from nas.data.images import ImageSet
 from nas.detector.pretrained.load import load_seed
 from nas.space.search_space import Candidate
-from nas.training.beginning import begin_with
+from nas.training.beginning import started
 from nas.training.loop import TrainingError, train
 from nas.training.on_disk.checkpoint import make_checkpoint, save_checkpoint
 from nas.training.recipe import read_recipe
@@ -54,13 +54,10 @@ class FullTraining:
         begin = time.perf_counter()
         train_set = self._load("train", candidate.image_size)
         val_set = self._load("val", candidate.image_size)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            detector = self._recipe.build(candidate.spec)
-        rows = 0
-        if self._seed is not None:
-            report = begin_with(self._seed, detector, train_set, self._recipe, seed_number=seed)
-            rows = len(report.freezable)
+        detector, rows = started(
+            self._recipe.build, candidate.spec, train_set, self._recipe, self._seed,
+            seed_number=seed,
+        )  # fmt: skip
         map50_95, map50, is_diverged = 0.0, 0.0, False
         try:
             trained = train(

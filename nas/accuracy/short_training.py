@@ -26,7 +26,7 @@ from nas.detector.pretrained.load import load_seed
 from nas.space.anchors import scale_anchors
 from nas.space.search_space import Candidate
 from nas.space.spec import ModelSpec, with_anchors
-from nas.training.beginning import begin_with
+from nas.training.beginning import started
 from nas.training.loop import TrainingError, train
 from nas.training.metrics import evaluate_with_error
 from nas.training.settings import TrainSettings, short_settings
@@ -89,13 +89,9 @@ class ShortTraining:
     ) -> tuple[float, float, float | None]:
         """mAP50-95, its mAP50 and standard error. Raises TrainingError where the loss diverges."""
         assert spec.num_classes == self._data.num_classes, "a candidate has the data's classes"
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            detector = build_detector(spec)
-        rows = 0
-        if self._seed is not None:
-            report = begin_with(self._seed, detector, train_set, self._recipe, seed_number=seed)
-            rows = len(report.freezable)
+        detector, rows = started(
+            build_detector, spec, train_set, self._recipe, self._seed, seed_number=seed
+        )
         trained = train(
             detector, train_set, None, self._recipe,
             seed=seed, device=self._device, whole_rows=rows,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -13,6 +14,7 @@ from nas.detector.pretrained.recalibrate import recalibrate
 from nas.detector.pretrained.report import Report
 from nas.detector.pretrained.seed import Seed
 from nas.detector.pretrained.streams import Order
+from nas.space.spec import ModelSpec
 from nas.training.batches import BatchPlan
 from nas.training.metrics import to_input
 from nas.training.settings import TrainSettings
@@ -53,3 +55,26 @@ def begin_with(
     inputs = (to_input(plan.make(step)[0], torch.device(device)) for step in range(BATCHES))
     recalibrate(detector, inputs)
     return report
+
+
+def started(
+    build: Callable[[ModelSpec], Detector],
+    spec: ModelSpec,
+    part: ImageSet,
+    settings: TrainSettings,
+    start: Seed | None,
+    *,
+    seed_number: int,
+) -> tuple[Detector, int]:
+    """A model's detector before its first step, and how many first rows are wholly the start's.
+
+    build   makes it, initialised by torch's global generator, which is left as it was
+    start   weights that it is cut from, as in `begin_with`; None leaves it as it is made
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_number)
+        detector = build(spec)
+    if start is None:
+        return detector, 0
+    report = begin_with(start, detector, part, settings, seed_number=seed_number)
+    return detector, len(report.freezable)

@@ -36,6 +36,7 @@ def test_its_text_names_sets_licences_and_none_that_figures_are_given_on() -> No
     assert "Apache-2.0" in text
     assert "MIT" in text
     assert "## Attribution" in text
+    assert max(map(len, text.splitlines())) <= 100
     assert not any(name in text for name in SHOWN_ON)
 
 

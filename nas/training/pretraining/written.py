@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ FORMAT: Final = 1
 
 LARGEST_BYTES: Final = 12_000_000
 """A starter ships with the package, and must not weigh more than the seed's wheel by far."""
+
+WIDTH: Final = 100
+"""Characters in a line of the text, tables apart."""
 
 LICENCES: Final = ("LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE")
 SOURCES: Final = ("SOURCE.md", "SOURCE.txt", "README.md")
@@ -72,7 +76,7 @@ def licence_of(data: str) -> tuple[str, str]:
     want of them the first line of LICENSE, and `not stated`.
     """
     if not Path(data).is_file():
-        return "none needed: drawn by this program", "drawn by nas/data"
+        return "none needed", "drawn by nas/data"
     folder = Path(data).parent
     text = "\n".join(_read(folder / name) for name in (*SOURCES, Path(data).name))
     licence, attribution = (pattern.search(text) for pattern in (_LICENCE, _ATTRIBUTION))
@@ -139,6 +143,14 @@ def save_starter(
     return size
 
 
+def _item(text: str) -> str:
+    """A point of a list, in lines of at most WIDTH characters."""
+    return textwrap.fill(
+        text, WIDTH, initial_indent="- ", subsequent_indent="  ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+
+
 def text_of(name: str, size: int, origin: Origin) -> str:
     """The text beside a starter."""
     lines = [
@@ -148,11 +160,13 @@ def text_of(name: str, size: int, origin: Origin) -> str:
         "for `nas.train --pretrained`. The layer of the classes is never carried on. Give figures",
         "only on sets that are not in this list.",
         "",
-        f"- made on {origin.date} by `{origin.command}`",
-        f"- backbone from {origin.seed_weights}; neck and head the widest of {origin.space}",
-        f"- {origin.steps} steps of {origin.batch_size} pictures at {origin.image_size} px, seed"
-        f" {origin.seed}, on {origin.device}: {origin.seconds:.0f} s,"
-        f" {origin.core_seconds:.0f} core-s; torch {origin.torch}",
+        _item(f"made on {origin.date} by `{origin.command}`"),
+        _item(f"backbone from {origin.seed_weights}; neck and head the widest of {origin.space}"),
+        _item(
+            f"{origin.steps} steps of {origin.batch_size} pictures at {origin.image_size} px, seed"
+            f" {origin.seed}, on {origin.device}: {origin.seconds:.0f} s,"
+            f" {origin.core_seconds:.0f} core-s; torch {origin.torch}"
+        ),
         "",
         "| taught on | own validation mAP50-95 / mAP50 | licence |",
         "|---|---|---|",
@@ -161,7 +175,7 @@ def text_of(name: str, size: int, origin: Origin) -> str:
         grade = "-" if one.map50_95 is None else f"{one.map50_95:.3f} / {one.map50:.3f}"
         lines.append(f"| {one.about} | {grade} | {one.licence} |")
     lines += ["", "## Attribution", ""]
-    lines += [f"- {one.name}: {one.source}" for one in origin.sets]
+    lines += [_item(f"{one.name}: {one.source}") for one in origin.sets]
     lines += [
         "",
         "## Recipe",
