@@ -49,9 +49,12 @@ class Arguments:
 
 def run(arguments: Arguments) -> None:
     """Reads and checks everything, teaches, and prints what it found."""
+    import optuna
+
     from nas.study.on_disk.claim import claimed
     from nas.study.on_disk.run import open_run, read_settings
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     check(arguments)
     settings = read_settings(arguments.run)
     space, data = read_space_of(settings), read_data_of(settings, arguments.data)

@@ -39,6 +39,7 @@ def test_an_audit_is_kept_with_its_run_and_told_by_the_next_search(checkout: Pat
     first = _audit(checkout, "runs/a", "--count", "4")
     assert first.returncode == 0, first.stderr
     assert "4 of the 6 graded architectures" in first.stderr
+    assert "study_name" not in first.stderr, "a library's own log is not for the user"
     kept = AuditFile.model_validate_json((checkout / "runs/a/audit.json").read_text())
     assert len(kept.architectures) == 4
     assert sum(len(one["taught_map50_95"]) for one in kept.architectures) == 5
