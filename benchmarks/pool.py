@@ -73,6 +73,9 @@ class Arguments:
     """What architectures are cut from, as nas.train --pretrained takes it."""
     out: Path = Path("benchmarks/pool.csv")
     """The CSV that results are appended to."""
+    keep: Path | None = None
+    """A folder for the trained weights of the first seed, each as a best.pt named by its set,
+    band and digest: what benchmarks of exported files work on."""
     print: Annotated[bool, tyro.conf.arg(name="print")] = False
     """Only print the table of what the CSV holds."""
 
@@ -248,6 +251,7 @@ def teach(job: Job, arguments: Arguments, device: str) -> Result:
     from nas.training.beginning import started
     from nas.training.loop import train
     from nas.training.metrics import evaluate_detector
+    from nas.training.on_disk.checkpoint import make_checkpoint, save_checkpoint
     from nas.training.recipe import read_recipe
 
     torch.set_num_threads(1)
@@ -274,6 +278,14 @@ def teach(job: Job, arguments: Arguments, device: str) -> Result:
             own = evaluate_detector(trained, load_part(data, part, one.candidate.image_size))
         grades[f"{part}_map50_95"] = None if own is None else round(own.map50_95, 4)
         grades[f"{part}_map50"] = None if own is None else round(own.map50, 4)
+    if arguments.keep is not None and job.seed == 0:
+        arguments.keep.mkdir(parents=True, exist_ok=True)
+        name = f"{one.set}-{one.band}-{one.candidate.digest}.pt"
+        checkpoint = make_checkpoint(
+            trained, data.names, one.candidate.image_size,
+            map50_95=grades["val_map50_95"], map50=grades["val_map50"],
+        )  # fmt: skip
+        save_checkpoint(arguments.keep / name, checkpoint)
     result = Result(
         set=one.set,
         band=one.band,
