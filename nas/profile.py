@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas import NasError
-from nas.terminal import command_line, say
+from nas.terminal import Milestones, command_line, say
 
 if TYPE_CHECKING:
     from nas.latency.device import Device, TableKey
@@ -230,15 +230,16 @@ def show(rows: Iterable[Measurement], count: int, limit: float | None) -> None:
 
     left = TimeRemainingColumn() if limit is None else TextColumn(f"time limit {limit:.0f} s")
     columns = [BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), left]
-    with Progress(
-        *columns, TextColumn("{task.description}"), console=Console(stderr=True)
-    ) as progress:
+    console = Console(stderr=True)
+    lines = None if console.is_terminal else Milestones("timed", count, limit_s=limit)
+    with Progress(*columns, TextColumn("{task.description}"), console=console) as progress:
         task = progress.add_task("", total=count)
-        for row in rows:
+        for done, row in enumerate(rows, start=1):
             name = str(row.block) if row.block else "a whole detector"
-            progress.update(
-                task, advance=1, description=f"{name}: {row.samples.median_ms():.3f} ms"
-            )
+            told = f"{name}: {row.samples.median_ms():.3f} ms"
+            progress.update(task, advance=1, description=told)
+            if lines is not None:
+                lines.reach(done, told)
 
 
 def summary(table: Table, condensed: Condensed, fit: SpaceFit) -> str:

@@ -10,8 +10,10 @@ gets no more, and what the command does goes on to its end.
 from __future__ import annotations
 
 import io
+import math
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -119,6 +121,50 @@ def show_table(table: Table) -> None:
 def say(text: str) -> None:
     """Tells the person at the terminal; stdout is for results."""
     print(text, file=sys.stderr)
+
+
+class Milestones:
+    """How far long work is, as lines in a log: one at each tenth of the way, with the time left.
+
+    For streams that are no terminal, where a live line is not drawn.
+
+    name     what the work is called
+    total    its steps, of which `done` were done before
+    limit_s  seconds after which it ends, done or not
+    """
+
+    def __init__(
+        self,
+        name: str,
+        total: int,
+        done: int = 0,
+        limit_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name, self._total, self._first, self._clock = name, total, done, clock
+        self._limit_s = math.inf if limit_s is None else limit_s
+        self._begin, self._tenth = clock(), _tenth(done, total)
+
+    def reach(self, done: int, note: str = "") -> None:
+        """Says a line where another tenth is done."""
+        tenth = _tenth(done, self._total)
+        if tenth <= self._tenth:
+            return
+        self._tenth = tenth
+        spent_s = self._clock() - self._begin
+        left_s = spent_s / (done - self._first) * (self._total - done)
+        left_s = max(0.0, min(left_s, self._limit_s - spent_s))
+        end = f", {note}" if note else ""
+        say(f"{self._name}: {done}/{self._total}, about {_duration(left_s)} left{end}")
+
+
+def _tenth(done: int, total: int) -> int:
+    return 10 * done // max(total, 1)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def cores() -> int:

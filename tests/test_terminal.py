@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from nas.terminal import Milestones
+
 ROOT = Path(__file__).resolve().parents[1]
 
 COMMANDS = ("profile", "search", "predict", "train", "evaluate", "export", "doctor")
@@ -155,3 +157,27 @@ def test_no_width_cuts_a_name(columns: str) -> None:
     assert "a-name-that-somebody-wants-to-copy-in-one-piece" in text
     assert "1.5" in text
     assert "\x1b[3" not in text, "NO_COLOR"
+
+
+def test_a_log_gets_a_line_at_each_tenth_with_the_time_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = [100.0]
+    lines = Milestones("teaching", 40, done=20, clock=lambda: now[0])
+    for done in range(21, 41):
+        now[0] += 6
+        lines.reach(done, "loss 1.5")
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in told] == [
+        f"teaching: {done}/40" for done in (24, 28, 32, 36, 40)
+    ]
+    assert told[0] == "teaching: 24/40, about 1 min 36 s left, loss 1.5"
+    assert told[-1] == "teaching: 40/40, about 0 s left, loss 1.5"
+
+
+def test_the_time_left_ends_at_the_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    lines = Milestones("timed", 1000, limit_s=100, clock=lambda: now[0])
+    now[0] = 40.0
+    lines.reach(120)
+    assert capsys.readouterr().err == "timed: 120/1000, about 1 min 00 s left\n"

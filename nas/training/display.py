@@ -8,13 +8,17 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from nas.terminal import Milestones
 from nas.training.progress import Lap
 from nas.training.progress import Progress as Step
 
 
 @contextmanager
 def follow(name: str, steps: int, done: int) -> Iterator[Callable[[Step], None]]:
-    """A callback for `train` that shows a training of so many steps on stderr."""
+    """A callback for `train` that shows a training of so many steps on stderr.
+
+    A bar with the time left on a terminal, a line at each tenth of the steps elsewhere.
+    """
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -23,11 +27,14 @@ def follow(name: str, steps: int, done: int) -> Iterator[Callable[[Step], None]]
         console=Console(stderr=True),
         transient=True,
     )
+    lines = None if bar.console.is_terminal else Milestones(name, steps, done)
     with bar:
         task = bar.add_task(name, total=steps, completed=done, loss="-")
 
         def show(step: Step) -> None:
             bar.update(task, completed=step.step, loss=f"{step.loss:.3f}")
+            if lines is not None:
+                lines.reach(step.step, f"loss {step.loss:.3f}")
             if step.lap is not None:
                 bar.console.print(f"{name} {_line(step.lap)}", highlight=False, soft_wrap=True)
 
