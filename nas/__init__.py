@@ -12,6 +12,7 @@ The house, from the ground up (imports point downwards only, tests/test_house.py
                                                                                          (no torch)
     nas.training   teach and grade: augmentation, losses, loop, mAP
     nas.deploy     out of torch: ncnn and ONNX files, each held against torch
+    nas.grading    how good, whatever runs it: a checkpoint, an ONNX file, an ncnn pair
     nas.accuracy   how good, cheaply: the proxies; how well they rank; teaching to the end
     nas.integrations   the way back into YOLOv5, Ultralytics and MMYOLO
     nas.study      the search: loop, sampler, Pareto front; after it finalists, picks, audit; the
@@ -51,6 +52,8 @@ theirs, can raise, each under the room that raises it.
             DeployError          a detector that can't be exported as asked
             ExportFolderError    a folder that an export can't be left in
             WrongFileError       an exported file whose outputs are not the network's
+        nas.grading
+            DetectorFileError    a file that can't be graded
         nas.accuracy
             ProxyError           a proxy's name or YAML
         nas.integrations

@@ -36,6 +36,7 @@ FLOORS = {
     "nas.deploy": 11,
     "nas.accuracy": 12,
     "nas.integrations": 12,
+    "nas.grading": 12,
     "nas.study": 13,
     "nas.report": 14,
 }
@@ -55,14 +56,14 @@ COMMANDS = {
     "doctor",
 }
 LIBRARIES = {
-    "torch": {"detector", "training", "deploy", "accuracy", "integrations"},
+    "torch": {"detector", "training", "deploy", "accuracy", "integrations", "grading"},
     "optuna": {"study"},
     "plotly": {"report"},
     "cv2": {"data", "training"},
     "faster_coco_eval": {"training"},
-    "onnx": {"emit", "deploy"},
-    "ncnn": {"latency", "deploy"},
-    "onnxruntime": {"latency", "deploy"},
+    "onnx": {"emit", "deploy", "grading"},
+    "ncnn": {"latency", "deploy", "grading"},
+    "onnxruntime": {"latency", "deploy", "grading"},
     "mmengine": {"integrations"},
     "mmyolo": {"integrations"},
 }

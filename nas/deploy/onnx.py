@@ -2,7 +2,8 @@
 
 The input is `images` (1, 3, S, S), RGB in 0..1. With boxes, the output is `output0`, laid out as
 `nas.deploy.decode` says, so that what reads such files (detect.py, demos for OpenCV) reads this.
-Without, the outputs are `out0`, `out1`, ...: the raw maps, as in the ncnn files.
+Without, the outputs are `out0`, `out1`, ...: the raw maps, as in the ncnn files. The metadata hold
+what reads either: class names, image size, strides, and anchors in pixels ([] where it has none).
 
 In fp16 each filter is stored in half precision and cast to fp32 when the model is loaded.
 """
@@ -52,6 +53,8 @@ def to_onnx(
         "task": "detect",
         "batch": "1",
         "imgsz": str([image_size, image_size]),
+        "strides": str([int(stride) for stride in detector.head.strides]),
+        "anchors": str([list(level) for level in detector.spec.anchors]),
     }
     if names:
         metadata["names"] = str(dict(enumerate(names)))

@@ -64,17 +64,8 @@ class AnchorFreeDetect(nn.Module):
         return raw if self.training else self.decode(raw)
 
     def decode(self, raw: list[Tensor]) -> Tensor:
-        """Boxes (B, N, 5 + classes): centre x, y, width, height in pixels, 1, probabilities.
-
-        The 1 stands where a head with anchors has its objectness, which this one does without.
-        """
-        flat = flatten(raw)
-        centres, strides = cell_centres(raw, self.strides)
-        corners = boxes_of(flat[..., : 4 * self.bins], centres, strides)
-        low, high = corners[..., :2], corners[..., 2:]
-        classes = flat[..., 4 * self.bins :].sigmoid()
-        certain = torch.ones_like(classes[..., :1])
-        return torch.cat(((low + high) / 2, high - low, certain, classes), -1)
+        """Boxes (B, N, 5 + classes) of raw maps."""
+        return decode_without_anchors(raw, self.bins, self.strides)
 
     @torch.no_grad()
     def initialise_biases(self) -> None:
@@ -115,6 +106,20 @@ def last_bias(branch: nn.Module) -> Tensor:
     bias = branch[-1].bias
     assert isinstance(bias, Tensor)
     return bias
+
+
+def decode_without_anchors(raw: list[Tensor], bins: int, strides: tuple[int, ...]) -> Tensor:
+    """Boxes (B, N, 5 + classes): centre x, y, width, height in pixels, 1, probabilities.
+
+    The 1 stands where a head with anchors has its objectness, which this one does without.
+    """
+    flat = flatten(raw)
+    centres, widths = cell_centres(raw, strides)
+    corners = boxes_of(flat[..., : 4 * bins], centres, widths)
+    low, high = corners[..., :2], corners[..., 2:]
+    classes = flat[..., 4 * bins :].sigmoid()
+    certain = torch.ones_like(classes[..., :1])
+    return torch.cat(((low + high) / 2, high - low, certain, classes), -1)
 
 
 def flatten(raw: list[Tensor]) -> Tensor:

@@ -51,29 +51,12 @@ class Detect(nn.Module):
 
     def forward(self, features: list[Tensor]) -> list[Tensor] | Tensor:
         """Training: logits a level, (B, anchors, ny, nx, outputs). Eval: `decode` of them."""
-        logits = []
-        for raw in self.maps(features):
-            batch, _, ny, nx = raw.shape
-            shaped = raw.view(batch, self.num_anchors, self.num_outputs, ny, nx)
-            logits.append(shaped.permute(0, 1, 3, 4, 2).contiguous())
+        logits = [split_anchors(raw, self.num_anchors) for raw in self.maps(features)]
         return logits if self.training else self.decode(logits)
 
     def decode(self, logits: list[Tensor]) -> Tensor:
-        """Boxes (B, N, 5 + classes): centre x, y, width, height in pixels, then probabilities.
-
-        xy = (2 sigmoid - 0.5 + cell) * stride, wh = (2 sigmoid)^2 * anchor (YOLOv5 v5 and later).
-        """
-        decoded = []
-        for level, stride, anchors in zip(logits, self.strides, self.anchors, strict=True):
-            batch, _, ny, nx, _ = level.shape
-            rows = torch.arange(ny, dtype=level.dtype, device=level.device)
-            columns = torch.arange(nx, dtype=level.dtype, device=level.device)
-            cells = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)
-            y = level.sigmoid()
-            xy = (y[..., 0:2] * 2 - 0.5 + cells) * stride
-            wh = (y[..., 2:4] * 2) ** 2 * anchors.to(y.dtype).view(1, -1, 1, 1, 2)
-            decoded.append(torch.cat((xy, wh, y[..., 4:]), -1).view(batch, -1, self.num_outputs))
-        return torch.cat(decoded, 1)
+        """Boxes (B, N, 5 + classes) of `split_anchors` of each raw map."""
+        return decode_with_anchors(logits, self.anchors, self.strides)
 
     @torch.no_grad()
     def initialise_biases(self) -> None:
@@ -90,3 +73,31 @@ class Detect(nn.Module):
             bias[:, 4] = math.log(OBJECTS_PER_IMAGE_PRIOR / cells)
             # The logit of a probability of 0.6 / classes.
             bias[:, 5:] = math.log(0.6 / (self.num_classes - 0.6))
+
+
+def split_anchors(raw: Tensor, num_anchors: int) -> Tensor:
+    """A raw map (B, anchors * outputs, ny, nx) as (B, anchors, ny, nx, outputs)."""
+    batch, channels, ny, nx = raw.shape
+    shaped = raw.view(batch, num_anchors, channels // num_anchors, ny, nx)
+    return shaped.permute(0, 1, 3, 4, 2).contiguous()
+
+
+def decode_with_anchors(logits: list[Tensor], anchors: Tensor, strides: tuple[int, ...]) -> Tensor:
+    """Boxes (B, N, 5 + classes): centre x, y, width, height in pixels, then probabilities.
+
+    logits    a level, (B, anchors, ny, nx, 5 + classes)
+    anchors   (levels, anchors, 2) width and height in pixels
+
+    xy = (2 sigmoid - 0.5 + cell) * stride, wh = (2 sigmoid)^2 * anchor (YOLOv5 v5 and later).
+    """
+    decoded = []
+    for level, stride, sizes in zip(logits, strides, anchors, strict=True):
+        batch, _, ny, nx, outputs = level.shape
+        rows = torch.arange(ny, dtype=level.dtype, device=level.device)
+        columns = torch.arange(nx, dtype=level.dtype, device=level.device)
+        cells = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)
+        y = level.sigmoid()
+        xy = (y[..., 0:2] * 2 - 0.5 + cells) * stride
+        wh = (y[..., 2:4] * 2) ** 2 * sizes.to(y.dtype).view(1, -1, 1, 1, 2)
+        decoded.append(torch.cat((xy, wh, y[..., 4:]), -1).view(batch, -1, outputs))
+    return torch.cat(decoded, 1)
