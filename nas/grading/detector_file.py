@@ -11,7 +11,7 @@ from nas.detector.builder import Detector
 from nas.space.anchors import Anchors
 from nas.training.metrics import Predict
 
-Kind = Literal["checkpoint", "onnx", "ncnn"]
+FileKind = Literal["checkpoint", "onnx", "ncnn"]
 
 
 class DetectorFileError(NasError):
@@ -24,7 +24,7 @@ class DetectorFile:
 
     path: Path
     """Its file; of an ncnn pair the `.param`."""
-    kind: Kind
+    kind: FileKind
     precision: str
     """fp32, fp16 or int8: how its weights are stored."""
     arithmetic: str

@@ -14,7 +14,7 @@ from nas.places import is_file, is_name
 REPORT = "report.json"
 
 
-class Entry(BaseModel):
+class ReportEntry(BaseModel):
     """One exported model. What else the report says of it is not needed here."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -25,7 +25,7 @@ class Entry(BaseModel):
     sha256: dict[str, str]
 
 
-class Facts(BaseModel):
+class ReportFacts(BaseModel):
     """What a report says of all its files."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -34,16 +34,16 @@ class Facts(BaseModel):
     classes: tuple[str, ...]
     anchors: tuple[tuple[float, ...], ...]
     strides: tuple[int, ...]
-    exported: tuple[Entry, ...]
+    exported: tuple[ReportEntry, ...]
 
 
-def read_report(folder: Path) -> Facts | None:
+def read_report(folder: Path) -> ReportFacts | None:
     """The report of an export's folder; None where there is none. DetectorFileError."""
     if not is_file(folder / REPORT):
         return None
     facts = read_json(
         folder / REPORT,
-        Facts,
+        ReportFacts,
         "a report.json of nas.export",
         DetectorFileError,
         lambda: "Export the model again",
@@ -59,7 +59,7 @@ def read_report(folder: Path) -> Facts | None:
     return facts
 
 
-def entry_of(facts: Facts | None, path: Path) -> Entry | None:
+def entry_of(facts: ReportFacts | None, path: Path) -> ReportEntry | None:
     """What the report says of this file; None where it doesn't name it.
 
     DetectorFileError where the file, or the other one of its pair, is not as it was exported.

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from nas.grading.arithmetic import EXACT_OPTION, saturates, told_int8
 from nas.grading.detector_file import DetectorFile, DetectorFileError
-from nas.grading.exported import Entry, Facts, entry_of, read_report
+from nas.grading.exported import ReportEntry, ReportFacts, entry_of, read_report
 from nas.grading.outputs import Array, HeadFacts, boxes_of_outputs, layout_of_shapes
 from nas.terminal import cores
 from nas.training.metrics import Predict
@@ -80,7 +80,7 @@ def _read(path: Path) -> onnx.ModelProto:
         ) from None
 
 
-def _precision(model: onnx.ModelProto, entry: Entry | None) -> str:
+def _precision(model: onnx.ModelProto, entry: ReportEntry | None) -> str:
     """How the weights are stored: as the report says, else by what stands in the graph."""
     if entry is not None:
         return entry.precision
@@ -125,7 +125,7 @@ def _refused(path: Path, model: onnx.ModelProto, error: Exception) -> DetectorFi
     return DetectorFileError(str(path), "ONNX Runtime loads the model", got[:300], FAILURE)
 
 
-def _metadata(path: Path, session: Any, report: Facts | None) -> _Metadata:
+def _metadata(path: Path, session: Any, report: ReportFacts | None) -> _Metadata:
     """Names, strides and anchors by the file itself, else by its report. DetectorFileError."""
     said = dict(session.get_modelmeta().custom_metadata_map)
     names = _names(said.get("names"))

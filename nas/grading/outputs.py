@@ -20,7 +20,7 @@ from nas.grading.detector_file import DetectorFileError
 from nas.space.anchors import Anchors
 from nas.space.blocks import OUTPUTS_PER_ANCHOR
 
-Layout = Literal["maps", "yolov5", "yolov8"]
+OutputLayout = Literal["maps", "yolov5", "yolov8"]
 
 Array = NDArray[np.float32]
 
@@ -39,7 +39,7 @@ class HeadFacts:
         return len(self.anchors[0]) // 2 if self.anchors else 0
 
 
-def layout_of_shapes(shapes: list[tuple[int, ...]], facts: HeadFacts, where: str) -> Layout:
+def layout_of_shapes(shapes: list[tuple[int, ...]], facts: HeadFacts, where: str) -> OutputLayout:
     """The layout of outputs of these shapes; DetectorFileError where it is none of ours.
 
     Boxes of both layouts at once (as many boxes as a box has numbers) are taken for YOLOv5's.
@@ -62,7 +62,7 @@ def layout_of_shapes(shapes: list[tuple[int, ...]], facts: HeadFacts, where: str
     )
 
 
-def boxes_of_outputs(outputs: list[Array], layout: Layout, facts: HeadFacts) -> Array:
+def boxes_of_outputs(outputs: list[Array], layout: OutputLayout, facts: HeadFacts) -> Array:
     """Boxes (B, N, 5 + classes): centre x, y, width, height in pixels, objectness, classes."""
     if layout == "yolov5":
         return outputs[0]
