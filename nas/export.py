@@ -180,6 +180,7 @@ def folder_of(arguments: Arguments, subject: Subject) -> Path:
 def export(arguments: Arguments, subject: Subject, folder: Path) -> ExportReport:
     """Writes every format into the folder, checked, and tells what was written."""
     from nas.deploy.report import ExportReport
+    from nas.detector.anchor_free import AnchorFreeDetect
     from nas.integrations.trainers import trainers
     from nas.space.search_space import architecture_digest
 
@@ -191,14 +192,16 @@ def export(arguments: Arguments, subject: Subject, folder: Path) -> ExportReport
             exported.append(export_ncnn(arguments, subject, folder, precision))
     if "mmyolo" in arguments.format:
         exported.append(export_mmyolo(arguments, subject, folder))
-    spec = subject.detector.spec
+    spec, head = subject.detector.spec, subject.detector.head
     return ExportReport(
         model=arguments.model.stem,
         digest=architecture_digest(spec, subject.image_size),
         image_size=subject.image_size,
         classes=subject.names,
         anchors=spec.anchors,
-        strides=tuple(subject.detector.head.strides),
+        strides=tuple(head.strides),
+        head="anchor-free" if isinstance(head, AnchorFreeDetect) else "anchors",
+        bins=head.bins if isinstance(head, AnchorFreeDetect) else 0,
         weights=subject.weights,
         map50_95=None if subject.checkpoint is None else subject.checkpoint.map50_95,
         exported=tuple(exported),

@@ -18,8 +18,8 @@ from typing import Any, Final
 from nas import NasError
 from nas.deploy.check import Comparison
 
-FORMAT: Final = 1
-"""1: the first."""
+FORMAT: Final = 2
+"""1: the first. 2: what a program needs to read the outputs (head, bins, mean and scale)."""
 
 REPORT: Final = "report.json"
 
@@ -62,6 +62,10 @@ class ExportReport:
     anchors: tuple[tuple[float, ...], ...]
     """Pixels of the input, (w, h) pairs for each level; none where the head has none."""
     strides: tuple[int, ...]
+    head: str
+    """anchors or anchor-free: how raw maps are decoded (nas.deploy.on_board.detect does)."""
+    bins: int
+    """Of a head without anchors: numbers for each side of a box; 0 of one with anchors."""
     weights: str
     """The checkpoint's path, or how random ones were drawn."""
     map50_95: float | None
@@ -76,8 +80,11 @@ class ExportReport:
         values = {"format": FORMAT, **asdict(self)}
         values["input"] = {
             "shape": [1, 3, self.image_size, self.image_size],
+            "type": "float32",
             "colours": "RGB",
             "range": [0, 1],
+            "mean": [0, 0, 0],
+            "scale": [1 / 255, 1 / 255, 1 / 255],
             "padding": "the picture in the middle of a square, grey 114 around it",
         }
         for one in values["exported"]:

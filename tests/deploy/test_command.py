@@ -57,7 +57,9 @@ def report(home: Path) -> dict[str, object]:
 def test_an_export_leaves_what_its_report_says(home: Path) -> None:
     export.run(asked(home, format=("onnx", "ncnn", "mmyolo"), precision=("fp32", "fp16")))
     found = report(home)
-    assert found["format"] == 1
+    assert found["format"] == 2
+    assert (found["head"], found["bins"]) == ("anchors", 0)
+    assert found["input"]["shape"] == [1, 3, 96, 96]
     assert found["image_size"] == 96
     assert found["classes"] == list(NAMES)
     assert found["anchors"] == [list(level) for level in ANCHORS]
