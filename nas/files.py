@@ -1,9 +1,11 @@
-"""Files that are whole or not there."""
+"""Files and folders that are whole or not there."""
 
 from __future__ import annotations
 
 import errno
+import glob
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +15,9 @@ from nas import NasError
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What the system says where there is no room: on the disk, in a quota, in one file."""
+
+BEFORE: Final = ".before"
+"""Ends the name of an earlier folder while the new one takes its place."""
 
 LONGEST_NAME: Final = 200
 """Characters of a temporary file's name; file systems take 255 bytes."""
@@ -62,3 +67,43 @@ def write_whole(path: Path, content: str | bytes | memoryview) -> Path:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
     return path
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder`, which takes its place when the block ends.
+
+    Where the block, or anything else, fails, `folder` is as it was. OSError, as `write_whole`.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        _replace(folder, temporary)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def recover_folder(folder: Path) -> None:
+    """Puts an earlier folder back that a kill between two renames left under its other name."""
+    left = sorted(folder.parent.glob(f".{glob.escape(folder.name)}.*{BEFORE}"))
+    if left and not folder.exists():
+        left.pop().rename(folder)
+    for path in left:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Puts a folder in the place of another, which comes back where that fails."""
+    before = folder.with_name(f".{folder.name}.{os.getpid()}{BEFORE}")
+    if not folder.exists():
+        new.rename(folder)
+        return
+    folder.rename(before)
+    try:
+        new.rename(folder)
+    except BaseException:
+        before.rename(folder)
+        raise
+    shutil.rmtree(before, ignore_errors=True)

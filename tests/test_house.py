@@ -61,7 +61,7 @@ LIBRARIES = {
     "torch": {"detector", "training", "deploy", "accuracy", "integrations", "grading"},
     "optuna": {"study"},
     "plotly": {"report"},
-    "cv2": {"data", "training"},
+    "cv2": {"data", "training", "grading", "report"},
     "faster_coco_eval": {"training"},
     "onnx": {"emit", "deploy", "grading"},
     "ncnn": {"latency", "deploy", "grading"},

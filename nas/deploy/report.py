@@ -5,11 +5,8 @@ Everything is written beside the folder first, and takes its place when all of i
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,14 +14,12 @@ from typing import Any, Final
 
 from nas import NasError
 from nas.deploy.check import Comparison
+from nas.files import recover_folder, whole_folder
 
 FORMAT: Final = 2
 """1: the first. 2: what a program needs to read the outputs (head, bins, mean and scale)."""
 
 REPORT: Final = "report.json"
-
-BEFORE: Final = ".before"
-"""Ends the name of an earlier export while the new one takes its place."""
 
 
 class ExportFolderError(NasError):
@@ -103,18 +98,12 @@ def leave_export(folder: Path, make: Callable[[Path], ExportReport]) -> dict[str
     """
     folder = folder.resolve()
     try:
-        _recover(folder)
+        recover_folder(folder)
         check_folder(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-        temporary.mkdir()
-        try:
+        with whole_folder(folder) as temporary:
             document = make(temporary).document(temporary)
             text = json.dumps(document, indent=1) + "\n"
             (temporary / REPORT).write_text(text, encoding="utf-8")
-            _replace(folder, temporary)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise ExportFolderError(
             str(folder),
@@ -123,30 +112,6 @@ def leave_export(folder: Path, make: Callable[[Path], ExportReport]) -> dict[str
             "Make room there, or name another folder with --run; an earlier export is as it was",
         ) from error
     return document
-
-
-def _replace(folder: Path, new: Path) -> None:
-    """Puts a folder in the place of another, which comes back where that fails."""
-    before = folder.with_name(f".{folder.name}.{os.getpid()}{BEFORE}")
-    if not folder.exists():
-        new.rename(folder)
-        return
-    folder.rename(before)
-    try:
-        new.rename(folder)
-    except BaseException:
-        before.rename(folder)
-        raise
-    shutil.rmtree(before, ignore_errors=True)
-
-
-def _recover(folder: Path) -> None:
-    """Puts an earlier export back that a kill between two renames left under its other name."""
-    left = sorted(folder.parent.glob(f".{glob.escape(folder.name)}.*{BEFORE}"))
-    if left and not folder.exists():
-        left.pop().rename(folder)
-    for path in left:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def check_folder(folder: Path) -> None:

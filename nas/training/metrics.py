@@ -6,7 +6,7 @@ the same lines as the network that it came from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -32,6 +32,9 @@ CANDIDATES: Final = 1000
 
 DETECTIONS: Final = 100
 """Best-scored boxes of an image that are graded: COCO's limit."""
+
+ANY_AREA: Final = (0.0, 1e10)
+"""Pixels of an object of any size; COCO's own bounds."""
 
 QUARTERS: Final = 4
 """Parts of the images that a standard error is told from."""
@@ -194,7 +197,7 @@ def to_input(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
 def grade(found: list[Detections], part: ImageSet) -> Grades:
     """The grades of detections, one for each image of the part in its order."""
     counts = np.bincount(part.classes, minlength=len(part.names))
-    precision = _precision(found, part) if counts.sum() else None
+    precision = precision_table(found, part)[..., 0] if counts.sum() else None
     per_class = []
     for index, name in enumerate(part.names):
         if precision is None or counts[index] == 0:
@@ -224,17 +227,25 @@ def _mean(values: list[float | None]) -> float:
     return float(np.mean(known)) if known else 0.0
 
 
-def _precision(found: list[Detections], part: ImageSet) -> NDArray[np.float64]:
-    """Interpolated precision (10 IoUs from 0.5, 101 recalls, classes); -1 for an absent class."""
+def precision_table(
+    found: list[Detections], part: ImageSet, areas: Sequence[tuple[float, float]] = (ANY_AREA,)
+) -> NDArray[np.float64]:
+    """Interpolated precision, (10 IoUs from 0.5, 101 recalls, classes, areas).
+
+    areas   least and most pixels of an object, of the picture as it came; objects and boxes
+            beyond them are not counted
+
+    -1 where the part shows no object of a class in a range.
+    """
     truth = COCO(_truth_document(part))
     results = truth.loadRes(_result_document(found))
     judge = COCOeval_faster(truth, results, iouType="bbox", print_function=_discard)
     judge.params.maxDets = [DETECTIONS]
-    judge.params.areaRng = judge.params.areaRng[:1]  # objects of all sizes alone
-    judge.params.areaRngLbl = judge.params.areaRngLbl[:1]
+    judge.params.areaRng = [list(area) for area in areas]
+    judge.params.areaRngLbl = [str(area) for area in areas]
     judge.evaluate()
     judge.accumulate()
-    precision: NDArray[np.float64] = np.asarray(judge.eval["precision"])[:, :, :, 0, 0]
+    precision: NDArray[np.float64] = np.asarray(judge.eval["precision"])[:, :, :, :, 0]
     return precision
 
 
