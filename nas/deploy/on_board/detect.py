@@ -19,6 +19,7 @@ import argparse
 import hashlib
 import importlib
 import io
+import itertools
 import json
 import math
 import os
@@ -31,7 +32,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import numpy as np
 
@@ -292,17 +293,17 @@ def as_bytes(values: NDArray[Any]) -> Bytes:
     return found
 
 
-def _averaged(values: NDArray[Any], count: int) -> Doubles:
+def _averaged(values: NDArray[Any], count: int) -> Floats:
     """Rows (n, m) as so many fewer: means over equal stretches, parts of rows by their share."""
     rows = len(values)
-    sums = np.zeros((rows + 1, values.shape[1]), np.float64)
-    np.cumsum(values, axis=0, dtype=np.float64, out=sums[1:])
     ends = np.arange(count + 1) * (rows / count)
     whole = np.minimum(np.floor(ends + 1e-9).astype(np.int64), rows)
-    part = np.maximum(ends - whole, 0.0)[:, None]
-    behind = np.minimum(whole, rows - 1)
-    upto = sums[whole] + part * values[behind]
-    found: Doubles = np.diff(upto, axis=0) * (count / rows)
+    part = np.maximum(ends - whole, 0.0)[:, None].astype(np.float32)
+    edges = part * values[np.minimum(whole, rows - 1)]
+    found: Floats = edges[1:] - edges[:-1]
+    for row in range(count):
+        found[row] += values[whole[row] : whole[row + 1]].sum(axis=0, dtype=np.float32)
+    found *= np.float32(count / rows)
     return found
 
 
@@ -385,6 +386,8 @@ class OnnxNetwork:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        if model.precision == "int8" and saturates():
+            options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             self._session = onnxruntime.InferenceSession(
                 str(model.files[0]), options, providers=["CPUExecutionProvider"]
@@ -399,6 +402,20 @@ class OnnxNetwork:
     def run(self, image: Floats) -> Outputs:
         found = self._session.run(list(self._model.outputs), {self._model.input: image})
         return [one[0] for one in found]
+
+
+def saturates() -> bool:
+    """Whether products of bytes are cut here: on x86-64 without VNNI. ONNX Runtime can do without.
+
+    A board with ARM cores has no such thing.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    try:
+        text = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:  # no Linux: taken for the worse
+        return True
+    return not {"avx512_vnni", "avx_vnni"} & set(text.split())
 
 
 def load_network(model: BundleModel, threads: int) -> LoadedNetwork:
@@ -968,13 +985,17 @@ def document(
 
 
 def yolo_rows(found: FoundBoxes, width: int, height: int) -> str:
-    """YOLO's label lines with the confidence behind: class, centre, size in 0..1."""
+    """YOLO's label lines with the confidence behind: class, centre, size in 0..1.
+
+    A box that lies outside of the picture has none.
+    """
     low, high = found.boxes[:, :2], found.boxes[:, 2:]
     size = np.array([width, height], np.float64)
     shares = np.concatenate([(low + high) / 2 / size, (high - low) / size], axis=1)
     return "".join(
         f"{kind} {' '.join(f'{value:.6f}' for value in row)} {score:.6f}\n"
         for kind, row, score in zip(found.classes, shares, found.scores)  # noqa: B905  # Python 3.9
+        if row[2:].min() >= 1e-6
     )
 
 
@@ -1160,9 +1181,16 @@ def benchmark_text(found: dict[str, Any]) -> str:
 # ---------------------------------------------------------------- the command line
 
 
+class Flags(argparse.ArgumentParser):
+    """A parser whose mistakes are told as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SourceError(f"{message}. See --help.")
+
+
 def parsed(words: list[str] | None) -> argparse.Namespace:
-    """The flags; exit code 2 where they make no sense."""
-    parser = argparse.ArgumentParser(
+    """The flags; SourceError where they make no sense."""
+    parser = Flags(
         description="Find objects in pictures, with the detector that lies beside this file."
     )
     add = parser.add_argument
@@ -1215,21 +1243,25 @@ def wanted_classes(words: list[str] | None, names: tuple[str, ...]) -> Integers 
 
 def run(arguments: argparse.Namespace) -> None:
     """Loads the detector, and finds, prints and leaves what the flags ask for."""
-    source = None if arguments.source is None else open_source(arguments.source)
+    source = None
+    if arguments.source is not None:
+        # The first picture before anything else: a camera that is absent is told at once.
+        shots = open_source(arguments.source)
+        source = itertools.chain([next(shots)], shots)
+    out = None
+    if arguments.out is not None:
+        out = open_out(arguments.out, arguments.source, has_labels=arguments.save_txt)
     detector = load_detector(
         arguments.bundle, arguments.runtime, arguments.precision, arguments.threads
     )
     detector.confidence, detector.iou = arguments.confidence, arguments.iou
     detector.classes = wanted_classes(arguments.classes, detector.model.classes)
     if arguments.benchmark is not None:
-        shots = first(source, arguments.frames or arguments.benchmark) if source else noise()
-        found = benchmark(detector, [one.pixels for one in shots], arguments.benchmark)
+        timed = first(source, arguments.frames or arguments.benchmark) if source else noise()
+        found = benchmark(detector, [one.pixels for one in timed], arguments.benchmark)
         print(json.dumps(found) if arguments.json else benchmark_text(found))
         return
     assert source is not None
-    out = None
-    if arguments.out is not None:
-        out = open_out(arguments.out, arguments.source, has_labels=arguments.save_txt)
     model = detector.model
     say(
         f"{model.name}: {model.runtime} {detector.network.version} {model.precision}, "
@@ -1288,7 +1320,8 @@ def summary(times: list[Milliseconds], count: int, out: OutFolder | None) -> str
         for name in ("before", "network", "after", "total")
     }
     text = (
-        f"{len(times)} picture{'s' if len(times) > 1 else ''}, {count} boxes; median "
+        f"{len(times)} picture{'s' if len(times) > 1 else ''}, {count} "
+        f"box{'es' if count != 1 else ''}; median "
         f"{middle['before']:.1f} before + {middle['network']:.1f} network + {middle['after']:.1f} "
         f"after, {middle['total']:.1f} ms in all ({1e3 / middle['total']:.1f} frames a second)"
     )
@@ -1297,6 +1330,7 @@ def summary(times: list[Milliseconds], count: int, out: OutFolder | None) -> str
 
 def main(words: list[str] | None = None) -> int:
     """The command; returns its exit code."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # what concerns us is told by us
     try:
         run(parsed(words))
     except SourceError as error:

@@ -32,8 +32,11 @@ HEADS = ("Detect, [nc, anchors]", *FORMS)
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
 
 
-def detector_of(head: str) -> Detector:
-    """One for the drawn set, untaught, whose probabilities spread over 0 to 1."""
+def detector_of(head: str, rarity: float = 0.0) -> Detector:
+    """One for the drawn set, untaught, whose probabilities spread over 0 to 1.
+
+    rarity  by how much their logits are lowered: with 3 a picture has a handful of boxes
+    """
     text = model_text(head) + ("anchors: 3\n" if "anchors" in head else "")
     spec = with_classes(parse_spec(text), len(NAMES))
     detector = random_detector(spec, SIZE)
@@ -49,7 +52,8 @@ def detector_of(head: str) -> Detector:
             logits = output - last.bias.view(1, -1, 1, 1)
             scale = torch.where(torch.from_numpy(score), 2.0, 1.0) / logits.std(dim=(0, 2, 3))
             last.weight.mul_(scale.view(-1, 1, 1, 1))
-            last.bias.copy_(-logits.mean(dim=(0, 2, 3)) * scale)
+            lower = torch.from_numpy(rarity * score)
+            last.bias.copy_(-logits.mean(dim=(0, 2, 3)) * scale - lower)
     return detector
 
 
