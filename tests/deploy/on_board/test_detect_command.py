@@ -397,10 +397,12 @@ def test_a_runtime_that_is_absent_is_named_with_its_remedy(
     assert "onnxruntime: not installed here" in told
     assert "-m pip install onnxruntime" in told
     assert "python3-opencv" in board.refuses("--source", "camera")
-    bare = Board(tmp_path / "bare", bundle, ("numpy",))
-    told = bare.refuses("--source", picture)
-    assert "ncnn and onnxruntime" in told
-    assert "Pillow" in told or "pip install ncnn" in told
+    told = Board(tmp_path / "bare", bundle, ("numpy",)).refuses("--source", picture)
+    assert "decoded by OpenCV or Pillow" in told
+    assert "-m pip install pillow" in told
+    told = Board(tmp_path / "few", bundle, ("numpy", "PIL", "pillow")).refuses("--source", picture)
+    assert "ncnn and onnxruntime: not installed here" in told
+    assert "-m pip install ncnn, or " in told
 
 
 def test_damaged_bundles_are_named(bundle: Path, pictures: Path, tmp_path: Path) -> None:
