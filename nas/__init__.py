@@ -15,6 +15,7 @@ The house, from the ground up (imports point downwards only, tests/test_house.py
     nas.grading    how good, whatever runs it: a checkpoint, an ONNX file, an ncnn pair
     nas.accuracy   how good, cheaply: the proxies; how well they rank; teaching to the end
     nas.integrations   the way back into YOLOv5, Ultralytics and MMYOLO
+    nas.bundle     a folder that runs elsewhere: what lies in it, what each file is worth
     nas.study      the search: loop, sampler, Pareto front; after it finalists, picks, audit; the
                    record on disk
     nas.report     what is shown of a search: while it runs, figures, files

@@ -2,9 +2,11 @@
 
     python -m nas.export runs/a/models/NAME.yaml --weights runs/b/NAME-s0/best.pt
     python -m nas.export NAME.yaml --weights best.pt --format onnx ncnn mmyolo --precision fp32 fp16
+    python -m nas.export NAME.yaml --weights best.pt --bundle --data my.yaml
 
 Each file is run by its own runtime and compared with torch before anything is left; report.json
-says how far off it is, and what a program needs to know to use it (docs/integrations.md).
+says how far off it is, and what a program needs to know to use it (docs/integrations.md). A bundle
+is a folder that runs on a board as it is (docs/deploying.md).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from nas import NasError
 from nas.terminal import RUNS, command_line, run_folder, say, show_table
 
 if TYPE_CHECKING:
+    from nas.bundle.folder import Bundling
     from nas.deploy.report import Exported, ExportReport
     from nas.detector.builder import Detector
     from nas.space.spec import Row
@@ -45,6 +48,12 @@ class Arguments:
     image_size: int | None = None
     """Pixels of the square image, a multiple of 32; by default that of the weights, else the
     model's own, else 320."""
+    bundle: bool = False
+    """Leave all that a board needs: weights, class names, detect.py, and how good each file is."""
+    data: str | None = None
+    """Of a bundle: the data set on whose validation part each file is graded."""
+    device: str | None = None
+    """Of a bundle: the board that latencies are told for (default: rpi4)."""
     run: str | None = None
     """The name of the folder in runs/, or its path; an earlier export there is replaced."""
     json: bool = False
@@ -69,15 +78,23 @@ def run(arguments: Arguments) -> None:
     check(arguments)
     subject = read_subject(arguments)
     folder = folder_of(arguments, subject)
+    bundling = open_bundling(arguments, subject, folder) if arguments.bundle else None
     if subject.checkpoint is None:
         say(f"no --weights: {subject.weights}; good for timing, and for nothing else")
         if subject.detector.spec.has_open_anchors:
             say("its anchors are fitted to no data yet (nas.train does): usual ones stand for them")
-    document = leave_export(folder, lambda inside: export(arguments, subject, inside))
+
+    def make(inside: Path) -> ExportReport:
+        report = export(arguments, subject, inside)
+        return report if bundling is None else bundling.complete(report, inside)
+
+    document = leave_export(folder, make)
     if arguments.json:
         print(json.dumps(document, indent=1))
     else:
         show(document, folder)
+        if bundling is not None:
+            say(f"to copy it: scp -r {folder} {bundling.host}: (its README.md says how to run it)")
 
 
 def check(arguments: Arguments) -> None:
@@ -86,6 +103,7 @@ def check(arguments: Arguments) -> None:
         if not values or len(set(values)) != len(values):
             got = " ".join(values) or "none"
             raise NasError(flag, "at least one is named, and none twice", got, "See --help")
+    check_bundle(arguments)
     told = {
         "--precision": (arguments.precision == ("fp32",), {"onnx", "ncnn"}),
         "--outputs": (arguments.outputs == "boxes", {"onnx"}),
@@ -98,6 +116,62 @@ def check(arguments: Arguments) -> None:
                 f"--format {' '.join(arguments.format)}",
                 f"Leave {flag} out, or add one of them to --format",
             )
+
+
+def check_bundle(arguments: Arguments) -> None:
+    """NasError for flags of a bundle without one, and for a bundle that would lack something."""
+    if not arguments.bundle:
+        for flag, value in (("--data", arguments.data), ("--device", arguments.device)):
+            if value is not None:
+                remedy = f"Add --bundle, or leave {flag} out"
+                raise NasError(flag, "the flag is for a bundle", "no --bundle", remedy)
+        return
+    if arguments.weights is None:
+        raise NasError(
+            "--bundle",
+            "a bundle finds objects, so it has trained weights",
+            "no --weights",
+            "Give the best.pt of nas.train, or the .pt beside a model of a search's front",
+        )
+    if arguments.data is None:
+        raise NasError(
+            "--bundle",
+            "a bundle says the mAP of each of its files, graded on validation images",
+            "no --data",
+            "Name the data.yaml that the weights were trained on",
+        )
+    if not {"onnx", "ncnn"} & set(arguments.format):
+        raise NasError(
+            "--bundle",
+            "detect.py runs an ONNX or an ncnn file",
+            f"--format {' '.join(arguments.format)}",
+            "Add onnx or ncnn",
+        )
+
+
+def open_bundling(arguments: Arguments, subject: Subject, folder: Path) -> Bundling:
+    """What completes a bundle, once its data set and its board are read."""
+    from nas.bundle.folder import Bundling
+    from nas.bundle.worth import Worth, graded_part
+    from nas.data.dataset import read_data
+    from nas.latency.device import read_device
+
+    assert subject.checkpoint is not None
+    assert arguments.data is not None
+    device = read_device(arguments.device or "rpi4")
+    data = read_data(arguments.data)
+    for tally in data.tallies:
+        say(f"{data.name}, {tally}")
+    part, graded_on = graded_part(data, subject.names, subject.image_size)
+    return Bundling(
+        worth=Worth(
+            spec=subject.detector.spec, image_size=subject.image_size, part=part, device=device
+        ),
+        graded_on=graded_on,
+        checkpoint=subject.checkpoint,
+        name=folder.name,
+        host=device.default_host or "pi@raspberrypi.local",
+    )
 
 
 def read_subject(arguments: Arguments) -> Subject:
@@ -174,7 +248,8 @@ def folder_of(arguments: Arguments, subject: Subject) -> Path:
     if arguments.run is not None:
         return run_folder(arguments.run)
     name = re.sub(r"[^\w.-]+", "_", arguments.model.stem)
-    return RUNS / f"export-{name}-{subject.image_size}px"
+    kind = "bundle" if arguments.bundle else "export"
+    return RUNS / f"{kind}-{name}-{subject.image_size}px"
 
 
 def export(arguments: Arguments, subject: Subject, folder: Path) -> ExportReport:
@@ -308,23 +383,54 @@ def show(document: dict[str, Any], folder: Path) -> None:
 
     print(f"{document['model']}, {document['image_size']} px, {document['weights']}")
     names = [name for one in document["exported"] for name in one["bytes"]]
+    is_graded = document["graded_on"] is not None
     table = Table(box=None, pad_edge=False)
     # A name that is cut short would not tell one file from the next.
     table.add_column("file", overflow="fold", min_width=max(map(len, names)))
-    for heading in ("MB", "holds", "off torch by"):
+    for heading in ("MB", "holds", "off torch by", *(("mAP50-95", "ms") if is_graded else ())):
         table.add_column(heading)
     for one in document["exported"]:
-        error = one["error"]
         for index, (name, size) in enumerate(one["bytes"].items()):
-            holds = off = ""
-            if error is not None and index == 0:
-                holds = one["holds"]
-                off = f"{error['max_error']:.2g} of {error['largest']:.4g}"
-            table.add_row(name, f"{size / 1e6:.2f}", holds, off)
+            table.add_row(name, f"{size / 1e6:.2f}", *(facts(one) if index == 0 else ()))
     show_table(table)
+    if is_graded:
+        show_worth(document)
     told = ", ".join(f"{tool}: {share}" for tool, share in document["trainers"].items())
     print(f"trained further by nas.train; {told}")
     say(f"left in {folder}: report.json says what a program needs to know")
+
+
+def facts(one: dict[str, Any]) -> list[str]:
+    """What is told of an exported model beside its files."""
+    if one["error"] is None:
+        return []
+    error = one["error"]
+    found = [one["holds"], f"{error['max_error']:.2g} of {error['largest']:.4g}"]
+    if one["grade"] is not None:
+        latency = one["latency"]
+        found.append(f"{one['grade']['map50_95']:.4f}")
+        found.append("unknown" if latency["ms"] is None else f"{latency['ms']:.1f}")
+    return found
+
+
+def show_worth(document: dict[str, Any]) -> None:
+    """On what a bundle's figures stand."""
+    on = document["graded_on"]
+    print(
+        f"mAP50-95 on {on['images']} images of {on['data']} ({on['part']}); torch's own, before the"
+        f" export: {document['map50_95']:.4f}"
+    )
+    keys = {}
+    for one in document["exported"]:
+        if (latency := one["latency"]) is not None:
+            told = latency["told"]
+            if latency["ms"] is not None:
+                told = "{kind}, 90 % interval {low_ms:.1f} to {high_ms:.1f} ms".format(**latency)
+            count = latency["threads"]
+            where = "{device}, {runtime} {precision}, {threads} thread".format(**latency)
+            keys[f"{where}{'s' if count > 1 else ''}"] = told
+    for key, told in keys.items():
+        print(f"ms on {key}: {told}")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ FLOORS = {
     "nas.accuracy": 12,
     "nas.integrations": 12,
     "nas.grading": 12,
+    "nas.bundle": 13,
     "nas.study": 13,
     "nas.report": 14,
 }

@@ -17,13 +17,53 @@ from nas.deploy.check import Comparison
 from nas.files import recover_folder, whole_folder
 
 FORMAT: Final = 2
-"""1: the first. 2: what a program needs to read the outputs (head, bins, mean and scale)."""
+"""1: the first. 2: how raw maps and pixels are read (head, bins, mean, scale), and what a bundle's
+files are worth."""
 
 REPORT: Final = "report.json"
 
 
 class ExportFolderError(NasError):
     """A folder that an export can't be left in."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileGrade:
+    """How good a file is, run by its own runtime."""
+
+    map50_95: float
+    map50: float
+    arithmetic: str
+    """What computed, in which numbers."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileLatency:
+    """What a board's table says of a file, with a 90 % interval; nothing where `told` says why."""
+
+    device: str
+    runtime: str
+    precision: str
+    """How the board computes; fp16 is stored so, and computed in fp32 where cores have no other."""
+    threads: int
+    ms: float | None = None
+    low_ms: float | None = None
+    high_ms: float | None = None
+    kind: str = "unknown"
+    """measured, predicted, estimated (nas.latency.answer), or unknown."""
+    heldout_mape: float | None = None
+    told: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GradedOn:
+    """The images that files were graded on."""
+
+    data: str
+    data_digest: str
+    part: str
+    images: int
+    objects: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +83,10 @@ class Exported:
     """maps (raw, one output a level), or the layout of decoded boxes (nas.deploy.decode)."""
     error: Comparison | None = None
     """Against torch, on one image; None where nothing runs alone."""
+    grade: FileGrade | None = None
+    """Of a bundle's file that runs alone."""
+    latency: FileLatency | None = None
+    """Of a bundle's file that runs alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,8 +108,12 @@ class ExportReport:
     weights: str
     """The checkpoint's path, or how random ones were drawn."""
     map50_95: float | None
-    """That of the checkpoint, on its validation part."""
+    """That of the checkpoint, on its validation part; of a bundle, graded anew on `graded_on`."""
     exported: tuple[Exported, ...]
+    graded_on: GradedOn | None = None
+    """Of a bundle."""
+    beside: tuple[str, ...] = ()
+    """A bundle's other files: model YAML, weights, class names, program, README."""
     trainers: dict[str, str] = field(default_factory=dict)
     """Which of YOLOv5, Ultralytics and MMYOLO train the model, and how much of it."""
     versions: dict[str, str] = field(default_factory=dict)
@@ -82,10 +130,21 @@ class ExportReport:
             "scale": [1 / 255, 1 / 255, 1 / 255],
             "padding": "the picture in the middle of a square, grey 114 around it",
         }
+        values["beside"] = {
+            name: {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}
+            for name in self.beside
+        }
         for one in values["exported"]:
             one["bytes"] = {name: (folder / name).stat().st_size for name in one["files"]}
             one["sha256"] = {name: _sha256(folder / name) for name in one["files"]}
         return values
+
+
+def write_report(folder: Path, report: ExportReport) -> dict[str, Any]:
+    """Writes `report.json` beside the files that it names; returns what stands in it."""
+    document = report.document(folder)
+    (folder / REPORT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return document
 
 
 def leave_export(folder: Path, make: Callable[[Path], ExportReport]) -> dict[str, Any]:
@@ -101,9 +160,7 @@ def leave_export(folder: Path, make: Callable[[Path], ExportReport]) -> dict[str
         recover_folder(folder)
         check_folder(folder)
         with whole_folder(folder) as temporary:
-            document = make(temporary).document(temporary)
-            text = json.dumps(document, indent=1) + "\n"
-            (temporary / REPORT).write_text(text, encoding="utf-8")
+            document = write_report(temporary, make(temporary))
     except OSError as error:
         raise ExportFolderError(
             str(folder),
@@ -135,7 +192,8 @@ def _listed(report: Path) -> set[str]:
     """The files of an export, by its report; none where it can't be read."""
     try:
         document = json.loads(report.read_text(encoding="utf-8"))
-        return {REPORT, *(name for one in document["exported"] for name in one["files"])}
+        exported = {name for one in document["exported"] for name in one["files"]}
+        return {REPORT, *exported, *document.get("beside", ())}
     except (OSError, ValueError, KeyError, TypeError):
         return set()
 
