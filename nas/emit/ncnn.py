@@ -9,7 +9,9 @@ parameters. What it does, found by converting torch modules with pnnx 20261020:
 - A blob with several readers goes through a Split.
 
 In int8 each convolution and inner product takes what it reads in one scale and has one for each
-of its output channels (`8=`), as ncnn2int8 writes them; what lies between them stays fp32.
+of its output channels (`8=`), as ncnn2int8 writes them; what lies between them stays fp32. A file
+that is exported says of each layer whether it computes so and how (nas.emit.int8): its map stays
+int8 where int8 convolutions alone read it (100 more in `8=`).
 
 The text format is described in ncnn's wiki (param-and-model-file-structure, operators).
 """
@@ -20,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from nas.emit.int8 import Int8Choice, Int8Way, can_be_winograd, requantised
 from nas.space.modules.activation import kind_of, slope_of
 from nas.space.ops import Graph, Op, OpKind
 
@@ -53,20 +56,51 @@ INT8_SCALES: Final[dict[str, str]] = {
 """Layer -> the term that says its weights are int8 and its scales follow them."""
 
 
-def emit_ncnn(graph: Graph, precision: str = "fp32") -> str:
+REQUANTISED: Final = 100
+"""Added to the term where a layer leaves int8."""
+
+NO_WINOGRAD: Final = " 31=64"
+"""The bit of a layer's feature mask that turns Winograd off."""
+
+
+def emit_ncnn(graph: Graph, precision: str = "fp32", choice: Int8Choice | None = None) -> str:
     """The graph as `.param` text; inputs are named in0, in1, ..., outputs out0, out1, ...
 
     precision  int8 changes the layers with weights; fp16 and bf16 are how a file is run
+    choice     in int8: which layers compute so, and how; None: all of them, each from and to fp32,
+               as Winograd where ncnn does so
     """
-    return _ParamWriter(graph, is_int8=precision == "int8").text()
+    return _ParamWriter(graph, is_int8=precision == "int8", choice=choice).text()
+
+
+def fused_activations(graph: Graph) -> dict[int, int]:
+    """Each convolution that computes the activation behind it -> that activation's output."""
+    readers = Counter(i for op in graph.ops for i in op.inputs)
+    readers.update(graph.outputs)
+    convolutions = {op.output for op in graph.ops if op.kind is OpKind.CONVOLUTION}
+    return {
+        op.inputs[0]: op.output
+        for op in graph.ops
+        if op.inputs[0] in convolutions and readers[op.inputs[0]] == 1 and is_fused(op.activation)
+    }
+
+
+def scale_term(term: str, *, is_requantised: bool) -> str:
+    """The term that says a layer's scales: of one that leaves int8, too."""
+    if not is_requantised:
+        return term
+    key, _, value = term.partition("=")
+    return f"{key}={int(value) + REQUANTISED}"
 
 
 class _ParamWriter:
     """A `.param` while it is written: layers in order, and which blob holds which tensor."""
 
-    def __init__(self, graph: Graph, *, is_int8: bool) -> None:
+    def __init__(self, graph: Graph, *, is_int8: bool, choice: Int8Choice | None) -> None:
         self.graph = graph
         self.is_int8 = is_int8
+        self.choice = choice
+        self.requantised = requantised(graph, choice or {}, fused_activations(graph))
         self.layers: list[str] = []
         self.written: set[str] = set()
         self.readers = Counter(i for op in graph.ops for i in op.inputs)
@@ -109,13 +143,23 @@ class _ParamWriter:
                     self.vectors.add(follower.output)
                 output = follower.output
                 self.fused.add(output)
-        if self.is_int8:
-            parameters += INT8_SCALES.get(kind, "")
+        if self.is_int8 and kind in INT8_SCALES:
+            parameters += self._int8(op, INT8_SCALES[kind])
         outputs = (output, *op.more_outputs)
         names = [self._name(tensor) for tensor in outputs]
         self._layer(kind, [self.names[i].pop(0) for i in op.inputs], names, parameters)
         for tensor, name in zip(outputs, names, strict=True):
             self._define(tensor, name)
+
+    def _int8(self, op: Op, term: str) -> str:
+        """What a layer with weights says of its scales and of its kernel."""
+        if self.choice is None:
+            return term
+        if op.output not in self.choice:
+            return ""
+        is_direct = self.choice[op.output] is Int8Way.DIRECT
+        mask = NO_WINOGRAD if is_direct and can_be_winograd(op) else ""
+        return scale_term(term, is_requantised=op.output in self.requantised) + mask
 
     def _name(self, tensor: int) -> str:
         """The blob a tensor is written to: outN where only the caller reads it, else a number."""
