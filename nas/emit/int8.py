@@ -35,6 +35,19 @@ WINOGRAD_CHANNELS: Final = 8
 """With so few channels in and out ncnn runs no Winograd."""
 
 
+def can_be_int8(op: Op) -> bool:
+    """Whether an op may compute in int8: a dense or a depthwise convolution of a map.
+
+    A grouped one stays float: ncnn 1.0.20261020 computes NaN there. So do the two of a
+    squeeze-and-excite, which read a vector: they cost nothing, and every channel hangs on them.
+    """
+    return (
+        op.kind is OpKind.CONVOLUTION
+        and op.groups in (1, op.shape_out.channels)
+        and op.shape_out.height * op.shape_out.width > 1
+    )
+
+
 def can_be_winograd(op: Op) -> bool:
     """Whether ncnn would run a convolution as Winograd in int8."""
     return (
@@ -49,8 +62,7 @@ def requantised(graph: Graph, choice: Int8Choice, fused: Mapping[int, int]) -> d
 
     fused  a convolution's output -> the output of the activation that ncnn computes inside it
 
-    That is where int8 convolutions alone read the map. An InnerProduct takes no int8, so that the
-    convolutions of a squeeze-and-excite count as float here.
+    That is where int8 convolutions alone read the map.
     """
     readers: dict[int, list[Op]] = {}
     for op in graph.ops:
@@ -63,7 +75,6 @@ def requantised(graph: Graph, choice: Int8Choice, fused: Mapping[int, int]) -> d
         if (
             op.output in choice
             and left not in graph.outputs
-            and op.shape_out.height * op.shape_out.width > 1
             and behind
             and all(one.output in choice for one in behind)
         ):
