@@ -59,8 +59,9 @@ class Arguments:
     pretrained: str | None = None
     """What the proxy's candidates are cut from: starter, lite2, none, or a file as nas.train reads
     it. By default the proxy's own, which is starter."""
-    sampler: Literal["tpe", "nsgaii", "random"] = "tpe"
-    """What proposes architectures."""
+    sampler: Literal["surrogate", "tpe", "nsgaii", "random"] = "tpe"
+    """What proposes architectures: a Gaussian process over a pool whose latency is known, or one of
+    Optuna's."""
     seed: int = 0
     """Of the sampler, the trainings and everything else that is drawn."""
     run: str | None = None

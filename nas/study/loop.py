@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from optuna.samplers import BaseSampler
 
 from nas.accuracy import Score
 from nas.latency.answer import Latency, LatencyModel
@@ -29,6 +30,8 @@ from nas.study.candidates import Candidates
 from nas.study.on_disk.record import CONSTRAINT, Asked, Record
 from nas.study.sampler_view import View
 from nas.study.sampling import SamplerName, chooser, distributions, make_sampler, to_params
+from nas.study.surrogate.pool import CandidatePool
+from nas.study.surrogate.sampler import SurrogateSampler
 from nas.study.trial import Ending, Outcome, SearchStanding, Trial
 from nas.study.unseen import draw_fresh
 from nas.study.workers import Grader
@@ -82,6 +85,7 @@ class Search:
         self._within = within
         self._observe = observe
         self._view = View()
+        self._surrogate: SurrogateSampler | None = None
         self._options = candidates.space.options()
         self._distributions = distributions(self._options)
         self._trials: list[Trial] = []
@@ -136,8 +140,7 @@ class Search:
                 return False
             self._enter(candidate, number)
             return True
-        sampler = make_sampler(self._plan.sampler, self._plan.seed, number)
-        drawn = self._view.draw(sampler)
+        drawn = self._view.draw(self._sampler(number))
         candidate = self._candidates.build(chooser(drawn))
         trial = self._judge(candidate, number)
         over_ms = self._over_limit_ms(trial.latency)
@@ -145,6 +148,18 @@ class Search:
             drawn.set_constraint(CONSTRAINT, over_ms)
         self._add(trial)
         return True
+
+    def _sampler(self, number: int) -> BaseSampler:
+        """What draws trial `number`: the one surrogate, or a sampler of Optuna's for it alone."""
+        if self._plan.sampler != "surrogate":
+            return make_sampler(self._plan.sampler, self._plan.seed, number)
+        if self._surrogate is None:
+            plan = self._plan
+            pool = CandidatePool(
+                self._candidates, self._model, plan.limit_ms, plan.seed, self._within
+            )
+            self._surrogate = SurrogateSampler(self._candidates, pool, plan.seed)
+        return self._surrogate
 
     def _enter(self, candidate: Candidate, number: int) -> None:
         """Adds a trial that was drawn without the sampler."""

@@ -16,7 +16,7 @@ from optuna.trial import Trial
 
 from nas.space.search_space import Choose
 
-SamplerName = Literal["tpe", "nsgaii", "random"]
+SamplerName = Literal["surrogate", "tpe", "nsgaii", "random"]
 
 STARTUP: Final = 40
 """Trials that TPE draws at random before it models anything. Optuna's 10 are too few for some forty
@@ -34,7 +34,7 @@ def make_sampler(name: SamplerName, seed: int, number: int) -> BaseSampler:
 
     Its random state follows from seed and number, not from what was drawn before: a search that
     was killed and goes on draws what it would have drawn. Optuna's samplers keep everything else
-    they know in the study.
+    they know in the study. The surrogate's is another: nas.study.surrogate.sampler.
     """
     state = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     if name == "tpe":
@@ -72,6 +72,14 @@ def to_params(choices: Mapping[str, Any], options: Options) -> dict[str, Any]:
     """Optuna's parameters for choices in the space's words."""
     return {
         name: values.index(choices[name]) if is_ordinal(values) else choices[name]
+        for name, values in options.items()
+    }
+
+
+def from_params(params: Mapping[str, Any], options: Options) -> dict[str, Any]:
+    """Choices in the space's words for Optuna's parameters."""
+    return {
+        name: values[params[name]] if is_ordinal(values) else params[name]
         for name, values in options.items()
     }
 

@@ -102,6 +102,7 @@ def search(
     limit_ms: float | None = None,
     in_flight: int = 4,
     opening: tuple[Candidate, ...] = (),
+    within: Candidate | None = None,
     observe: Callable[[SearchStanding], None] = lambda standing: None,
 ) -> Ending:
     """A search in this process, its record in `folder`."""
@@ -113,6 +114,7 @@ def search(
         plan=SearchPlan(
             sampler=sampler, seed=seed, limit_ms=limit_ms, in_flight=in_flight, opening=opening
         ),
+        within=within,
         observe=observe,
     )
     return running.run(budget)

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from nas.study.after.baselines import grade_baselines, grid
+from nas.study.feasible import find_within
 from nas.study.on_disk.record import Record
 from nas.study.sampling import STARTUP, SamplerName
 from nas.study.trial import Ending, Outcome, SearchStanding
 from nas.study.workers import Inline
 from tests.study.boards import MacBoard, candidates_of, notebook, search
 
-SAMPLERS: tuple[SamplerName, ...] = ("tpe", "nsgaii", "random")
+SAMPLERS: tuple[SamplerName, ...] = ("surrogate", "tpe", "nsgaii", "random")
 LEARNING: tuple[SamplerName, ...] = ("tpe", "random")
 
 
@@ -31,7 +32,7 @@ def test_killed_and_resumed_equals_never_killed(tmp_path: Path, sampler: Sampler
     limit_ms = 7.0  # refuses enough that TPE has its random trials behind it by half of the budget
     (tmp_path / "whole").mkdir()
     whole = search(tmp_path / "whole", notebook(), budget=26, sampler=sampler, limit_ms=limit_ms)
-    assert len(whole.trials) > STARTUP + 5
+    assert len(whole.trials) > STARTUP + 5 or sampler == "surrogate"
     (tmp_path / "pieces").mkdir()
     graded = 0
     for stop in (1, 2, 9, 11):
@@ -97,7 +98,7 @@ def test_the_budget_counts_distinct_architectures(tmp_path: Path, sampler: Sampl
             assert first.score == trial.score
 
 
-@pytest.mark.parametrize("sampler", LEARNING)
+@pytest.mark.parametrize("sampler", ["surrogate", *LEARNING])
 def test_an_exhausted_space_ends_the_search(tmp_path: Path, sampler: SamplerName) -> None:
     proxy = notebook()
     ending = search(tmp_path, proxy, budget=1000, space="tiny", sampler=sampler)
@@ -137,6 +138,19 @@ def test_the_sampler_learns_from_what_is_refused(tmp_path: Path) -> None:
         drawn = ending.trials[STARTUP:]
         shares[sampler] = sum(t.outcome is Outcome.REFUSED for t in drawn) / len(drawn)
     assert shares["tpe"] < 0.6 * shares["random"]
+
+
+def test_the_surrogate_asks_for_nothing_over_the_limit_and_nothing_twice(tmp_path: Path) -> None:
+    ending = search(tmp_path, notebook(), budget=30, sampler="surrogate", limit_ms=6.0)
+    assert [trial.outcome for trial in ending.trials] == [Outcome.GRADED] * 30
+
+
+def test_the_surrogate_meets_a_limit_that_hardly_any_meets(tmp_path: Path) -> None:
+    within = find_within(candidates_of("large").space, 6, MacBoard(), 1.1, 0)
+    ending = search(
+        tmp_path, notebook(), budget=12, sampler="surrogate", limit_ms=1.1, within=within
+    )
+    assert len(ending.graded) == 12
 
 
 def test_a_limit_that_is_hardly_met_does_not_spin(tmp_path: Path) -> None:

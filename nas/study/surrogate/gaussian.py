@@ -1,0 +1,187 @@
+"""A Gaussian process: what a score is expected to be, and how unsure that is.
+
+A constant, a line through the inputs and a Matern 5/2 kernel with a length for each input are
+summed. The line is a ridge regression, which is nearly all that a dozen observations can support;
+the kernel takes over as they become more. Lengths, shares and noise maximise the posterior: the
+marginal likelihood (Rasmussen and Williams 2006, eq. 5.9, 2.30) times priors, those of the lengths
+wider the more inputs there are (Hvarfner, Hellsten and Nardi 2024, arXiv 2402.02229), without which
+forty lengths are fitted to as many observations.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.optimize import minimize
+
+Array = NDArray[np.float64]
+
+LENGTH_SPREAD: Final = 1.2
+"""Standard deviation of the prior of a log length."""
+
+PRIORS: Final = ((0.0, 1.0), (0.0, 1.0), (-3.0, 1.0))
+"""Mean and standard deviation of log variances, in those of the observations: of the kernel, of the
+line, of the noise."""
+
+JITTER: Final = 1e-6
+"""Variance that is added so that equal inputs are no error."""
+
+ROUNDS: Final = 40
+"""Steps of the optimiser, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is fitted, as logarithms: a length for each input (d,), variances in PRIORS's order."""
+
+    lengths: Array
+    variances: Array
+
+    @property
+    def vector(self) -> Array:
+        """All of them in one (d + 3,)."""
+        return np.concatenate([self.lengths, self.variances])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Believed:
+    """What is believed of n inputs: the mean of the score (n,), its standard deviation (n,)."""
+
+    mean: Array
+    deviation: Array
+
+
+class GaussianProcess:
+    """Fitted to observations once, asked as often as one likes.
+
+    inputs   (n, d), of any scale
+    scores   (n,)
+    errors   (n,) known standard errors of the scores, beside the noise that is fitted
+    settings  taken over from an earlier fit; None fits them
+    start    where the fit begins
+    """
+
+    def __init__(
+        self,
+        inputs: Array,
+        scores: Array,
+        errors: Array | None = None,
+        *,
+        settings: Settings | None = None,
+        start: Settings | None = None,
+    ) -> None:
+        assert len(inputs) == len(scores) > 0, "a score for each of some inputs"
+        self._middle, self._spread = inputs.mean(axis=0), inputs.std(axis=0)
+        self._spread[self._spread < 1e-9] = 1.0
+        self._inputs = (inputs - self._middle) / self._spread
+        self._level, deviation = float(scores.mean()), float(scores.std())
+        self._unit = deviation if deviation > 1e-12 else 1.0
+        self._scores = (scores - self._level) / self._unit
+        known = np.zeros(len(scores)) if errors is None else (errors / self._unit) ** 2
+        self._known = known + JITTER
+        self.settings = settings or self._fit(start)
+        covariance = self._covariance(self.settings) + np.diag(self._diagonal(self.settings))
+        self._factor = cho_factor(covariance, lower=True)
+        self._answer = cho_solve(self._factor, self._scores)
+
+    def believe(self, inputs: Array) -> Believed:
+        """What is believed of the scores of inputs (m, d), without the noise of observing them."""
+        scaled = (inputs - self._middle) / self._spread
+        across = self._across(scaled, self.settings)
+        inside = solve_triangular(self._factor[0], across.T, lower=True)
+        kernel, line, _ = np.exp(self.settings.variances)
+        own = kernel + line * (scaled**2).mean(axis=1) + 1.0
+        variance = np.maximum(own - (inside**2).sum(axis=0), 1e-12)
+        return Believed(
+            mean=across @ self._answer * self._unit + self._level,
+            deviation=np.sqrt(variance) * self._unit,
+        )
+
+    def _diagonal(self, settings: Settings) -> Array:
+        return self._known + math.exp(settings.variances[2])
+
+    def _covariance(self, settings: Settings) -> Array:
+        return self._across(self._inputs, settings)
+
+    def _across(self, scaled: Array, settings: Settings) -> Array:
+        """Covariances (m, n) of scaled inputs with those observed; 1 is that of the constant."""
+        kernel, line, _ = np.exp(settings.variances)
+        distance = _distances(scaled, self._inputs, np.exp(-settings.lengths))
+        linear = scaled @ self._inputs.T / self._inputs.shape[1]
+        found: Array = kernel * _matern(distance) + line * linear + 1.0
+        return found
+
+    def _fit(self, start: Settings | None) -> Settings:
+        """The settings of the greatest posterior that a descent from `start` finds."""
+        count = self._inputs.shape[1]
+        # The prior's median: two inputs a standard deviation apart in each are a length apart.
+        usual = 0.5 * math.log(2 * count)
+        means = np.concatenate([np.full(count, usual), [mean for mean, _ in PRIORS]])
+        spreads = np.concatenate([np.full(count, LENGTH_SPREAD), [s for _, s in PRIORS]])
+        first = means if start is None else start.vector
+        bounds = [(usual - 4, usual + 4)] * count + [(-9.0, 4.0)] * len(PRIORS)
+        found: Any = minimize(
+            self._cost, np.clip(first, *np.array(bounds).T), (means, spreads),
+            jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": ROUNDS},
+        )  # fmt: skip
+        return Settings(lengths=found.x[:count], variances=found.x[count:])
+
+    def _cost(self, vector: Array, means: Array, spreads: Array) -> tuple[float, Array]:
+        """Minus the log posterior of settings, up to a constant, and its gradient."""
+        count = self._inputs.shape[1]
+        settings = Settings(lengths=vector[:count], variances=vector[count:])
+        kernel, line, noise = np.exp(settings.variances)
+        rates = np.exp(-2 * settings.lengths)
+        distance = _distances(self._inputs, self._inputs, np.exp(-settings.lengths))
+        matern = _matern(distance)
+        linear = self._inputs @ self._inputs.T / count
+        covariance = kernel * matern + line * linear + 1.0 + np.diag(self._known + noise)
+        off = (vector - means) / spreads
+        try:
+            factor = cho_factor(covariance, lower=True)
+        except np.linalg.LinAlgError:
+            return 1e10, np.zeros_like(vector)
+        answer = cho_solve(factor, self._scores)
+        cost = 0.5 * self._scores @ answer + np.log(np.diag(factor[0])).sum() + 0.5 * off @ off
+        # d cost / d covariance, symmetric.
+        slope = 0.5 * (cho_solve(factor, np.eye(len(self._scores))) - np.outer(answer, answer))
+        # d matern / d (squared distance) = -5/6 (1 + sqrt 5 r) exp(-sqrt 5 r)
+        root = math.sqrt(5) * distance
+        weights = slope * kernel * (5 / 6) * (1 + root) * np.exp(-root)
+        # d (squared distance) / d log length = -2 rate (x - y)^2, summed over all pairs.
+        squares = self._inputs**2
+        pairs = 2 * (
+            weights.sum(axis=1) @ squares
+            - np.einsum("id,ij,jd->d", self._inputs, weights, self._inputs, optimize=True)
+        )
+        gradient = np.concatenate(
+            [
+                2 * rates * pairs,
+                [
+                    kernel * float((slope * matern).sum()),
+                    line * float((slope * linear).sum()),
+                    noise * float(np.trace(slope)),
+                ],
+            ]
+        )
+        return float(cost), gradient + off / spreads
+
+
+def _distances(first: Array, second: Array, rates: Array) -> Array:
+    """Distances (m, n) of inputs whose differences are multiplied by `rates`."""
+    a, b = first * rates, second * rates
+    squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
+    found: Array = np.sqrt(np.maximum(squared, 0.0))
+    return found
+
+
+def _matern(distance: Array) -> Array:
+    """Matern's correlation of smoothness 5/2."""
+    root = math.sqrt(5) * distance
+    found: Array = (1 + root + root**2 / 3) * np.exp(-root)
+    return found
