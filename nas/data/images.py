@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -70,6 +71,10 @@ class ImageSet:
     def of(self, index: int) -> slice:
         """The rows of `boxes` and `classes` that belong to image `index`."""
         return slice(int(self.starts[index]), int(self.starts[index + 1]))
+
+    def name_of(self, index: int) -> str:
+        """What image `index` is called: its file's name, or its number."""
+        return Path(self.files[index]).name if self.files else str(index)
 
     def spread(self, count: int) -> ImageSet:
         """At most `count` of the images, evenly over the part: the same ones every time."""

@@ -35,6 +35,20 @@ class Examination:
     """None where there are no gradients to ask for: of an exported file."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What was examined in one go: files, image sizes, on one part of a data set."""
+
+    model: str
+    """The path that was asked for."""
+    data: str
+    """The data set's name."""
+    data_digest: str
+    part: str
+    """train, val or test."""
+    examinations: tuple[Examination, ...]
+
+
 def examine(file: DetectorFile, part: ImageSet) -> Examination:
     """Grades a file on a part whose images have a size that it takes, and looks at its boxes."""
     found = list(detect(file.predict, part))

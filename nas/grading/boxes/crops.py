@@ -20,6 +20,9 @@ LEAST_SIDE: Final = 40
 
 Pixels = NDArray[np.uint8]
 
+Corners = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels of a cut-out; they may reach beyond it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Crop:
@@ -27,8 +30,9 @@ class Crop:
 
     pixels: Pixels
     """(H, W, 3) RGB."""
-    box: tuple[float, float, float, float]
-    """Left, top, right, bottom in pixels of the cut-out; it may reach beyond it."""
+    box: Corners
+    others: tuple[Corners, ...] = ()
+    """What lies around the box: of a false box the objects, of a missed object the boxes."""
 
 
 def picture(part: ImageSet, index: int) -> Pixels:
@@ -43,18 +47,29 @@ def picture(part: ImageSet, index: int) -> Pixels:
     return inside
 
 
-def crop(part: ImageSet, index: int, box: NDArray[np.float64]) -> Crop:
-    """The square around a box (left, top, right, bottom, pixels of the picture as it came)."""
-    pixels = picture(part, index)
-    height, width = pixels.shape[:2]
-    scale = np.array([width, height]) / part.sizes[index]
-    low, high = box[:2] * scale, box[2:] * scale
-    side = max(float((high - low).max()) * CONTEXT, LEAST_SIDE)
+def crop(part: ImageSet, index: int, box: NDArray[np.float64], others: NDArray[np.float64]) -> Crop:
+    """The square around a box, (4,) left, top, right, bottom in pixels of the picture as it came.
+
+    others  (n, 4) more boxes on that picture
+    """
+    return cut(picture(part, index), part.sizes[index], np.concatenate([box[None], others]))
+
+
+def cut(
+    pixels: Pixels, size: NDArray[np.int64], boxes: NDArray[np.float64], least: float = LEAST_SIDE
+) -> Crop:
+    """The square around the first of the boxes, with them all.
+
+    size    (2,) width and height of the picture as it came, in whose pixels the boxes count
+    least   the cut-out's least side in pixels, as far as the picture goes
+    """
+    shape = np.array([pixels.shape[1], pixels.shape[0]])
+    boxes = boxes * np.tile(shape / size, 2)
+    low, high = boxes[0, :2], boxes[0, 2:]
+    side = round(max(float((high - low).max()) * CONTEXT, least))
     start = np.round((low + high - side) / 2).astype(int)
-    limit = np.maximum(np.array([width, height]) - round(side), 0)
-    start = np.clip(start, 0, limit)
-    end = np.minimum(start + round(side), [width, height])
-    return Crop(
-        pixels=pixels[start[1] : end[1], start[0] : end[0]],
-        box=(*(low - start).tolist(), *(high - start).tolist()),
-    )
+    start = np.clip(start, 0, np.maximum(shape - side, 0))
+    end = np.minimum(start + side, shape)
+    moved = boxes - np.tile(start, 2)
+    own, *rest = ((float(a), float(b), float(c), float(d)) for a, b, c, d in moved)
+    return Crop(pixels=pixels[start[1] : end[1], start[0] : end[0]], box=own, others=tuple(rest))

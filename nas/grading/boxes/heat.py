@@ -24,13 +24,16 @@ from torch import Tensor
 from nas.data.images import ImageSet
 from nas.detector.builder import Detector
 from nas.detector.head import Detect
-from nas.grading.boxes.crops import Crop, picture
+from nas.grading.boxes.crops import Crop, Pixels, cut, picture
 from nas.grading.boxes.matching import Matches
 from nas.training.metrics import to_input, torch_predictor
 
 TRUE_SHOWN: Final = 5
 FALSE_SHOWN: Final = 3
 """Boxes that are explained."""
+
+SEEN: Final = 0.5
+"""Share of a picture's longer side that is shown around a box, at least."""
 
 Heat = NDArray[np.float32]
 
@@ -39,14 +42,16 @@ Heat = NDArray[np.float32]
 class HeatMap:
     """What made a box."""
 
+    file: str
+    """The picture's name."""
     name: str
     score: float
     is_true: bool
     """Whether it found an object."""
     crop: Crop
-    """The whole picture, and the box in it."""
+    """At least SEEN of the picture's longer side, and the box in it."""
     heat: Heat
-    """(H, W) of the picture, 0 to 1."""
+    """(H, W) of the cut-out, 0 to 1; the hottest place may lie outside of it."""
 
 
 def heat_maps(detector: Detector, part: ImageSet, matches: Matches) -> tuple[HeatMap, ...]:
@@ -58,21 +63,29 @@ def heat_maps(detector: Detector, part: ImageSet, matches: Matches) -> tuple[Hea
         box = matches.detections.boxes[place]
         row = _row_of(detector, part, image, (box, kind, score))
         heat = box_heat(detector, part.images[image], row, kind)
-        pixels = picture(part, image)
-        height, width = pixels.shape[:2]
-        left, top, inner_width, inner_height = (int(one) for one in part.frames[image])
-        inside = heat[top : top + inner_height, left : left + inner_width]
-        scale = np.tile(np.array([width, height]) / part.sizes[image], 2)
+        warm, grey = _on_picture(part, image, heat)
+        size, least = part.sizes[image], SEEN * max(grey.shape[:2])
+        crop = cut(np.dstack([grey, warm]), size, box[None], least)
         found.append(
             HeatMap(
+                file=part.name_of(image),
                 name=part.names[kind],
                 score=score,
                 is_true=bool(matches.is_true[place]),
-                crop=Crop(pixels=pixels, box=tuple((box * scale).tolist())),
-                heat=_resized(inside, (width, height)),
+                crop=Crop(pixels=crop.pixels[..., :3], box=crop.box),
+                heat=np.asarray(crop.pixels[..., 3] / 255, np.float32),
             )
         )
     return tuple(found)
+
+
+def _on_picture(part: ImageSet, image: int, heat: Heat) -> tuple[Pixels, Pixels]:
+    """The heat of an image's square as bytes (H, W) of its picture, and the picture."""
+    pixels = picture(part, image)
+    left, top, width, height = (int(one) for one in part.frames[image])
+    inside = heat[top : top + height, left : left + width]
+    size = (pixels.shape[1], pixels.shape[0])
+    return np.asarray(_resized(inside, size) * 255, np.uint8), pixels
 
 
 def box_heat(detector: Detector, image: NDArray[np.uint8], row: int, kind: int) -> Heat:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas.data.images import ImageSet
 from nas.grading.boxes.crops import Crop, crop
@@ -35,50 +35,59 @@ class Mistake:
 
 def false_boxes(matches: Matches, part: ImageSet) -> tuple[Mistake, ...]:
     """The false boxes of the highest scores."""
-    places = np.nonzero(~matches.is_true)[0][:SHOWN]
-    found, scores = matches.detections, matches.scores
-    return tuple(
-        _mistake(
-            part,
-            int(found.images[one]),
-            (int(found.classes[one]), float(scores[one])),
-            found.boxes[one],
-            _instead(matches, int(one), part.names),
+    found, objects = matches.detections, matches.objects
+    mistakes = []
+    for place in np.nonzero(~matches.is_true)[0][:SHOWN]:
+        image = int(found.images[place])
+        mistakes.append(
+            _Place(part, image, objects.boxes[objects.images == image]).mistake(
+                int(found.classes[place]),
+                float(matches.scores[place]),
+                found.boxes[place],
+                _instead(matches, int(place), part.names),
+            )
         )
-        for one in places
-    )
+    return tuple(mistakes)
 
 
 def missed_objects(matches: Matches, part: ImageSet, confidence: float) -> tuple[Mistake, ...]:
     """Objects that no box from the confidence on finds: the least found first, then the largest."""
-    objects, found_at = matches.objects, matches.found_at
+    found, objects, found_at = matches.detections, matches.objects, matches.found_at
     areas = (objects.boxes[:, 2:] - objects.boxes[:, :2]).prod(axis=1)
-    order = np.lexsort((-areas, found_at))
-    places = [one for one in order if found_at[one] < confidence][:SHOWN]
-    return tuple(
-        _mistake(
-            part,
-            int(objects.images[one]),
-            (int(objects.classes[one]), float(found_at[one])),
-            objects.boxes[one],
-            f"its box scores {found_at[one]:.2f}" if found_at[one] else "no box of any score",
+    missed = [one for one in np.lexsort((-areas, found_at)) if found_at[one] < confidence]
+    mistakes = []
+    for place in missed[:SHOWN]:
+        image, score = int(objects.images[place]), float(found_at[place])
+        shown = (found.images == image) & (matches.scores >= confidence)
+        mistakes.append(
+            _Place(part, image, found.boxes[shown]).mistake(
+                int(objects.classes[place]),
+                score,
+                objects.boxes[place],
+                f"its box scores {score:.2f}" if score else "no box of any score",
+            )
         )
-        for one in places
-    )
+    return tuple(mistakes)
 
 
-def _mistake(
-    part: ImageSet, image: int, kind: tuple[int, float], box: np.ndarray, why: str
-) -> Mistake:
-    left, top, right, bottom = (float(one) for one in box)
-    return Mistake(
-        file=Path(part.files[image]).name if part.files else str(image),
-        name=part.names[kind[0]],
-        score=kind[1],
-        box=(left, top, right, bottom),
-        why=why,
-        crop=crop(part, image, box),
-    )
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A picture, and what else lies on it."""
+
+    part: ImageSet
+    image: int
+    others: NDArray[np.float64]
+
+    def mistake(self, kind: int, score: float, box: NDArray[np.float64], why: str) -> Mistake:
+        left, top, right, bottom = (float(one) for one in box)
+        return Mistake(
+            file=self.part.name_of(self.image),
+            name=self.part.names[kind],
+            score=score,
+            box=(left, top, right, bottom),
+            why=why,
+            crop=crop(self.part, self.image, box, self.others),
+        )
 
 
 def _instead(matches: Matches, detection: int, names: tuple[str, ...]) -> str:
