@@ -18,7 +18,7 @@ The house, from the ground up (imports point downwards only, tests/test_house.py
     nas.bundle     a folder that runs elsewhere: what lies in it, what each file is worth
     nas.study      the search: loop, sampler, Pareto front; after it finalists, picks, audit; the
                    record on disk
-    nas.report     what is shown of a search: while it runs, figures, files
+    nas.report     what is shown of a search: while it runs, figures, files; of an evaluation
     nas.profile, nas.doctor, nas.search, nas.audit, nas.predict, nas.pretrain, nas.train,
     nas.evaluate, nas.export: the commands
 
@@ -68,6 +68,8 @@ theirs, can raise, each under the room that raises it.
             LimitError           a latency limit that no architecture meets
             WorkerError          a grading process that died
             AuditError           a run, or a band of it, that can't be audited
+        nas.report
+            EvaluationFolderError    a folder that an evaluation can't be left in
 """
 
 from __future__ import annotations

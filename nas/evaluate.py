@@ -1,121 +1,212 @@
-"""Grades trained detectors on one part of a data set.
+"""Grades detectors, in whatever form they lie, on one part of a data set.
 
-    python -m nas.evaluate runs/a/MODEL-s0/best.pt --data my.yaml --part test --json
+    python -m nas.evaluate runs/a/MODEL-s0/best.pt --data my.yaml --part test
+    python -m nas.evaluate best.pt --data my.yaml --image-size 192 256 320
+    python -m nas.evaluate runs/export-MODEL-320px --data my.yaml        # each file of an export
 
-mAP as COCO defines it, in pixels of the pictures as they came; per class, and the mean over the
-classes that the part shows.
+mAP as COCO defines it, in pixels of the pictures as they came; per class and size of object, and
+the mean over the classes that the part shows. It leaves a page with curves, confusion matrix, the
+worst mistakes and heat maps, the same as PNGs, and evaluation.json (docs/evaluation.md).
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from nas import NasError
-from nas.terminal import command_line, show_table
+from nas.terminal import RUNS, command_line, run_folder, say, show_table
 
 if TYPE_CHECKING:
     from nas.data.dataset import DataConfig
-    from nas.training.metrics import Grades
-    from nas.training.on_disk.checkpoint import Checkpoint
+    from nas.grading.detector_file import DetectorFile
+    from nas.grading.examination import Evaluation, Examination
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Grade a trained detector on one part of a data set."""
+    """Grade a detector on one part of a data set."""
 
     model: Annotated[Path, tyro.conf.Positional]
-    """A best.pt or last.pt of nas.train."""
+    """A best.pt or last.pt of nas.train, an ONNX file, an ncnn .param, or a folder that nas.export
+    left: then each of its files."""
     data: str = "shapes"
     """A YOLO data.yaml, or `shapes`, the built-in drawn data set."""
     part: Literal["train", "val", "test"] = "val"
     """The part to grade on."""
-    image_size: int | None = None
-    """Pixels of the square image, a multiple of 32; by default the size it was trained at."""
+    image_size: tuple[int, ...] = ()
+    """Pixels of the square image, one size or several, multiples of 32; by default the size it was
+    trained at. An exported file has one size."""
+    run: str | None = None
+    """The name of the folder in runs/, or its path; an earlier evaluation there is replaced."""
     json: bool = False
     """Print one JSON document."""
 
 
 def run(arguments: Arguments) -> None:
-    """Reads the weights and the data, and prints the grades."""
-    import torch
+    """Opens the detector and the data, grades, leaves the page, and prints the grades."""
+    from nas.data.dataset import read_data
+    from nas.grading.opening import open_detectors
+    from nas.report.evaluation.folder import check_folder, leave_evaluation
 
-    from nas.data.dataset import load_part, read_data
-    from nas.training.metrics import evaluate_detector
-    from nas.training.on_disk.checkpoint import load_checkpoint
-
-    checkpoint = load_checkpoint(arguments.model)
+    if len(set(arguments.image_size)) != len(arguments.image_size):
+        got = " ".join(map(str, arguments.image_size))
+        raise NasError("--image-size", "no size is named twice", got, "Name each once")
+    files = open_detectors(arguments.model)
     data = read_data(arguments.data)
     for tally in data.tallies:
         print(f"{data.name}, {tally}", file=sys.stderr)
-    check_classes(arguments.model, checkpoint, data)
-    detector = checkpoint.build()
-    size = checkpoint.image_size if arguments.image_size is None else arguments.image_size
-    stride = max(detector.head.strides)
-    if size < stride or size % stride:
-        raise NasError(
-            "--image-size",
-            f"the image size is a multiple of {stride}, the detector's largest stride",
-            str(size),
-            f"Give {max(1, round(size / stride)) * stride}",
-        )
-    part = load_part(data, arguments.part, size)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    grades = evaluate_detector(detector.to(device), part)
+    wanted = [(file, size) for file in files for size in sizes_of(file, arguments.image_size)]
+    for file in files:
+        check_classes(file, data)
+    folder = folder_of(arguments, data)
+    check_folder(folder)
+    evaluation = evaluate(arguments, data, wanted)
+    document = leave_evaluation(folder, evaluation)
     if arguments.json:
-        print(json.dumps(document(arguments, data, size, grades), indent=1))
+        print(json.dumps(document, indent=1))
+    elif len(evaluation.examinations) == 1:
+        show(arguments, evaluation)
     else:
-        show(arguments, data, size, grades)
+        show_all(arguments, evaluation)
+    say(f"left in {folder}: evaluation.html, its plots as PNGs, evaluation.json")
 
 
-def check_classes(path: Path, checkpoint: Checkpoint, data: DataConfig) -> None:
+def folder_of(arguments: Arguments, data: DataConfig) -> Path:
+    """Where the evaluation is left."""
+    if arguments.run is not None:
+        return run_folder(arguments.run)
+    model = arguments.model.absolute()
+    # A best.pt is told by its training's folder.
+    parts = [model.parent.name] if model.stem in ("best", "last") else []
+    parts += [model.name if model.is_dir() else model.stem, data.name, arguments.part]
+    return RUNS / re.sub(r"[^\w.-]+", "_", f"evaluate-{'-'.join(parts)}")
+
+
+def sizes_of(file: DetectorFile, asked: tuple[int, ...]) -> tuple[int, ...]:
+    """The image sizes to grade a file at; NasError for one that it can't take."""
+    if file.has_fixed_size:
+        if other := [size for size in asked if size != file.image_size]:
+            raise NasError(
+                "--image-size",
+                f"{file.path.name} takes images of {file.image_size} px alone, as it was exported",
+                str(other[0]),
+                "Leave the flag out, or evaluate the checkpoint that it came from",
+            )
+        return (file.image_size,)
+    stride = max(file.strides)
+    for size in asked:
+        if size < stride or size % stride:
+            raise NasError(
+                "--image-size",
+                f"the image size is a multiple of {stride}, the detector's largest stride",
+                str(size),
+                f"Give {max(1, round(size / stride)) * stride}",
+            )
+    return asked or (file.image_size,)
+
+
+def check_classes(file: DetectorFile, data: DataConfig) -> None:
     """NasError where the weights were taught other classes than the data has."""
-    if checkpoint.names != data.names:
-        raise NasError(
-            str(path),
-            f"the weights were taught the classes of {data.name} ({', '.join(data.names)})",
-            ", ".join(checkpoint.names),
-            "Name the data set that they were trained on, or one with the same classes",
-        )
+    if file.names == data.names:
+        return
+    count = ""
+    if len(file.names) != len(data.names):
+        count = f"{len(file.names)} instead of {len(data.names)}: "
+    elif sorted(file.names) == sorted(data.names):
+        count = "the same in another order: "
+    raise NasError(
+        str(file.path),
+        f"the weights were taught the classes of {data.name} ({', '.join(data.names)})",
+        f"{count}{', '.join(file.names)}",
+        "Name the data set that they were trained on, or one with the same classes",
+    )
 
 
-def document(arguments: Arguments, data: DataConfig, size: int, grades: Grades) -> dict[str, Any]:
-    """The grades for programs; a class that the part doesn't show has null."""
-    return {
-        "map50_95": grades.map50_95,
-        "map50": grades.map50,
-        "per_class": {
-            one.name: {"map50_95": one.map50_95, "map50": one.map50, "objects": one.objects}
-            for one in grades.per_class
-        },
-        "model": str(arguments.model),
-        "data": data.name,
-        "data_digest": data.digest,
-        "part": arguments.part,
-        "image_size": size,
-        "images": grades.images,
-        "objects": grades.objects,
-    }
+def evaluate(
+    arguments: Arguments, data: DataConfig, wanted: list[tuple[DetectorFile, int]]
+) -> Evaluation:
+    """Examines each file at each size; images are decoded once for files of one size."""
+    from nas.data.dataset import load_part
+    from nas.grading.examination import Evaluation, examine
+
+    examinations: list[Examination] = []
+    part = None
+    for place, (file, size) in enumerate(wanted, start=1):
+        if part is None or part.image_size != size:
+            part = load_part(data, arguments.part, size)
+        many = f" ({place} of {len(wanted)})" if len(wanted) > 1 else ""
+        say(f"{file.path.name} on {len(part)} images of {size} px, {file.arithmetic}{many}")
+        examinations.append(examine(file, part))
+    return Evaluation(
+        model=str(arguments.model),
+        data=data.name,
+        data_digest=data.digest,
+        part=arguments.part,
+        examinations=tuple(examinations),
+    )
 
 
-def show(arguments: Arguments, data: DataConfig, size: int, grades: Grades) -> None:
-    """The grades for people."""
+def show(arguments: Arguments, evaluation: Evaluation) -> None:
+    """The grades of one file at one size, for people."""
     from rich.table import Table
 
+    from nas.report.evaluation.lines import f1_words
+    from nas.report.evaluation.words import figure
+
+    (one,) = evaluation.examinations
+    grades = one.grades
     table = Table(
-        title=f"{arguments.model}, {data.name} {arguments.part} ({grades.images} images), {size} px"
+        title=f"{arguments.model}, {evaluation.data} {evaluation.part}"
+        f" ({grades.images} images), {one.image_size} px",
     )
     for heading in ("class", "objects", "mAP50-95", "mAP50"):
         table.add_column(heading)
-    for one in grades.per_class:
-        figures = ("-" if v is None else f"{v:.3f}" for v in (one.map50_95, one.map50))
-        table.add_row(one.name, str(one.objects), *figures)
-    table.add_row("all", str(grades.objects), f"{grades.map50_95:.3f}", f"{grades.map50:.3f}")
+    for each in grades.per_class:
+        row = (each.name, str(each.objects), figure(each.map50_95), figure(each.map50))
+        table.add_row(*row)
+    table.add_section()
+    for size in one.by_size:
+        row = (size.name, str(size.objects), figure(size.map50_95), figure(size.map50))
+        table.add_row(*row)
+    table.add_section()
+    table.add_row("all", str(grades.objects), figure(grades.map50_95), figure(grades.map50))
+    show_table(table)
+    print(f"best F1: {f1_words(one.curves)} (confidence); computed by {one.file.arithmetic}")
+
+
+def show_all(arguments: Arguments, evaluation: Evaluation) -> None:
+    """The grades of several files or sizes, a line each."""
+    from rich.table import Table
+
+    from nas.report.evaluation.lines import f1_words
+    from nas.report.evaluation.words import figure
+
+    grades = evaluation.examinations[0].grades
+    table = Table(
+        title=f"{arguments.model}, {evaluation.data} {evaluation.part} ({grades.images} images)",
+        caption="small, medium and large: mAP50-95; best F1 at its confidence",
+    )
+    table.add_column("file", overflow="fold")
+    for heading in ("px", "mAP50-95", "mAP50", "small", "medium", "large", "best F1"):
+        table.add_column(heading)
+    table.add_column("computed by", overflow="fold")
+    for one in evaluation.examinations:
+        table.add_row(
+            one.file.path.name,
+            str(one.image_size),
+            figure(one.grades.map50_95),
+            figure(one.grades.map50),
+            *(figure(size.map50_95) for size in one.by_size),
+            f1_words(one.curves),
+            one.file.arithmetic,
+        )
     show_table(table)
 
 

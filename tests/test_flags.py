@@ -16,7 +16,7 @@ FLAGS = {
     "audit": "run count band data storage json",
     "train": "models data epochs image_size weights pretrained recipe resume seeds run",
     "pretrain": "data space image_size epochs minutes recipe seed run",
-    "evaluate": "model data part image_size json",
+    "evaluate": "model data part image_size run json",
     "export": "model weights format precision outputs image_size bundle data device run json",
     "doctor": "device host json",
 }

@@ -35,6 +35,8 @@ class ReportFacts(BaseModel):
     anchors: tuple[tuple[float, ...], ...]
     strides: tuple[int, ...]
     exported: tuple[ReportEntry, ...]
+    beside: dict[str, object] = {}
+    """A bundle's other files, its weights among them."""
 
 
 def read_report(folder: Path) -> ReportFacts | None:
@@ -48,14 +50,14 @@ def read_report(folder: Path) -> ReportFacts | None:
         DetectorFileError,
         lambda: "Export the model again",
     )
-    for entry in facts.exported:
-        if foreign := [name for name in entry.files if not is_name(name)]:
-            raise DetectorFileError(
-                str(folder / REPORT),
-                "the report names files that lie beside it",
-                foreign[0],
-                "Export the model again",
-            )
+    names = [*(name for entry in facts.exported for name in entry.files), *facts.beside]
+    if foreign := [name for name in names if not is_name(name)]:
+        raise DetectorFileError(
+            str(folder / REPORT),
+            "the report names files that lie beside it",
+            foreign[0],
+            "Export the model again",
+        )
     return facts
 
 

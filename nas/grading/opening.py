@@ -26,7 +26,7 @@ FORMS: Final = (
 
 
 def open_detectors(path: Path) -> tuple[DetectorFile, ...]:
-    """The detector of a file, or all of a folder that nas.export left, in its report's order.
+    """The detector of a file, or all of a folder that nas.export left: a bundle's weights first.
 
     DetectorFileError where the path leads to none of these, CheckpointError for a bad .pt file.
     """
@@ -46,7 +46,7 @@ def _files(folder: Path) -> list[Path]:
         if (folder / "best.pt").is_file():
             remedy = f"Give {folder / 'best.pt'}"
         raise DetectorFileError(str(folder), FORMS, f"a folder without {REPORT}", remedy)
-    names = [name for entry in report.exported for name in entry.files]
+    names = [*report.beside, *(name for entry in report.exported for name in entry.files)]
     found = [folder / name for name in names if Path(name).suffix in OPENERS]
     if not found:
         raise DetectorFileError(

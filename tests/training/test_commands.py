@@ -93,7 +93,10 @@ def test_each_model_and_seed_leaves_its_files(
     best = load_checkpoint(home / "run" / "tiny-s0" / "best.pt")
     evaluate.run(
         evaluate.Arguments(
-            model=home / "run" / "tiny-s0" / "best.pt", data=str(home / "data.yaml"), json=True
+            model=home / "run" / "tiny-s0" / "best.pt",
+            data=str(home / "data.yaml"),
+            run=str(home / "evaluation"),
+            json=True,
         )
     )
     document = json.loads(capsys.readouterr().out)
@@ -412,7 +415,7 @@ def test_evaluating_on_other_classes_is_refused(home: Path) -> None:
     with pytest.raises(NasError, match="taught the classes of shapes"):
         evaluate.run(evaluate.Arguments(model=best))
     with pytest.raises(NasError, match="--image-size"):
-        evaluate.run(evaluate.Arguments(model=best, data=str(home / "data.yaml"), image_size=70))
+        evaluate.run(evaluate.Arguments(model=best, data=str(home / "data.yaml"), image_size=(70,)))
 
 
 def test_frozen_stages_of_a_random_start_are_refused(home: Path) -> None:

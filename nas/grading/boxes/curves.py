@@ -41,6 +41,11 @@ class ClassCurves:
         product = 2 * self.precision_from * self.recall_from
         return np.divide(product, total, out=np.zeros_like(total), where=total > 0)
 
+    @property
+    def best_confidence(self) -> float:
+        """The confidence of the highest F1."""
+        return best_confidence(self.f1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:

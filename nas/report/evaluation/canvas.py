@@ -126,12 +126,16 @@ def text_width(text: str, size: float, is_bold: bool) -> float:
 
 
 def shortened(text: str, width: float, size: float, *, is_bold: bool = False) -> str:
-    """The text, or its beginning with two dots, so that it is at most so wide."""
-    if text_width(text, size, is_bold) <= width:
-        return text
-    while text and text_width(f"{text}..", size, is_bold) > width:
-        text = text[:-1]
-    return f"{text}.."
+    """The text, or its two ends with dots between them, so that it is at most so wide.
+
+    Names that begin alike are told apart by their ends.
+    """
+    short, kept = text, len(text)
+    while kept > 0 and text_width(short, size, is_bold) > width:
+        kept -= 1
+        head = (kept + 1) // 2
+        short = f"{text[:head]}..{text[len(text) - (kept - head) :]}"
+    return short
 
 
 def rgb(colour: str) -> tuple[int, int, int]:

@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.grading.boxes.curves import CONFIDENCES, RECALLS, best_confidence
+from nas.grading.boxes.curves import CONFIDENCES, RECALLS, ClassCurves, Curves
+from nas.grading.boxes.matching import MATCH_IOU
 from nas.grading.examination import Examination
 
 COLOURS: Final = (
@@ -18,7 +19,7 @@ COLOURS: Final = (
 """Okabe and Ito's first, told apart by the colour-blind too."""
 
 MEAN: Final = "#24303d"
-CROWD: Final = "#b5bfca"
+CROWD: Final = "#c9d1da"
 """All classes', where they are more than there are colours."""
 
 
@@ -67,7 +68,7 @@ def precision_recall(one: Examination) -> CurvePlot:
         lines.append(Line(name="mean", figure=figure, x=RECALLS, y=mean, colour=MEAN, is_mean=True))
     return CurvePlot(
         title="Precision over recall",
-        note="IoU 0.5, at COCO's 101 recalls; the area under a line is its mAP50",
+        note=f"IoU {MATCH_IOU:g}, at COCO's 101 recalls; the area under a line is its mAP50",
         x_title="recall: share of the objects that are found",
         y_title="precision: share of the boxes that are right",
         lines=tuple(lines),
@@ -78,15 +79,23 @@ def f1_confidence(one: Examination) -> CurvePlot:
     """F1 over confidence: where a detector is best run."""
     per_class, colours = one.curves.per_class, _colours(len(one.curves.per_class))
     lines = [
-        Line(name=c.name, figure=_best(c.f1), x=CONFIDENCES, y=c.f1, colour=k)
+        Line(name=c.name, figure=f1_words(c), x=CONFIDENCES, y=c.f1, colour=k)
         for c, k in zip(per_class, colours, strict=True)
     ]
     mean, best = one.curves.f1, one.curves.best_confidence
     if len(lines) > 1:
         lines.append(
-            Line(name="mean", figure=_best(mean), x=CONFIDENCES, y=mean, colour=MEAN, is_mean=True)
+            Line(
+                name="mean",
+                figure=f1_words(one.curves),
+                x=CONFIDENCES,
+                y=mean,
+                colour=MEAN,
+                is_mean=True,
+            )
         )
-    note = f"the mean is highest, {mean.max():.3f}, from confidence {best:.2f} on; IoU 0.5"
+    what = "the mean" if len(lines) > 1 else "F1"
+    note = f"{what} is highest, {mean.max():.3f}, with boxes from {best:.2f} on; IoU {MATCH_IOU:g}"
     return CurvePlot(
         title="F1 over confidence",
         note=note if mean.max() > 0 else "no box finds an object",
@@ -97,10 +106,9 @@ def f1_confidence(one: Examination) -> CurvePlot:
     )
 
 
-def _best(f1: NDArray[np.float64]) -> str:
-    if f1.max() <= 0:
-        return "0"
-    return f"{f1.max():.3f} at {best_confidence(f1):.2f}"
+def f1_words(one: ClassCurves | Curves) -> str:
+    """The highest F1, and the confidence that gives it."""
+    return f"{one.f1.max():.3f} at {one.best_confidence:.2f}" if one.f1.max() > 0 else "0"
 
 
 def _colours(count: int) -> list[str]:
