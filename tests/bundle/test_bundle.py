@@ -99,7 +99,9 @@ def test_each_files_map_is_that_of_its_own_runtime(arguments: export.Arguments) 
     part = load_part(read_data(str(arguments.data)), "val", SIZE)
     assert found["graded_on"]["images"] == len(part) == 8
     assert found["graded_on"]["data_digest"] == read_data(str(arguments.data)).digest
-    for one, detector in zip(found["exported"], open_detectors(folder), strict=True):
+    weights, *files = open_detectors(folder)
+    assert weights.kind == "checkpoint"
+    for one, detector in zip(found["exported"], files, strict=True):
         right = evaluate(detector.predict, part)
         assert one["grade"]["map50_95"] == right.map50_95
         assert one["grade"]["map50"] == right.map50

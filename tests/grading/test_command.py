@@ -13,7 +13,7 @@ import cv2
 import pytest
 import yaml
 
-from nas import NasError, evaluate
+from nas import NasError, evaluate, export
 from nas.data.dataset import DataConfig
 from nas.data.images import DataError
 from nas.grading.detector_file import DetectorFileError
@@ -228,3 +228,22 @@ def test_the_command_exits_with_2(home: Path, flags: list[str]) -> None:
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert sorted(home.iterdir()) == before
+
+
+def test_a_bundle_is_graded_with_its_weights(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = export.Arguments(
+        model=home / "one.yaml",
+        weights=home / "best.pt",
+        bundle=True,
+        data=str(home / "data.yaml"),
+        run=str(tmp_path / "bundle"),
+    )
+    export.run(arguments)
+    document = graded(capsys, asked(home, tmp_path / "a", model=tmp_path / "bundle"))
+    assert [one["kind"] for one in document["evaluated"]] == ["checkpoint", "onnx", "ncnn"]
+    told = json.loads((tmp_path / "bundle" / "report.json").read_text())
+    for one, said in zip(document["evaluated"][1:], told["exported"], strict=True):
+        assert one["map50_95"] == pytest.approx(said["grade"]["map50_95"], abs=1e-6)
+    assert document["map50_95"] == pytest.approx(told["map50_95"], abs=1e-6)
