@@ -10,13 +10,15 @@ from nas import NasError
 from nas.data.dataset import DataConfig, load_part
 from nas.data.images import ImageSet
 from nas.deploy.report import Exported, FileGrade, FileLatency, GradedOn
+from nas.grading.boxes.curves import curves
+from nas.grading.boxes.matching import match
 from nas.grading.opening import open_detectors
 from nas.latency.device import Device, TableKey
 from nas.latency.load import load_table_model
 from nas.latency.measured.table import TableError
 from nas.space.blocks import blocks
 from nas.space.spec import ModelSpec
-from nas.training.metrics import evaluate
+from nas.training.metrics import ANY_AREA, detect, grade, precision_table
 
 RUNTIMES: Mapping[str, str] = {"onnx": "onnxruntime", "ncnn": "ncnn"}
 """Format of a file -> what runs it."""
@@ -50,9 +52,15 @@ class Worth:
     def grade(self, file: Path) -> FileGrade:
         """The mAP of a detector's file, run by its own runtime here."""
         (detector,) = open_detectors(file)
-        grades = evaluate(detector.predict, self.part)
+        found = list(detect(detector.predict, self.part))
+        grades = grade(found, self.part)
+        precision = precision_table(found, self.part, (ANY_AREA,))[0, :, :, 0]
+        read = curves(precision, match(found, self.part), self.part.names)
         return FileGrade(
-            map50_95=grades.map50_95, map50=grades.map50, arithmetic=detector.arithmetic
+            map50_95=grades.map50_95,
+            map50=grades.map50,
+            confidence=read.best_confidence,
+            arithmetic=detector.arithmetic,
         )
 
     def latency(self, one: Exported) -> FileLatency:

@@ -33,6 +33,8 @@ class FileGrade:
 
     map50_95: float
     map50: float
+    confidence: float
+    """From which on its boxes have the best mean F1: what detect.py shows."""
     arithmetic: str
     """What computed, in which numbers."""
 

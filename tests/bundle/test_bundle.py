@@ -22,6 +22,7 @@ from nas.data.drawn import NAMES
 from nas.deploy.on_board import detect
 from nas.deploy.report import Exported, ExportFolderError, ExportReport
 from nas.deploy.weights import as_stored
+from nas.grading.examination import examine
 from nas.grading.opening import open_detectors
 from nas.latency.device import read_device
 from nas.space.spec import dump_spec
@@ -105,6 +106,7 @@ def test_each_files_map_is_that_of_its_own_runtime(arguments: export.Arguments) 
         right = evaluate(detector.predict, part)
         assert one["grade"]["map50_95"] == right.map50_95
         assert one["grade"]["map50"] == right.map50
+        assert one["grade"]["confidence"] == examine(detector, part).curves.best_confidence
         assert one["precision"] in one["grade"]["arithmetic"] or one["precision"] == "fp16"
     assert found["map50_95"] != 0.9, "the checkpoint is graded anew, on this data"
 
@@ -117,6 +119,7 @@ def test_detect_py_grades_like_its_report(arguments: export.Arguments) -> None:
         detector = detect.load_detector(
             folder, detect.RUNTIMES[one["format"]], one["precision"], threads=1
         )
+        assert detector.confidence == one["grade"]["confidence"]
         detector.confidence = 0.001
         boxes = []
         for name in part.files:

@@ -54,8 +54,10 @@ GREY = 114
 """The value of the padding."""
 
 CONFIDENCE = 0.25
+"""From which on boxes are shown where neither --confidence nor the model's grade says it."""
+
 IOU = 0.6
-"""What --confidence and --iou are if nothing is said; the IoU is the one of grading."""
+"""What --iou is if nothing is said: that of grading."""
 
 CANDIDATES = 1000
 """Best-scored pairs of box and class of a picture that are compared with each other."""
@@ -122,6 +124,7 @@ class BundleModel:
     holds     maps (raw, one output a level), yolov5 boxes, or yolov8 boxes
     anchors   pixels of the input, (w, h) pairs for each level; none where the head has none
     bins      of a head without anchors: how many numbers stand for one side of a box
+    confidence  from which on its boxes were best on validation images
     """
 
     name: str
@@ -138,6 +141,7 @@ class BundleModel:
     strides: tuple[int, ...]
     anchors: tuple[tuple[float, ...], ...]
     bins: int
+    confidence: float = CONFIDENCE
 
 
 def read_models(folder: Path) -> list[BundleModel]:
@@ -182,6 +186,7 @@ def _model(folder: Path, report: Any, one: Any) -> BundleModel:
         strides=tuple(map(int, report["strides"])),
         anchors=tuple(tuple(map(float, level)) for level in report["anchors"]),
         bins=int(report["bins"]),
+        confidence=float((one.get("grade") or {}).get("confidence", CONFIDENCE)),
     )
 
 
@@ -653,7 +658,7 @@ def load_detector(
     """The detector of a bundle's folder. SourceError where it can't run as asked."""
     model = choose_model(read_models(folder), runtime, precision)
     count = threads or default_threads()
-    return BundledDetector(model, load_network(model, count), count)
+    return BundledDetector(model, load_network(model, count), count, model.confidence)
 
 
 def default_threads() -> int:
@@ -1199,7 +1204,8 @@ def parsed(words: list[str] | None) -> argparse.Namespace:
     add("--save-txt", action="store_true", help="label files too, in OUT/labels: YOLO's, with "
         "the confidence behind")  # fmt: skip
     add("--json", action="store_true", help="print one JSON document a picture")
-    add("--confidence", type=float, default=CONFIDENCE, help="least score of a box (%(default)s)")
+    add("--confidence", type=float, help="least score of a box; by default that of the "
+        "best F1 on validation pictures")  # fmt: skip
     add("--iou", type=float, default=IOU, help="overlap above which the better of two boxes of a "
         "class is kept (%(default)s)")  # fmt: skip
     add("--classes", nargs="+", help="names or numbers of the classes that are wanted")
@@ -1216,7 +1222,7 @@ def parsed(words: list[str] | None) -> argparse.Namespace:
         value = getattr(found, name)
         if value is not None and value < 1:
             parser.error(f"--{name}: at least 1; got {value}")
-    if not 0 <= found.confidence < 1 or not 0 < found.iou <= 1:
+    if not 0 <= (found.confidence or 0) < 1 or not 0 < found.iou <= 1:
         parser.error("--confidence is in 0..1 below 1, --iou in 0..1 above 0")
     if found.source is None and found.benchmark is None:
         parser.error("--source: name a picture, a folder, a video or a camera")
@@ -1254,7 +1260,9 @@ def run(arguments: argparse.Namespace) -> None:
     detector = load_detector(
         arguments.bundle, arguments.runtime, arguments.precision, arguments.threads
     )
-    detector.confidence, detector.iou = arguments.confidence, arguments.iou
+    detector.iou = arguments.iou
+    if arguments.confidence is not None:
+        detector.confidence = arguments.confidence
     detector.classes = wanted_classes(arguments.classes, detector.model.classes)
     if arguments.benchmark is not None:
         timed = first(source, arguments.frames or arguments.benchmark) if source else noise()
@@ -1265,7 +1273,8 @@ def run(arguments: argparse.Namespace) -> None:
     model = detector.model
     say(
         f"{model.name}: {model.runtime} {detector.network.version} {model.precision}, "
-        f"{detector.threads} threads, input {model.width}x{model.height}"
+        f"{detector.threads} thread{'s' if detector.threads > 1 else ''}, input "
+        f"{model.width}x{model.height}, boxes from {detector.confidence:.2f} on"
     )
     find(detector, source, out, arguments)
 
