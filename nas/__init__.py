@@ -8,8 +8,8 @@ The house, from the ground up (imports point downwards only, tests/test_house.py
     nas.emit       a graph of ops as a file: ncnn, ONNX, ONNX in int8                    (no torch)
     nas.data       what is learnt from: data.yaml, lists, labels, images, anchors        (no torch)
     nas.detector   the network: torch modules, heads, builder
-    nas.latency    the board: what is asked and answered, on_board, reach, measured, estimated
-                                                                                         (no torch)
+    nas.latency    the board: what is asked and answered, on_board, reach, measured, estimated,
+                   verified                                                              (no torch)
     nas.training   teach and grade: augmentation, losses, loop, mAP
     nas.deploy     out of torch: ncnn and ONNX files, each held against torch
     nas.grading    how good, whatever runs it: a checkpoint, an ONNX file, an ncnn pair
@@ -20,7 +20,7 @@ The house, from the ground up (imports point downwards only, tests/test_house.py
                    record on disk
     nas.report     what is shown of a search: while it runs, figures, files; of an evaluation
     nas.profile, nas.doctor, nas.search, nas.audit, nas.predict, nas.pretrain, nas.train,
-    nas.evaluate, nas.export: the commands
+    nas.evaluate, nas.export, nas.verify: the commands
 
 The tree of errors (tests/test_house.py holds it complete): whatever a user's mistake, or a file of
 theirs, can raise, each under the room that raises it.
@@ -68,6 +68,7 @@ theirs, can raise, each under the room that raises it.
             LimitError           a latency limit that no architecture meets
             WorkerError          a grading process that died
             AuditError           a run, or a band of it, that can't be audited
+            VerifyError          a run whose front can't be verified
         nas.report
             EvaluationFolderError    a folder that an evaluation can't be left in
 """

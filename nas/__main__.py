@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "predict": "how long a detector takes on a board, and what makes it slow there",
     "search": "search for detectors on the front of accuracy and latency",
     "audit": "tell how well a search's score ranked, by teaching some of it to the end",
+    "verify": "time a search's front on its board, and say how far predictions were off",
     "pretrain": "teach a starter, whose neck and head every detector can begin with",
     "train": "train detectors, and grade them on images that they have not seen",
     "evaluate": "grade trained weights on a part of a data set",

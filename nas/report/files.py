@@ -23,11 +23,9 @@ from nas.space.spec import dump_spec
 from nas.study.after.baselines import Baseline
 from nas.study.after.finalists import Point
 from nas.study.findings import Findings
+from nas.study.on_disk.pareto_file import FORMAT
 from nas.study.on_disk.run import Settings
 from nas.study.trial import Outcome
-
-FORMAT: Final = 1
-"""Version of pareto.json. 1: the first."""
 
 MODELS: Final = "models"
 """The folder of the front's model YAMLs, inside the run's."""
@@ -53,12 +51,26 @@ COLUMNS: Final = (
 )
 """Of a point in pareto.json and pareto.csv, and of a trial in trials.csv, in this order."""
 
+MEASURED_COLUMNS: Final = (
+    "measured_ms",
+    "measured_low_ms",
+    "measured_high_ms",
+    "measured_samples",
+    "measured_date",
+    "corrected_ms",
+    "corrected_low_ms",
+    "corrected_high_ms",
+    "keeps_limit",
+)
+"""Of a point in pareto.json and pareto.csv besides: nas.verify fills them (report/verified.py)."""
+
 
 def write_report(report: Findings, folder: Path) -> None:
     """Writes models/*.yaml, pareto.csv, trials.csv and pareto.json into a run's folder."""
     _write_models(report, folder / MODELS)
-    front = [point_row(point, is_on_front=True) for point in report.front.points]
-    write_whole(folder / "pareto.csv", _csv(COLUMNS, front))
+    unmeasured = dict.fromkeys(MEASURED_COLUMNS)
+    front = [point_row(point, is_on_front=True) | unmeasured for point in report.front.points]
+    write_whole(folder / "pareto.csv", csv_text((*COLUMNS, *MEASURED_COLUMNS), front))
     write_whole(folder / "trials.csv", _trials_csv(report))
     settings = report.settings
     document = {
@@ -75,6 +87,11 @@ def write_report(report: Findings, folder: Path) -> None:
         "taught": [taught_row(point, report) for point in report.picks],
         "baselines": [baseline_row(one) for one in report.baselines],
         "core_seconds": {part: round(seconds, 1) for part, seconds in report.spent.items()},
+        "runners_up": [
+            point_row(point, is_on_front=False) | unmeasured | {"yaml": model_yaml(point, report)}
+            for point in report.front.runners_up
+        ],
+        "verification": None,
     }
     write_whole(folder / "pareto.json", json.dumps(document, indent=2) + "\n")
 
@@ -286,10 +303,11 @@ def _trials_csv(report: Findings) -> str:
         )
     # The space's own `image_size` is the column of that name.
     names = [name for name in choices if name not in COLUMNS]
-    return _csv(("number", *COLUMNS, "is_diverged", "seconds", *names), rows)
+    return csv_text(("number", *COLUMNS, "is_diverged", "seconds", *names), rows)
 
 
-def _csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+def csv_text(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """The rows as a CSV with these columns, header first."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(columns), lineterminator="\n", extrasaction="raise")
     writer.writeheader()
@@ -303,23 +321,27 @@ def _write_models(report: Findings, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     names = {f"{point.name}{end}" for point in report.front.points for end in (".yaml", ".pt")}
     for point in report.front.points:
-        candidate, latency = point.trial.candidate, point.trial.latency
-        comment = "\n".join(
-            [
-                f"{report.settings.space.name} for {report.settings.data.name},"
-                f" image size {candidate.image_size}, architecture {candidate.digest}",
-                f"{latency.kind.value} {latency.ms:.4g} ms ({latency.low_ms:.4g} to"
-                f" {latency.high_ms:.4g}) on {report.settings.latency.device},"
-                f" {report.settings.latency.runtime} {report.settings.latency.precision},"
-                f" threads: {report.settings.latency.threads}",
-                f"score {point.score:.4f}: {point.score_kind}",
-            ]
-        )
-        spec = replace(candidate.spec, image_size=candidate.image_size)
-        write_whole(folder / f"{point.name}.yaml", dump_spec(spec, comment))
-        taught = report.taught.get(candidate.digest)
+        write_whole(folder / f"{point.name}.yaml", model_yaml(point, report))
+        taught = report.taught.get(point.trial.candidate.digest)
         if taught is not None:
             write_whole(folder / f"{point.name}.pt", taught.weights.read_bytes())
     for path in folder.glob("*ms-*px-*.*"):
         if path.suffix in (".yaml", ".pt") and path.name not in names:
             path.unlink()
+
+
+def model_yaml(point: Point, report: Findings) -> str:
+    """A point's model YAML, under a comment that says where it comes from."""
+    candidate, latency = point.trial.candidate, point.trial.latency
+    comment = "\n".join(
+        [
+            f"{report.settings.space.name} for {report.settings.data.name},"
+            f" image size {candidate.image_size}, architecture {candidate.digest}",
+            f"{latency.kind.value} {latency.ms:.4g} ms ({latency.low_ms:.4g} to"
+            f" {latency.high_ms:.4g}) on {report.settings.latency.device},"
+            f" {report.settings.latency.runtime} {report.settings.latency.precision},"
+            f" threads: {report.settings.latency.threads}",
+            f"score {point.score:.4f}: {point.score_kind}",
+        ]
+    )
+    return dump_spec(replace(candidate.spec, image_size=candidate.image_size), comment)

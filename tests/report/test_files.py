@@ -16,7 +16,7 @@ from rich.console import Console
 from nas.accuracy import Regrade, Score, ShortTrainingSettings
 from nas.latency.answer import LatencyKind
 from nas.report.figures import pareto_figure, write_figure
-from nas.report.files import COLUMNS, front_table, summary_lines, write_report
+from nas.report.files import COLUMNS, MEASURED_COLUMNS, front_table, summary_lines, write_report
 from nas.report.hover import readable
 from nas.space.search_space import architecture_digest
 from nas.space.spec import read_spec
@@ -61,7 +61,8 @@ def test_pareto_json_has_the_fields_that_others_rely_on(tmp_path: Path, report: 
     document = json.loads((tmp_path / "pareto.json").read_text())
     assert list(document) == [
         "format", "device", "runtime", "precision", "threads", "space", "data", "seed",
-        "trials_finished", "front", "taught", "baselines", "core_seconds",
+        "trials_finished", "front", "taught", "baselines", "core_seconds", "runners_up",
+        "verification",
     ]  # fmt: skip
     assert document["trials_finished"] == 25
     told = {one["name"]: one for one in document["baselines"]}
@@ -73,8 +74,9 @@ def test_pareto_json_has_the_fields_that_others_rely_on(tmp_path: Path, report: 
         assert list(point) == [
             "name", "digest", "model", "image_size", "latency_ms", "latency_low_ms",
             "latency_high_ms", "latency_kind", "score", "score_kind", "map50_95", "map50",
-            "params", "macs",
+            "params", "macs", *MEASURED_COLUMNS,
         ]  # fmt: skip
+        assert all(point[name] is None for name in MEASURED_COLUMNS), "nothing is measured yet"
         assert point["latency_low_ms"] <= point["latency_ms"] <= point["latency_high_ms"]
         assert point["latency_ms"] <= 20.0
         assert point["map50_95"] is None
@@ -122,7 +124,8 @@ def test_nothing_graded_is_a_report_too(tmp_path: Path) -> None:
     write_report(EMPTY, tmp_path)
     write_figure(EMPTY, tmp_path / "pareto.html")
     assert json.loads((tmp_path / "pareto.json").read_text())["front"] == []
-    assert (tmp_path / "pareto.csv").read_text().strip() == ",".join(COLUMNS)
+    columns = ",".join((*COLUMNS, *MEASURED_COLUMNS))
+    assert (tmp_path / "pareto.csv").read_text().strip() == columns
     assert "no architecture has been graded yet" in _printed(EMPTY)
 
 

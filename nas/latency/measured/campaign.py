@@ -274,6 +274,23 @@ def measure(
     timing: Timing | None = None,
 ) -> Iterator[Measurement]:
     """Measures the work, every row being in the table when it is yielded."""
+    space = plan.space.digest
+    return measure_work(
+        writer, runner, space, work, seed=seed, seconds=seconds, timing=timing or Timing()
+    )
+
+
+def measure_work(
+    writer: TableWriter,
+    runner: Runner,
+    space: str,
+    work: Remaining,
+    *,
+    seed: int,
+    seconds: float | None = None,
+    timing: Timing,
+) -> Iterator[Measurement]:
+    """As `measure`, of a space that is known by its digest alone."""
     key: TableKey = writer.table.key
     jobs = {job.name: job for job in (block_job(*one) for one in work.blocks)}
     gauges = tuple(f"block {block.key()}" for block in GAUGES)
@@ -288,13 +305,13 @@ def measure(
         gauges=gauges,
         seed=seed,
         seconds=seconds,
-        timing=timing or Timing(),
+        timing=timing,
     )
     session = 0
     for line in runner.run(pack):
         kind = line["line"]
         if kind == "hello":
-            session = writer.start_session(line["environment"], gauges, plan.space.digest)
+            session = writer.start_session(line["environment"], gauges, space)
         elif kind == "anchor":
             writer.add_gauge(
                 Gauge(
@@ -313,7 +330,7 @@ def measure(
                 window=line["window"],
                 samples=_samples(line),
                 block=named_blocks.get(name),
-                network=_network(networks[name], plan.space) if name in networks else None,
+                network=_network(networks[name], space) if name in networks else None,
                 before=line["before"],
                 after=line["after"],
             )
@@ -331,10 +348,10 @@ def _samples(line: Line) -> Samples:
     )
 
 
-def _network(candidate: Candidate, space: SearchSpace) -> Network:
+def _network(candidate: Candidate, space: str) -> Network:
     return Network(
         digest=candidate.digest,
         image_size=candidate.image_size,
-        space=space.digest,
+        space=space,
         model=dump_spec(candidate.spec),
     )

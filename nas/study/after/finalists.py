@@ -80,19 +80,29 @@ class Front:
     flattery   mean over the finalists of the search's score minus the mean under new seeds; None
                where nothing was graded again
     left_out   members of the search's own front for whose grading there was no share
+    runners_up   the points next to it, graded alike: who may enter where latencies turn out to be
+                 others; by rising latency
     """
 
     points: tuple[Point, ...]
     finalists: int
     flattery: float | None
     left_out: int
+    runners_up: tuple[Point, ...] = ()
 
 
 def plain_front(graded: Sequence[Trial]) -> Front:
     """The front of the search's own scores, one grading each."""
-    points = [Point(trial=trial) for trial in graded]
-    front = non_dominated(_latencies(points), [p.score for p in points])
-    return Front(points=tuple(points[i] for i in front), finalists=0, flattery=None, left_out=0)
+    front, rest = _parted([Point(trial=trial) for trial in graded])
+    second = _parted(rest)[0] if rest else ()
+    chosen = thin(_latencies(second), [p.score for p in second], len(front)) if second else ()
+    return Front(
+        points=front,
+        finalists=0,
+        flattery=None,
+        left_out=0,
+        runners_up=tuple(second[int(i)] for i in chosen),
+    )
 
 
 def choose_finalists(graded: Sequence[Trial], regrade: Regrade) -> tuple[list[Trial], int]:
@@ -127,13 +137,21 @@ def regrade_front(
         Point(trial=trial, again=tuple(scores[trial.candidate.digest, s] for s in seeds))
         for trial in finalists
     ]
-    front = non_dominated(_latencies(points), [p.score for p in points])
+    front, rest = _parted(points)
     return Front(
-        points=tuple(points[i] for i in front),
+        points=front,
         finalists=len(points),
         flattery=float(np.mean([Point(trial=p.trial).score - p.score for p in points])),
         left_out=len(plain_front(graded).points) - len(finalists),
+        runners_up=rest,
     )
+
+
+def _parted(points: Sequence[Point]) -> tuple[tuple[Point, ...], tuple[Point, ...]]:
+    """The points that no other dominates, and the rest, each by rising latency."""
+    front = non_dominated(_latencies(points), [p.score for p in points]).tolist()
+    rest = sorted(set(range(len(points))) - set(front), key=lambda i: points[i].trial.latency.ms)
+    return tuple(points[i] for i in front), tuple(points[i] for i in rest)
 
 
 def _latencies(points: Sequence[Point]) -> list[float]:

@@ -215,7 +215,7 @@ def open_run(folder: Path, settings: Settings) -> Iterator[Run]:
         )
     with writing(folder, "Name another --run"):
         folder.mkdir(parents=True, exist_ok=True)
-    with _lock(folder):
+    with held(folder):
         before = read_settings(folder) if (folder / "settings.yaml").exists() else None
         if before is not None:
             _check_same(before, settings, folder)
@@ -256,8 +256,11 @@ def _write_settings(settings: Settings, folder: Path) -> None:
 
 
 @contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Holds the folder's lock, which the system takes back however the process ends."""
+def held(folder: Path) -> Iterator[None]:
+    """Holds the folder's lock, which the system takes back however the process ends.
+
+    RunError where another process holds it.
+    """
     lock = FileLock(folder / ".lock", thread_local=False)
     try:
         with writing(folder, "Name another --run"):

@@ -1,0 +1,374 @@
+"""A front that was timed on its board: how far predictions were off, and which front is left.
+
+It stands on a run's files alone (pareto.json, models/, settings.yaml): a run is verified as well
+where its space or its table has changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from nas import NasError
+from nas.latency.device import Device, TableKey
+from nas.latency.measured.table import TableWriter, open_table, read_table
+from nas.latency.reach.runner import Runner
+from nas.latency.verified.residuals import (
+    NORMAL_90,
+    Interval90,
+    ResidualCorrection,
+    correct_by_residuals,
+    keeps_limit,
+)
+from nas.latency.verified.times import (
+    VISITS,
+    NetworkTime,
+    lacking,
+    read_times,
+    session_drift,
+    time_networks,
+)
+from nas.space.references import as_candidate
+from nas.space.search_space import Candidate
+from nas.space.spec import image_size_of, parse_written, read_spec
+from nas.study.on_disk.pareto_file import FrontRow, ParetoFile
+from nas.study.pareto import non_dominated
+
+FOLDER: Final = "verified"
+"""Of what was timed, inside a run's folder."""
+
+OVER: Final = 0.03
+"""A point that takes more than the limit by this share is counted."""
+
+
+class VerifyError(NasError):
+    """A run whose front can't be verified: another device, no front, models that were edited."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VerifiedPoint:
+    """A point of the front or a runner-up, predicted and (`time`, where the board ran it) measured.
+
+    corrected    the prediction, corrected by what was measured
+    keeps_limit  the probability that it keeps the run's limit; None without one
+    failure      what the runtime objected to
+    """
+
+    row: FrontRow
+    is_on_front: bool
+    time: NetworkTime | None
+    corrected: Interval90
+    keeps_limit: float | None
+    failure: str = ""
+
+    @property
+    def ms(self) -> float:
+        """What counts: measured, or the corrected prediction."""
+        return self.corrected.ms if self.time is None else self.time.ms
+
+    @property
+    def kind(self) -> str:
+        """Of `ms`."""
+        return self.row.latency_kind.value if self.time is None else "measured"
+
+    @property
+    def error(self) -> float | None:
+        """Predicted over measured, less 1."""
+        return None if self.time is None else self.row.latency_ms / self.time.ms - 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrontChange:
+    """A point that left the front, or entered it, and why."""
+
+    name: str
+    way: Literal["left", "entered"]
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verification:
+    """What came of holding a front against its board.
+
+    environment  the board, its system and runtime in the last session
+    points       the front and the runners-up, each by rising prediction
+    drift        how far two rings of one network differ (standard deviation, a share)
+    front        the final one, by rising latency
+    """
+
+    environment: Mapping[str, Any]
+    points: tuple[VerifiedPoint, ...]
+    correction: ResidualCorrection
+    drift: float
+    limit_ms: float | None
+    front: tuple[VerifiedPoint, ...]
+    changes: tuple[FrontChange, ...]
+
+    @property
+    def measured(self) -> tuple[VerifiedPoint, ...]:
+        """The points that were timed."""
+        return tuple(point for point in self.points if point.time is not None)
+
+    @property
+    def errors(self) -> list[float]:
+        """Predicted over measured, less 1, of each point that was timed."""
+        return [point.error for point in self.points if point.error is not None]
+
+    @property
+    def far_over(self) -> tuple[VerifiedPoint, ...]:
+        """Points of the predicted front that take more than the limit by OVER."""
+        if self.limit_ms is None:
+            return ()
+        bound = self.limit_ms * (1 + OVER)
+        return tuple(p for p in self.measured if p.is_on_front and p.ms > bound)
+
+
+def candidates_of_front(folder: Path, pareto: ParetoFile) -> dict[str, Candidate]:
+    """Digest -> detector, of the front and the runners-up, from their YAMLs.
+
+    VerifyError where there is no front, or a YAML is not the model that was searched.
+    """
+    if not pareto.front:
+        raise VerifyError(
+            str(folder),
+            "the run has a front to verify",
+            "an empty one: nothing has been graded within the limit",
+            "Go on with the search first: the same nas.search command",
+        )
+    found = {}
+    for row in pareto.rows:
+        if row.model is not None:
+            where, spec = str(folder / row.model), read_spec(folder / row.model)
+        else:
+            where = f"{folder / 'pareto.json'}, runner-up {row.name}"
+            spec = parse_written(row.yaml or "", where)
+        candidate = as_candidate(spec, image_size_of(None, [spec]))
+        if candidate.digest != row.digest:
+            raise VerifyError(
+                where,
+                f"the YAML is the architecture that was searched (digest {row.digest})",
+                candidate.digest,
+                "It was edited: repeat the run's nas.search command, which writes it anew",
+            )
+        found[row.digest] = candidate
+    return found
+
+
+def key_of(pareto: ParetoFile, device: Device, asked: str | None) -> TableKey:
+    """What the front is timed as: the run's own device, runtime, precision and threads.
+
+    VerifyError where another device is asked for, or the runtime is one that nobody times here.
+    """
+    if asked is not None and asked != pareto.device:
+        raise VerifyError(
+            "--device",
+            f"a front is verified on the device that it was searched for, {pareto.device}",
+            asked,
+            f"Leave --device out, or search for {asked}: python -m nas.search --device {asked}",
+        )
+    runtimes: dict[str, Any] = {str(name): own for name, own in device.runtimes.items()}
+    if pareto.precision not in runtimes.get(pareto.runtime, ()):
+        timed = ", ".join(f"{name} {p}" for name, own in device.runtimes.items() for p in own)
+        raise VerifyError(
+            f"device {device.name}",
+            f"the front's runtime and precision are timed there ({timed})",
+            f"{pareto.runtime} {pareto.precision}",
+            "It can be estimated, and not verified",
+        )
+    return TableKey(
+        device=pareto.device,
+        runtime=pareto.runtime,
+        precision=pareto.precision,
+        threads=pareto.threads,
+    )
+
+
+def time_front(
+    folder: Path,
+    key: TableKey,
+    candidates: Sequence[Candidate],
+    space: str,
+    runner: Runner,
+    on_done: Callable[[int, int], None],
+) -> None:
+    """Times what is not timed yet, each row being kept in the run's folder at once.
+
+    space    the digest of the run's space
+    on_done  is told how many timings are done and wanted
+    """
+    root = folder / FOLDER
+    try:
+        with open_table(key, root) as writer:
+            _time(writer, candidates, space, runner, on_done)
+    finally:
+        _tidy(root)
+
+
+def _time(
+    writer: TableWriter,
+    candidates: Sequence[Candidate],
+    space: str,
+    runner: Runner,
+    on_done: Callable[[int, int], None],
+) -> None:
+    work = lacking(writer.table, candidates)
+    wanted = VISITS * len(candidates)
+    done = wanted - len(work)
+    on_done(done, wanted)
+    if not len(work):
+        return
+    for _ in time_networks(writer, runner, space, work):
+        done += 1
+        on_done(done, wanted)
+
+
+def _tidy(root: Path) -> None:
+    """Takes the folder away where nothing came to stand in it."""
+    if root.exists() and not any(root.rglob("*.jsonl")):
+        for path in sorted(root.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        root.rmdir()
+
+
+def is_timed(folder: Path, key: TableKey) -> bool:
+    """Whether something was timed for the run."""
+    return key.path(folder / FOLDER).exists()
+
+
+def conclude_verification(
+    folder: Path, pareto: ParetoFile, key: TableKey, limit_ms: float | None
+) -> Verification:
+    """What follows from all that was timed for the run; VerifyError where that is nothing."""
+    table = read_table(key, folder / FOLDER)
+    times = read_times(table)
+    known = [times[row.digest] for row in pareto.rows if row.digest in times]
+    if not known:
+        reason = next(iter(table.failures.values()), "nothing was timed")
+        raise VerifyError(str(folder), "the board runs a model of the front", reason)
+    drift = session_drift(known)
+    residual_rows = [row for row in pareto.rows if row.digest in times]
+    correction = correct_by_residuals(
+        [_predicted(row) for row in residual_rows], [times[row.digest].ms for row in residual_rows]
+    )
+    freedom = max(sum(one.rings - 1 for one in known), 3)
+    on_front = {row.digest for row in pareto.front}
+    points = tuple(
+        _point(row, times.get(row.digest), correction, drift, freedom, limit_ms,
+               is_on_front=row.digest in on_front,
+               failure=table.failures.get(f"network {row.digest}", ""))
+        for row in pareto.rows
+    )  # fmt: skip
+    front = _final(points, limit_ms)
+    return Verification(
+        environment=table.environments[-1],
+        points=points,
+        correction=correction,
+        drift=drift,
+        limit_ms=limit_ms,
+        front=front,
+        changes=_changes(points, front, limit_ms),
+    )
+
+
+def _predicted(row: FrontRow) -> Interval90:
+    return Interval90(ms=row.latency_ms, low_ms=row.latency_low_ms, high_ms=row.latency_high_ms)
+
+
+def _point(
+    row: FrontRow,
+    time: NetworkTime | None,
+    correction: ResidualCorrection,
+    drift: float,
+    freedom: int,
+    limit_ms: float | None,
+    *,
+    is_on_front: bool,
+    failure: str,
+) -> VerifiedPoint:
+    corrected = correction.corrected(_predicted(row))
+    keeps = None
+    if limit_ms is not None and time is not None:
+        # Another session would differ by the drift, the samples of this one by their error.
+        keeps = keeps_limit(time.ms, float(np.hypot(time.error, drift)), limit_ms, freedom)
+    elif limit_ms is not None:
+        keeps = keeps_limit(corrected.ms, corrected.half / NORMAL_90, limit_ms)
+    return VerifiedPoint(
+        row=row,
+        is_on_front=is_on_front,
+        time=time,
+        corrected=corrected,
+        keeps_limit=keeps,
+        failure=failure,
+    )
+
+
+def _final(points: Sequence[VerifiedPoint], limit_ms: float | None) -> tuple[VerifiedPoint, ...]:
+    """The front of what keeps the limit, by measured latency where there is one."""
+    within = [p for p in points if not p.failure and (limit_ms is None or p.ms <= limit_ms)]
+    kept = non_dominated([p.ms for p in within], [p.row.score for p in within])
+    return tuple(within[int(i)] for i in kept)
+
+
+def _changes(
+    points: Sequence[VerifiedPoint], front: Sequence[VerifiedPoint], limit_ms: float | None
+) -> tuple[FrontChange, ...]:
+    final = {point.row.digest for point in front}
+    found = []
+    for point in points:
+        if point.is_on_front and point.row.digest not in final:
+            why = _why_left(point, front, limit_ms)
+            found.append(FrontChange(name=point.row.name, way="left", why=why))
+        elif not point.is_on_front and point.row.digest in final:
+            why = f"{point.ms:.4g} ms ({point.kind}), predicted {point.row.latency_ms:.4g}"
+            found.append(FrontChange(name=point.row.name, way="entered", why=why))
+    return tuple(found)
+
+
+def _why_left(point: VerifiedPoint, front: Sequence[VerifiedPoint], limit_ms: float | None) -> str:
+    if point.failure:
+        return f"the runtime objects to it: {point.failure}"
+    told = f"{point.ms:.4g} ms ({point.kind}), predicted {point.row.latency_ms:.4g}"
+    if limit_ms is not None and point.ms > limit_ms:
+        return f"{told}: over the limit of {limit_ms:g} ms"
+    better = max((p for p in front if p.ms <= point.ms), key=lambda p: p.row.score)
+    return f"{told}: {better.row.name} is faster and scores {better.row.score:.4f}"
+
+
+def words_of_verification(found: Verification) -> list[str]:
+    """What a reader should know, a sentence each."""
+    errors = np.abs(found.errors)
+    board = found.environment.get("board") or found.environment.get("system", "the board")
+    lines = [
+        f"{len(found.measured)} networks timed on {board}:"
+        f" predictions are off by {errors.mean():.1%} (MAPE), at worst by {errors.max():.1%}."
+    ]
+    if found.limit_ms is not None:
+        lines.append(
+            f"{len(found.far_over)} of the front's points are over the limit of"
+            f" {found.limit_ms:g} ms by more than {OVER:.0%}."
+        )
+    lines.append(_words_of_correction(found.correction))
+    lines += [
+        f"{change.name} {change.way} the front: {change.why}." for change in found.changes
+    ] or ["No point left the front, and none entered it."]
+    lines.append(
+        f"Two rings of one network differ by {found.drift:.1%} (standard deviation): no figure"
+        " here is surer than that."
+    )
+    for point in found.measured:
+        assert point.time is not None
+        lines += [f"Doubt: {point.row.name}: {doubt}." for doubt in point.time.doubts()]
+    return lines
+
+
+def _words_of_correction(one: ResidualCorrection) -> str:
+    if one.before is None or one.after is None:
+        return f"Predictions are not corrected: {one.count} networks can't tell whether that helps."
+    told = f"each left out in turn, {one.before:.1%} before and {one.after:.1%} after"
+    if one.is_applied:
+        return f"Predictions of this run are multiplied by {one.factor:.4f}: {told}."
+    return f"Predictions are not corrected (by {one.found:.4f}): it would not help: {told}."

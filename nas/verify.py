@@ -1,0 +1,104 @@
+"""Times the front of a finished search on its board, and says how far predictions were off.
+
+    python -m nas.verify runs/NAME
+    python -m nas.verify runs/NAME --host pi@raspberrypi.local
+
+Every network of the front, and the runners-up, are timed in turns on the run's own device, with its
+runtime, precision and threads. Measured stands beside predicted in pareto.json, pareto.csv and
+pareto.html then; the residuals correct the run's predictions where that is known to help. What was
+timed is kept in runs/NAME/verified/: the same command goes on after a kill.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from nas.terminal import command_line, say, show_table
+
+if TYPE_CHECKING:
+    from nas.latency.device import TableKey
+    from nas.latency.reach.runner import Runner
+    from nas.space.search_space import Candidate
+    from nas.study.after.verification import Verification
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Measure a search's front on its board, and correct the predictor by what was found."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """The folder of a run of nas.search."""
+    device: str | None = None
+    """The run's own device; another one is refused."""
+    host: str = ""
+    """Where to log in to the board, as ssh takes it (default: here, or where its file says)."""
+    json: Annotated[bool, tyro.conf.arg(name="json")] = False
+    """Print one JSON document to stdout."""
+
+
+def run(arguments: Arguments, root: Path | None = None, runner: Runner | None = None) -> None:
+    """Reads the run, times its front, concludes, and writes what was found into the run.
+
+    runner  what times, instead of the device's own
+    """
+    from nas.files import writing
+    from nas.latency.device import read_device
+    from nas.latency.reach.choice import runner_for
+    from nas.report.verified import write_verification
+    from nas.study.after.verification import (
+        candidates_of_front,
+        conclude_verification,
+        key_of,
+    )
+    from nas.study.on_disk.pareto_file import read_pareto
+    from nas.study.on_disk.run import held, read_settings
+
+    settings = read_settings(arguments.run)
+    with held(arguments.run):
+        pareto = read_pareto(arguments.run)
+        device = read_device(pareto.device, root)
+        key = key_of(pareto, device, arguments.device)
+        candidates = candidates_of_front(arguments.run, pareto)
+        timed_by = runner or runner_for(device, arguments.host or None, say)
+        with writing(arguments.run):
+            time_all(arguments.run, key, list(candidates.values()), settings.space.digest, timed_by)
+            found = conclude_verification(arguments.run, pareto, key, settings.max_latency_ms)
+            document = write_verification(found, arguments.run)
+    if arguments.json:
+        print(json.dumps(document, indent=2))
+    else:
+        show(found, arguments.run)
+
+
+def time_all(
+    folder: Path, key: TableKey, candidates: list[Candidate], space: str, runner: Runner
+) -> None:
+    """Times what is not timed yet, shown on stderr."""
+    from rich.console import Console
+
+    from nas.report.display import Display
+    from nas.study.after.verification import time_front
+
+    with Display(Console(stderr=True)) as display:
+        shown = display.step("timings of whole networks")
+        time_front(folder, key, candidates, space, runner, shown)
+
+
+def show(found: Verification, folder: Path) -> None:
+    """Prints measured beside predicted, and what to know beside it."""
+    from nas.report.verified import verification_table
+    from nas.study.after.verification import words_of_verification
+
+    show_table(verification_table(found, f"front of {folder}, on its board"))
+    for line in words_of_verification(found):
+        print(line)
+    print(f"{folder}: pareto.json, pareto.csv, {folder.name}/verified/")
+
+
+if __name__ == "__main__":
+    command_line(Arguments, run)
