@@ -135,7 +135,7 @@ def conduct(
 
     from rich.console import Console
 
-    from nas.accuracy import Finish, build_teacher, start_of, worker_count
+    from nas.accuracy import Finish, build_teacher, prepare_proxy, start_of, worker_count
     from nas.report.display import Display
     from nas.study.after import audit
     from nas.study.after.picks import FOLDER, teach_all
@@ -158,7 +158,10 @@ def conduct(
     chosen = audit.choose_audited(trials, band_ms, arguments.count, settings.seed)
     tell(chosen, trials, band_ms)
     finish, start = settings.proxy.finish or Finish(), start_of(settings.proxy)
-    make = functools.partial(build_teacher, finish, start, data, opened.folder / FOLDER)
+    prepared = prepare_proxy(
+        settings.proxy, data, space, candidates.build, settings.seed, opened.folder
+    )
+    make = functools.partial(build_teacher, settings.proxy, data, opened.folder / FOLDER, prepared)
     jobs = audit.wanted(chosen, settings.seed)
     with (
         Workers(make, worker_count(settings.proxy)) as teachers,

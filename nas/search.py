@@ -268,11 +268,9 @@ def search(
     from rich.console import Console
 
     from nas.accuracy import (
-        Finish,
         build_proxy,
         build_teacher,
         prepare_proxy,
-        start_of,
         worker_count,
     )
     from nas.report.display import Display
@@ -311,11 +309,7 @@ def search(
         ) as workers,
         Workers(
             functools.partial(
-                build_teacher,
-                settings.proxy.finish or Finish(),
-                start_of(settings.proxy),
-                data,
-                opened.folder / FOLDER,
+                build_teacher, settings.proxy, data, opened.folder / FOLDER, prepared
             ),
             count,
         ) as teachers,

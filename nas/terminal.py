@@ -123,10 +123,15 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+FEWEST: Final = 10
+"""Steps of work that is long enough to be followed."""
+
+
 class Milestones:
     """How far long work is, as lines in a log: one at each tenth of the way, with the time left.
 
-    For streams that are no terminal, where a live line is not drawn.
+    For streams that are no terminal, where a live line is not drawn. Work of fewer than FEWEST
+    steps says nothing.
 
     name     what the work is called
     total    its steps, of which `done` were done before
@@ -148,7 +153,7 @@ class Milestones:
     def reach(self, done: int, note: str = "") -> None:
         """Says a line where another tenth is done."""
         tenth = _tenth(done, self._total)
-        if tenth <= self._tenth:
+        if tenth <= self._tenth or self._total < FEWEST:
             return
         self._tenth = tenth
         spent_s = self._clock() - self._begin

@@ -15,6 +15,7 @@ from typing import Final
 
 from nas.accuracy.proxy import Proxy
 from nas.accuracy.settings import (
+    SHARED,
     AnyProxy,
     FakeSettings,
     Finish,
@@ -90,15 +91,25 @@ def build_proxy(settings: AnyProxy, data: DataConfig, prepared: Path | None = No
     return Macs()
 
 
-def build_teacher(settings: Finish, pretrained: str, data: DataConfig, folder: Path) -> Proxy:
-    """What teaches candidates to the end and keeps their weights in a folder. Loads torch."""
+def build_teacher(
+    proxy: AnyProxy, data: DataConfig, folder: Path, prepared: Path | None = None
+) -> Proxy:
+    """What teaches a search's candidates to the end, and keeps their weights in a folder.
+
+    prepared   what `prepare_proxy` gave: candidates begin with what the search has taught
+
+    Loads torch.
+    """
     from nas.accuracy.full_training import FullTraining
 
-    return FullTraining(settings, pretrained, data, folder)
+    pretrained = proxy.pretrained if isinstance(proxy, LearningSettings) else STARTER
+    return FullTraining(proxy.finish or Finish(), pretrained, data, folder, prepared)
 
 
 def start_of(settings: AnyProxy) -> str:
-    """The weights that a search's candidates begin with: a name, none, or a file."""
+    """What a search's candidates are taught to the end from: a name, none, a file, or SHARED."""
+    if isinstance(settings, SharedWeightsSettings):
+        return SHARED
     return settings.pretrained if isinstance(settings, LearningSettings) else STARTER
 
 

@@ -14,15 +14,16 @@ from pathlib import Path
 import torch
 
 from nas.accuracy.proxy import Score
-from nas.accuracy.settings import Finish, weights_file
+from nas.accuracy.settings import SHARED, Finish, weights_file
 from nas.data.dataset import DataConfig, Part, load_part
 from nas.data.images import ImageSet
 from nas.detector.pretrained.load import load_seed
 from nas.space.search_space import Candidate
-from nas.training.beginning import started
+from nas.training.beginning import measure_norms, started
 from nas.training.loop import TrainingError, train
 from nas.training.on_disk.checkpoint import make_checkpoint, save_checkpoint
 from nas.training.recipe import read_recipe
+from nas.training.sharing.kept import read_shared
 
 
 class FullTraining:
@@ -30,12 +31,20 @@ class FullTraining:
 
     pretrained  starter, lite2, none, or a file of weights
     folder      where the weights of each are kept; None keeps none
+    shared      the file of weights that a search's candidates share: a candidate begins with its
+                own of them, already taught on this data, instead of what `pretrained` has for it
     """
 
     def __init__(
-        self, settings: Finish, pretrained: str, data: DataConfig, folder: Path | None
+        self,
+        settings: Finish,
+        pretrained: str,
+        data: DataConfig,
+        folder: Path | None,
+        shared: Path | None = None,
     ) -> None:
-        self._kind = settings.kind(pretrained)
+        self._kind = settings.kind(pretrained if shared is None else SHARED)
+        self._shared = None if shared is None else read_shared(shared)
         self._data = data
         self._folder = folder
         self._seed = None if pretrained == "none" else load_seed(pretrained)
@@ -58,6 +67,12 @@ class FullTraining:
             self._recipe.build, candidate.spec, train_set, self._recipe, self._seed,
             seed_number=seed,
         )  # fmt: skip
+        if self._shared is not None:
+            # Its first rows may be frozen all the same: those of the shared weights were.
+            supernet, values = self._shared
+            read, _ = supernet.read(candidate.spec, values)
+            detector.load_state_dict(read.state_dict())
+            measure_norms(detector, train_set, self._recipe, seed_number=seed)
         map50_95, map50, is_diverged = 0.0, 0.0, False
         try:
             trained = train(

@@ -48,6 +48,10 @@ class Finish(Strict):
         return f"mAP50-95 after {self.steps} steps at its own image size from {begin}"
 
 
+SHARED: Final = "shared weights"
+"""What a pick begins with where the search taught one network for all its candidates."""
+
+
 def weights_file(folder: Path, digest: str, seed: int) -> Path:
     """Where the weights of an architecture that was taught to the end under a seed lie."""
     return folder / f"{digest}-s{seed}.pt"

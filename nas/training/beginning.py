@@ -41,8 +41,15 @@ def begin_with(
     from the arguments. Raises SeedError where the seed must fit and doesn't.
     """
     report = cut(seed, detector, names=part.names, order=order, must_fit=must_fit)
-    if not report.taken:
-        return report
+    if report.taken:
+        measure_norms(detector, part, settings, seed_number=seed_number)
+    return report
+
+
+def measure_norms(
+    detector: Detector, part: ImageSet, settings: TrainSettings, *, seed_number: int
+) -> None:
+    """Measures the batch norms on the first batches of a training of these settings and seed."""
     plan = BatchPlan(
         part=part,
         grid=head_grid(detector, part.image_size),
@@ -54,7 +61,6 @@ def begin_with(
     device = next(detector.parameters()).device
     inputs = (to_input(plan.make(step)[0], torch.device(device)) for step in range(BATCHES))
     recalibrate(detector, inputs)
-    return report
 
 
 def started(

@@ -11,17 +11,22 @@ import torch
 
 from nas import NasError
 from nas.accuracy import (
+    Finish,
     Score,
     SharedWeightsSettings,
     build_proxy,
+    build_teacher,
     check_proxy,
     prepare_proxy,
     shared_teaching,
+    weights_file,
 )
 from nas.data.dataset import DataConfig
 from nas.detector.faces import SupernetError
 from nas.space.anchors import scale_anchors
 from nas.space.search_space import read_space
+from nas.training.on_disk.checkpoint import load_checkpoint
+from nas.training.sharing.kept import read_shared
 from nas.training.sharing.teaching import SharedTraining
 from tests.accuracy.learnable import candidates, learnable_data, some_candidates
 
@@ -118,6 +123,24 @@ def test_a_score_is_the_same_in_every_process_and_leaves_the_weights_alone() -> 
     for other in (found, again):
         assert replace(other, seconds=0.0) == replace(own, seconds=0.0)
     assert file.read_bytes() == before
+
+
+def test_what_is_taught_to_the_end_begins_with_what_the_search_taught(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"finish": Finish(steps=1)})
+    file, data = prepared(settings), learnable_data()
+    candidate = some_candidates(1)[0]
+    supernet, values = read_shared(file)
+    begun = supernet.read(candidate.spec, values)[0].state_dict()
+    score = build_teacher(settings, data, tmp_path, file).score(candidate, 0)
+    assert score.kind == "mAP50-95 after 1 steps at its own image size from shared weights"
+    taught = load_checkpoint(weights_file(tmp_path, candidate.digest, 0)).weights
+    other = build_teacher(settings, data, tmp_path / "other").score(candidate, 0)
+    assert other.kind.endswith("from starter")
+    apart = load_checkpoint(weights_file(tmp_path / "other", candidate.digest, 0)).weights
+    filters = [name for name, value in begun.items() if value.dim() == 4]
+    near = max(float((taught[name] - begun[name]).abs().max()) for name in filters)
+    far = max(float((apart[name] - begun[name]).abs().max()) for name in filters)
+    assert near < 0.01 < far
 
 
 def test_a_longer_teaching_scores_better() -> None:

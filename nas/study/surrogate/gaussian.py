@@ -36,7 +36,7 @@ ROUNDS: Final = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Hyperparameters:
     """What is fitted, as logarithms: a length for each input (d,), variances in PRIORS's order."""
 
     lengths: Array
@@ -72,8 +72,8 @@ class GaussianProcess:
         scores: Array,
         errors: Array | None = None,
         *,
-        settings: Settings | None = None,
-        start: Settings | None = None,
+        settings: Hyperparameters | None = None,
+        start: Hyperparameters | None = None,
     ) -> None:
         assert len(inputs) == len(scores) > 0, "a score for each of some inputs"
         self._middle, self._spread = inputs.mean(axis=0), inputs.std(axis=0)
@@ -102,13 +102,13 @@ class GaussianProcess:
             deviation=np.sqrt(variance) * self._unit,
         )
 
-    def _diagonal(self, settings: Settings) -> Array:
+    def _diagonal(self, settings: Hyperparameters) -> Array:
         return self._known + math.exp(settings.variances[2])
 
-    def _covariance(self, settings: Settings) -> Array:
+    def _covariance(self, settings: Hyperparameters) -> Array:
         return self._across(self._inputs, settings)
 
-    def _across(self, scaled: Array, settings: Settings) -> Array:
+    def _across(self, scaled: Array, settings: Hyperparameters) -> Array:
         """Covariances (m, n) of scaled inputs with those observed; 1 is that of the constant."""
         kernel, line, _ = np.exp(settings.variances)
         distance = _distances(scaled, self._inputs, np.exp(-settings.lengths))
@@ -116,7 +116,7 @@ class GaussianProcess:
         found: Array = kernel * _matern(distance) + line * linear + 1.0
         return found
 
-    def _fit(self, start: Settings | None) -> Settings:
+    def _fit(self, start: Hyperparameters | None) -> Hyperparameters:
         """The settings of the greatest posterior that a descent from `start` finds."""
         count = self._inputs.shape[1]
         # The prior's median: two inputs a standard deviation apart in each are a length apart.
@@ -129,12 +129,12 @@ class GaussianProcess:
             self._cost, np.clip(first, *np.array(bounds).T), (means, spreads),
             jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": ROUNDS},
         )  # fmt: skip
-        return Settings(lengths=found.x[:count], variances=found.x[count:])
+        return Hyperparameters(lengths=found.x[:count], variances=found.x[count:])
 
     def _cost(self, vector: Array, means: Array, spreads: Array) -> tuple[float, Array]:
         """Minus the log posterior of settings, up to a constant, and its gradient."""
         count = self._inputs.shape[1]
-        settings = Settings(lengths=vector[:count], variances=vector[count:])
+        settings = Hyperparameters(lengths=vector[:count], variances=vector[count:])
         kernel, line, noise = np.exp(settings.variances)
         rates = np.exp(-2 * settings.lengths)
         distance = _distances(self._inputs, self._inputs, np.exp(-settings.lengths))

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.study.candidates import Candidates
 from nas.study.pareto import non_dominated
 from nas.study.sampling import distributions, from_params, to_params
-from nas.study.surrogate.gaussian import GaussianProcess, Settings
+from nas.study.surrogate.gaussian import GaussianProcess, Hyperparameters
 from nas.study.surrogate.improvement import expected_improvement
 from nas.study.surrogate.pool import CandidatePool, Member
 
@@ -33,7 +33,7 @@ BRED: Final = 8
 """Architectures that the pool gets for each told trial."""
 
 GROWTH: Final = 1.25
-"""Settings are fitted anew when there are so many times as many trials as at the last time."""
+"""Hyperparameters are fitted anew when so many times as many trials are told as at the last fit."""
 
 OBSERVED: Final = 500
 """Trials that are learnt from, at most: the cost is cubic."""
@@ -53,7 +53,7 @@ class SurrogateSampler(BaseSampler):
         self._scores: list[float] = []
         self._digests: set[str] = set()
         self._next = 0
-        self._settings: Settings | None = None
+        self._settings: Hyperparameters | None = None
         self._fitted_at = 0
 
     def infer_relative_search_space(
@@ -109,7 +109,7 @@ class SurrogateSampler(BaseSampler):
                 self._settings = self._fit(self._settings).settings
                 self._fitted_at = len(self._told)
 
-    def _fit(self, start: Settings | None) -> GaussianProcess:
+    def _fit(self, start: Hyperparameters | None) -> GaussianProcess:
         rows, scores = self._observed()
         return GaussianProcess(rows, scores, start=start)
 

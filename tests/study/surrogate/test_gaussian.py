@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import check_grad
 
-from nas.study.surrogate.gaussian import GaussianProcess, Settings
+from nas.study.surrogate.gaussian import GaussianProcess, Hyperparameters
 
 
 def _told(count: int = 24, inputs: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -32,7 +32,7 @@ def test_the_gradient_of_the_posterior_is_its_slope() -> None:
 
 def test_what_is_believed_is_the_textbook_formula() -> None:
     rows, scores = _told(count=12)
-    settings = Settings(lengths=np.full(5, 0.7), variances=np.array([0.1, -0.5, -3.0]))
+    settings = Hyperparameters(lengths=np.full(5, 0.7), variances=np.array([0.1, -0.5, -3.0]))
     process = GaussianProcess(rows, scores, settings=settings)
     asked = _told(count=4, seed=1)[0]
     scale = rows.std(axis=0)
