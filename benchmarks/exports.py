@@ -24,6 +24,7 @@ from nas.deploy.picture import picture
 from nas.deploy.weights import Precision, random_detector
 from nas.detector.builder import Detector
 from nas.integrations.mmyolo import backbone_levels
+from nas.space.image_size import ImageSize
 from nas.space.references import reference_files
 from nas.space.spec import read_spec
 
@@ -59,7 +60,7 @@ def run(arguments: Arguments) -> None:
         print(f"| {path.stem} (P3-P5 {levels}) | {size} | {' | '.join(figures)} |", flush=True)
 
 
-def boxes_errors(detector: Detector, size: int, folder: Path) -> list[str]:
+def boxes_errors(detector: Detector, size: ImageSize, folder: Path) -> list[str]:
     """Of ONNX Runtime and of OpenCV."""
     file, image = folder / "m.onnx", picture(size)
     file.write_bytes(to_onnx(detector, size))
@@ -72,7 +73,7 @@ def boxes_errors(detector: Detector, size: int, folder: Path) -> list[str]:
     return found
 
 
-def ncnn_error(detector: Detector, size: int, precision: Precision, folder: Path) -> str:
+def ncnn_error(detector: Detector, size: ImageSize, precision: Precision, folder: Path) -> str:
     """Of ncnn's maps."""
     model = to_ncnn(detector, size, precision)
     (folder / "m.param").write_text(model.param)

@@ -28,6 +28,7 @@ from nas.data.dataset import DataConfig
 from nas.latency.device import TableKey
 from nas.latency.load import load_table_model
 from nas.space.anchors import Anchors
+from nas.space.image_size import longest
 from nas.space.search_space import Candidate, architecture_digest, read_space
 from nas.space.spec import dump_spec, parse_written, read_spec, with_anchors
 from nas.stats import mape, spearman
@@ -111,7 +112,7 @@ def rivals(run: Path, jobs: list[Job], seed: int) -> Iterator[Job]:
                 yield Job(
                     name=f"random {drawn.digest[:6]}",
                     model=dump_spec(drawn.spec),
-                    image_size=drawn.image_size,
+                    image_size=longest(drawn.image_size),
                     latency_ms=latency_ms,
                     score=None,
                 )

@@ -34,7 +34,7 @@ from nas.data.dataset import Part, load_part, read_data
 from nas.data.images import ImageSet
 from nas.detector.builder import Detector
 from nas.detector.pretrained.load import load_seed
-from nas.space.detect import detect_row
+from nas.space.pan import detect_row
 from nas.space.spec import ModelSpec, parse_spec, with_anchors, with_classes
 from nas.terminal import command_line
 from nas.training.beginning import started

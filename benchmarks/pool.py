@@ -34,6 +34,7 @@ from nas.data.dataset import DataConfig, read_data
 from nas.latency.device import read_device
 from nas.latency.load import load_table_model
 from nas.places import STARTER
+from nas.space.image_size import longest
 from nas.space.ops import macs, model_graph
 from nas.space.search_space import Candidate, read_space
 from nas.study.anchors import anchors_for
@@ -183,7 +184,7 @@ def members(data: DataConfig, name: str) -> list[Member]:
         for band, (low, high) in enumerate(BANDS):
             if low <= latency_ms <= high:
                 member = Member(set=name, band=band, candidate=drawn, latency_ms=latency_ms)
-                found.setdefault((band, drawn.image_size), []).append(member)
+                found.setdefault((band, longest(drawn.image_size)), []).append(member)
     chosen = []
     for band in range(len(BANDS)):
         kinds = [own for (b, _), own in sorted(found.items()) if b == band and len(own) >= RARE]
@@ -291,7 +292,7 @@ def teach(job: Job, arguments: Arguments, device: str) -> Result:
         band=one.band,
         digest=one.candidate.digest,
         seed=job.seed,
-        image_size=one.candidate.image_size,
+        image_size=longest(one.candidate.image_size),
         latency_ms=round(one.latency_ms, 2),
         gigamacs=round(one.gigamacs, 4),
         params=sum(value.numel() for value in trained.parameters()),

@@ -24,6 +24,7 @@ from nas.detector.builder import build_detector
 from nas.latency.answer import TableModel
 from nas.latency.device import TableKey
 from nas.latency.load import load_table_model
+from nas.space.image_size import longest
 from nas.space.ops import Graph, OpKind, macs, model_graph, params
 from nas.space.references import reference_files
 from nas.space.spec import ModelSpec, read_spec
@@ -88,7 +89,9 @@ def read_model(path: Path) -> Model:
     """The model of a file, with the size of its ncnn weights in fp16."""
     spec = read_spec(path)
     size = len(to_ncnn(build_detector(spec), FILE_SIZE_AT, "fp16").bin)
-    return Model(name=path.stem, spec=spec, size=spec.image_size or UNSAID_SIZE, file_mb=size / 1e6)
+    return Model(
+        name=path.stem, spec=spec, size=longest(spec.image_size or UNSAID_SIZE), file_mb=size / 1e6
+    )
 
 
 def own_table(models: list[Model], boards: dict[int, TableModel]) -> list[str]:

@@ -25,6 +25,7 @@ import tyro
 from nas.accuracy import Score
 from nas.latency.answer import Latency, LatencyKind
 from nas.space.anchors import DEFAULT_ANCHORS
+from nas.space.image_size import ImageSize, side_of
 from nas.space.ops import OpKind, model_graph, params
 from nas.space.search_space import Candidate, read_space
 from nas.space.spec import ModelSpec
@@ -60,7 +61,7 @@ class Arguments:
 class Board:
     """The made-up board."""
 
-    def predict(self, spec: ModelSpec, image_size: int) -> Latency:
+    def predict(self, spec: ModelSpec, image_size: ImageSize) -> Latency:
         """Its latency, without an interval."""
         ms = 0.0
         for op in model_graph(spec, image_size).ops:
@@ -93,7 +94,7 @@ def true_score(candidate: Candidate) -> float:
     choices = dict(candidate.choices)
     graph = model_graph(candidate.spec, candidate.image_size)
     score = 0.28 * (1 - math.exp(-params(graph) / 5e5))
-    score += 0.15 * math.log(candidate.image_size / 192)
+    score += 0.15 * math.log(side_of(candidate.image_size) / 192)
     stages = sorted({name.split(".")[0] for name in choices if name.startswith("stage")})
     for number, stage in enumerate(stages, start=1):
         score += 0.012 * (1 + 0.3 * number) * math.log1p(float(choices[f"{stage}.depth"]))

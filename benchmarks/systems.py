@@ -38,6 +38,7 @@ from nas.integrations.ultralytics_weights import read_ultralytics
 from nas.integrations.yolov5_weights import read_yolov5
 from nas.latency.device import read_device
 from nas.latency.load import load_table_model
+from nas.space.image_size import ImageSize, longest, sides
 from nas.space.ops import macs, model_graph
 from nas.space.references import fits, reference_files, reference_size
 from nas.space.search_space import SPACES, read_space
@@ -136,7 +137,7 @@ def four_pictures(data: Path) -> ImageSet:
 def losses(spec: ModelSpec, pictures: ImageSet) -> list[float]:
     """The loss of each of STEPS steps on the pictures, from fresh weights."""
     own = with_classes(spec, len(pictures.names))
-    scale = TRAINED_AT / (spec.image_size or 320)
+    scale = TRAINED_AT / longest(spec.image_size or 320)
     own = with_anchors(own, tuple(tuple(v * scale for v in level) for level in own.anchors))
     torch.manual_seed(0)
     found: list[float] = []
@@ -152,7 +153,7 @@ def losses(spec: ModelSpec, pictures: ImageSet) -> list[float]:
     return found
 
 
-def thop_difference(detector: Detector, size: int) -> str:
+def thop_difference(detector: Detector, size: ImageSize) -> str:
     """Our MACs against thop's, which counts convolutions with their folded biases aside."""
     import thop
 
@@ -163,7 +164,7 @@ def thop_difference(detector: Detector, size: int) -> str:
     }
     inside = Maps(folded)
     theirs, _ = thop.profile(
-        inside, inputs=(torch.zeros(1, 3, size, size),), custom_ops=counted, verbose=False
+        inside, inputs=(torch.zeros(1, 3, *sides(size)),), custom_ops=counted, verbose=False
     )
     return f"{int(theirs) - macs(model_graph(detector.spec, size))}"
 
@@ -184,7 +185,7 @@ def _nothing(module: torch.nn.Module, inputs: object, output: object) -> None:
     """What thop counts for pools and upsampling is no multiply-accumulate."""
 
 
-def export_errors(detector: Detector, size: int) -> list[float]:
+def export_errors(detector: Detector, size: ImageSize) -> list[float]:
     """Largest differences of ncnn's and of ONNX Runtime's maps from torch's."""
     image = picture(size)
     with tempfile.TemporaryDirectory() as name:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nas.bundle.folder import Bundling
     from nas.deploy.report import Exported, ExportReport
     from nas.detector.builder import Detector
+    from nas.space.image_size import ImageSize
     from nas.space.spec import Row
     from nas.training.on_disk.checkpoint import Checkpoint
 
@@ -45,9 +46,9 @@ class Arguments:
     """How ONNX and ncnn files store their weights; one of each is written."""
     outputs: Literal["boxes", "maps"] = "boxes"
     """Of the ONNX file: decoded boxes as the head's own tool exports them, or the raw maps."""
-    image_size: int | None = None
-    """Pixels of the square image, a multiple of 32; by default that of the weights, else the
-    model's own, else 320."""
+    image_size: str | None = None
+    """Pixels: 320 is a square, 320x192 is 320 wide and 192 high, each a multiple of 32; by default
+    that of the weights, else the model's own, else 320."""
     bundle: bool = False
     """Leave all that a board needs: weights, class names, detect.py, and how good each file is."""
     data: str | None = None
@@ -65,7 +66,7 @@ class Subject:
     """What is exported: a detector with its weights, and where these come from."""
 
     detector: Detector
-    image_size: int
+    image_size: ImageSize
     names: tuple[str, ...]
     weights: str
     checkpoint: Checkpoint | None
@@ -192,7 +193,7 @@ def read_subject(arguments: Arguments) -> Subject:
     checkpoint = read_weights(arguments.weights, arguments.model)
     return Subject(
         detector=checkpoint.build(),
-        image_size=image_size_of(arguments.image_size or checkpoint.image_size, []),
+        image_size=image_size_of(arguments.image_size or str(checkpoint.image_size), []),
         names=checkpoint.names,
         weights=str(arguments.weights),
         checkpoint=checkpoint,

@@ -21,6 +21,7 @@ from nas.terminal import command_line
 if TYPE_CHECKING:
     from nas.latency.answer import Latency, LayerTime, TableModel
     from nas.latency.rules import FourRules, RuleCosts
+    from nas.space.image_size import ImageSize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,9 @@ class Arguments:
     """A model YAML in YOLOv5 form."""
     device: str = "rpi4"
     """A folder of latency_tables/ with a device.yaml."""
-    image_size: int | None = None
-    """Pixels of the square image, a multiple of 32; by default the model's own, else 320."""
+    image_size: str | None = None
+    """Pixels: 320 is a square, 320x192 is 320 wide and 192 high, each a multiple of 32; by default
+    the model's own, else 320."""
     runtime: str = "ncnn"
     """What runs the model: ncnn or onnxruntime; tflite where it is estimated."""
     precision: str = "fp32"
@@ -82,9 +84,11 @@ def document(
     predictor: TableModel,
     doubts: list[str],
     counts: dict[str, int],
-    image_size: int,
+    image_size: ImageSize,
 ) -> dict[str, Any]:
     """The answer for programs."""
+    from nas.space.image_size import written
+
     return {
         "latency_ms": latency.ms,
         "low_ms": latency.low_ms,
@@ -93,7 +97,7 @@ def document(
         "measured_share": latency.measured_share,
         "heldout_mape": latency.heldout_mape,
         **counts,
-        "image_size": image_size,
+        "image_size": written(image_size),
         "stages_ms": by_stage(parts),
         "kinds_ms": by_kind(parts),
         "layers": [
@@ -116,7 +120,7 @@ def answer(
     predictor: TableModel,
     doubts: list[str],
     counts: dict[str, int],
-    image_size: int,
+    image_size: ImageSize,
 ) -> str:
     """The answer for people."""
     told = predictor.provenance

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nas.data.images import ImageSet
     from nas.detector.builder import Detector
     from nas.detector.pretrained.seed import Seed
+    from nas.space.image_size import ImageSize
     from nas.space.spec import ModelSpec
     from nas.training.on_disk.checkpoint import Checkpoint
     from nas.training.on_disk.folder import RunSettings, TrainingFolder
@@ -40,8 +41,9 @@ class Arguments:
     """A YOLO data.yaml, or `shapes`, the built-in drawn data set."""
     epochs: int | None = None
     """Passes over the training part; by default the recipe's, else 100."""
-    image_size: int | None = None
-    """Pixels of the square image, a multiple of 32; by default the models' own, else 320."""
+    image_size: str | None = None
+    """Pixels: 320 is a square, 320x192 is 320 wide and 192 high, each a multiple of 32; by default
+    the models' own, else 320."""
     weights: Path | None = None
     """A best.pt to start from: all its weights that fit by name and shape."""
     pretrained: str | None = None
@@ -66,6 +68,7 @@ def run(arguments: Arguments) -> None:
     import cv2
 
     from nas.data.dataset import load_part, read_data
+    from nas.space.image_size import read_image_size
     from nas.space.spec import image_size_of
     from nas.training.on_disk.folder import check_run, open_run, read_run
     from nas.training.on_disk.ready import check_trainings
@@ -92,9 +95,10 @@ def run(arguments: Arguments) -> None:
     check_run(folder, settings)
     seed = read_seed(settings, [*specs.values()], data.names)
     check_frozen(recipe, settings)
-    train_set = load_part(data, "train", settings.image_size, threads=cores())
-    val_set = load_part(data, "val", settings.image_size, threads=cores())
-    test_set = read_test(data, settings.image_size)
+    image_size = read_image_size(settings.image_size, f"{folder}: image_size")
+    train_set = load_part(data, "train", image_size, threads=cores())
+    val_set = load_part(data, "val", image_size, threads=cores())
+    test_set = read_test(data, image_size)
     trainings = plan(folder, specs, arguments.seeds, train_set)
     check_trainings(folder, trainings, recipe, start, train_set)
     with open_run(folder, settings):
@@ -104,7 +108,7 @@ def run(arguments: Arguments) -> None:
         say(f"on {describe_device(device, amp=recipe.amp, cpu_bf16=recipe.cpu_bf16)}")
         for training in trainings:
             train_one(training, recipe, start or seed, train_set, val_set)
-        show(trainings, data, settings.image_size, test_set)
+        show(trainings, data, image_size, test_set)
 
 
 def check(arguments: Arguments) -> None:
@@ -151,8 +155,9 @@ def check_frozen(recipe: Recipe, settings: RunSettings) -> None:
         )
 
 
-def ask(arguments: Arguments, data: DataConfig, image_size: int) -> tuple[Path, RunSettings]:
+def ask(arguments: Arguments, data: DataConfig, image_size: ImageSize) -> tuple[Path, RunSettings]:
     """The run's folder, and what all trainings in it share, as the flags ask for."""
+    from nas.space.image_size import written
     from nas.training.on_disk.folder import RunSettings
     from nas.training.recipe import read_recipe
 
@@ -163,7 +168,7 @@ def ask(arguments: Arguments, data: DataConfig, image_size: int) -> tuple[Path, 
     settings = RunSettings(
         data=str(Path(arguments.data).resolve()) if is_file else arguments.data,
         data_digest=data.digest,
-        image_size=image_size,
+        image_size=written(image_size),
         weights=None if arguments.weights is None else str(arguments.weights.resolve()),
         pretrained=pretrained,
         recipe=asdict(recipe),
@@ -247,7 +252,7 @@ def plan(
     return [planned[name] for name in sorted(planned)]
 
 
-def read_test(data: DataConfig, image_size: int) -> ImageSet | None:
+def read_test(data: DataConfig, image_size: ImageSize) -> ImageSet | None:
     """The test part, read before the training so that what is wrong with it is said now."""
     from nas.data.dataset import load_part
     from nas.data.images import DataError
@@ -389,7 +394,10 @@ def take_over(
 
 
 def show(
-    trainings: list[TrainingFolder], data: DataConfig, image_size: int, test_set: ImageSet | None
+    trainings: list[TrainingFolder],
+    data: DataConfig,
+    image_size: ImageSize,
+    test_set: ImageSet | None,
 ) -> None:
     """Prints the grades of every best.pt, on the validation part and, if there is one, on test."""
     from rich.table import Table

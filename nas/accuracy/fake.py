@@ -14,6 +14,7 @@ import numpy as np
 
 from nas.accuracy.proxy import Score
 from nas.accuracy.settings import FakeSettings
+from nas.space.image_size import side_of
 from nas.space.ops import macs, model_graph, params
 from nas.space.search_space import Candidate
 
@@ -39,7 +40,7 @@ class FakeProxy:
         quality = (
             0.5 * _saturate(macs(graph) / 1e9, 0.4)
             + 0.3 * _saturate(params(graph) / 1e6, 0.6)
-            + 0.2 * _saturate(candidate.image_size / 320, 0.5)
+            + 0.2 * _saturate(side_of(candidate.image_size) / 320, 0.5)
         )
         rng = np.random.default_rng([int(candidate.digest, 16), seed])
         noisy = quality + self._settings.noise * float(rng.standard_normal())

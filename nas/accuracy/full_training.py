@@ -18,6 +18,7 @@ from nas.accuracy.settings import SHARED, Finish, weights_file
 from nas.data.dataset import DataConfig, Part, load_part
 from nas.data.images import ImageSet
 from nas.detector.pretrained.load import load_seed
+from nas.space.image_size import ImageSize
 from nas.space.search_space import Candidate
 from nas.training.beginning import measure_norms, started
 from nas.training.loop import TrainingError, train
@@ -100,5 +101,5 @@ class FullTraining:
             is_diverged=is_diverged,
         )
 
-    def _load_part(self, part: Part, image_size: int) -> ImageSet:
+    def _load_part(self, part: Part, image_size: ImageSize) -> ImageSet:
         return load_part(self._data, part, image_size)

@@ -20,6 +20,7 @@ from nas.accuracy.settings import NaswotSettings
 from nas.data.dataset import DataConfig, load_part
 from nas.data.images import ImageSet
 from nas.detector.builder import build_detector
+from nas.space.image_size import ImageSize
 from nas.space.modules import ACTIVATIONS
 from nas.space.search_space import Candidate
 from nas.training.metrics import to_input
@@ -59,7 +60,7 @@ class Naswot:
             seconds=time.perf_counter() - begin,
         )
 
-    def _load_part(self, image_size: int) -> ImageSet:
+    def _load_part(self, image_size: ImageSize) -> ImageSet:
         return load_part(self._data, "train", image_size)
 
 

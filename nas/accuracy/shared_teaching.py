@@ -30,6 +30,7 @@ from nas.detector.supernet import Supernet
 from nas.files import writing
 from nas.places import PROGRAM, weights_digest
 from nas.space.choices import Choose
+from nas.space.image_size import ImageSize
 from nas.space.search_space import Candidate, SearchSpace
 from nas.terminal import say
 from nas.training.display import follow
@@ -118,7 +119,7 @@ def _teach(
     """Teaches, goes on from the state that lies beside the file, and takes the state away."""
 
     @cache
-    def load(image_size: int) -> ImageSet:
+    def load(image_size: ImageSize) -> ImageSet:
         return load_part(data, "train", image_size)
 
     state_path = path.with_suffix(".state.pt")

@@ -22,6 +22,7 @@ from nas.accuracy.short_training import at_scale
 from nas.data.dataset import DataConfig, Part, load_part
 from nas.data.images import ImageSet
 from nas.detector.pretrained.recalibrate import recalibrate
+from nas.space.image_size import ImageSize
 from nas.space.search_space import Candidate
 from nas.training.growth import GrowthSettings
 from nas.training.metrics import evaluate_with_error, to_input
@@ -79,7 +80,7 @@ class SharedWeights:
             error=spread,
         )
 
-    def _load_part(self, part: Part, image_size: int) -> ImageSet:
+    def _load_part(self, part: Part, image_size: ImageSize) -> ImageSet:
         found = load_part(self._data, part, image_size)
         count = self._settings.val_images
         return found if part == "train" or count is None else found.spread(count)

@@ -24,6 +24,7 @@ from nas.data.images import ImageSet
 from nas.detector.builder import build_detector
 from nas.detector.pretrained.load import load_seed
 from nas.space.anchors import scale_anchors
+from nas.space.image_size import ImageSize, longest, scaled
 from nas.space.search_space import Candidate
 from nas.space.spec import ModelSpec, with_anchors
 from nas.training.beginning import started
@@ -64,8 +65,8 @@ class ShortTraining:
     def score(self, candidate: Candidate, seed: int) -> Score:
         """The validation mAP50-95 after the short training, with `seed` for weights and batches."""
         begin = time.perf_counter()
-        scaled = at_scale(candidate, self._settings.image_scale)
-        spec, size = scaled.spec, scaled.image_size
+        at = at_scale(candidate, self._settings.image_scale)
+        spec, size = at.spec, at.image_size
         train_set, val_set = self._load("train", size), self._load("val", size)
         try:
             map50_95, map50, spread = self._train(spec, train_set, val_set, seed)
@@ -99,7 +100,7 @@ class ShortTraining:
         grades, spread = evaluate_with_error(trained.detector, val_set, self._recipe.batch_size)
         return grades.map50_95, grades.map50, spread
 
-    def _load_part(self, part: Part, image_size: int) -> ImageSet:
+    def _load_part(self, part: Part, image_size: ImageSize) -> ImageSet:
         found = load_part(self._data, part, image_size)
         count = self._settings.val_images
         return found if part == "train" or count is None else found.spread(count)
@@ -120,14 +121,14 @@ def train_settings(settings: ShortTrainingSettings) -> TrainSettings:
 def at_scale(candidate: Candidate, image_scale: float) -> Candidate:
     """The same architecture, with its anchors, at the image size that a proxy has for it."""
     size = proxy_image_size(candidate.image_size, image_scale)
-    anchors = scale_anchors(candidate.spec.anchors, size / candidate.image_size)
+    anchors = scale_anchors(candidate.spec.anchors, longest(size) / longest(candidate.image_size))
     return replace(candidate, spec=with_anchors(candidate.spec, anchors), image_size=size)
 
 
-def proxy_image_size(image_size: int, image_scale: float) -> int:
-    """The size (pixels) that a candidate of `image_size` is trained at by the proxy.
+def proxy_image_size(image_size: ImageSize, image_scale: float) -> ImageSize:
+    """The size that a candidate of `image_size` is trained at by the proxy.
 
-    The nearest multiple of the largest stride, at least SMALLEST_SIZE, never above `image_size`.
+    Each side the nearest multiple of the largest stride, at least SMALLEST_SIZE, never longer than
+    that of `image_size`.
     """
-    nearest = round(image_size * image_scale / STRIDE) * STRIDE
-    return min(max(nearest, SMALLEST_SIZE), image_size)
+    return scaled(image_size, image_scale, STRIDE, SMALLEST_SIZE)

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from nas.deploy.report import Exported, ExportReport, FileLatency
+from nas.space.image_size import sides
 
 
 def readme(report: ExportReport, folder: Path, name: str, host: str) -> str:
@@ -83,4 +84,5 @@ def _device(report: ExportReport) -> str:
 
 
 def _size(report: ExportReport) -> str:
-    return f"{report.image_size}x{report.image_size}"
+    height, width = sides(report.image_size)
+    return f"{width}x{height}"

@@ -17,6 +17,7 @@ from nas.latency.device import Device, TableKey
 from nas.latency.load import load_table_model
 from nas.latency.measured.table import TableError
 from nas.space.blocks import blocks
+from nas.space.image_size import ImageSize
 from nas.space.spec import ModelSpec
 from nas.training.metrics import ANY_AREA, detect, grade, precision_table
 
@@ -29,7 +30,7 @@ class Worth:
     """Says what files are worth, all on the same images and for the same board."""
 
     spec: ModelSpec
-    image_size: int
+    image_size: ImageSize
     part: ImageSet
     device: Device
     threads: int | None = None
@@ -113,7 +114,7 @@ def _unknown(key: TableKey, why: str) -> FileLatency:
 
 
 def graded_part(
-    data: DataConfig, names: tuple[str, ...], image_size: int
+    data: DataConfig, names: tuple[str, ...], image_size: ImageSize
 ) -> tuple[ImageSet, GradedOn]:
     """The validation images, and what is said of them. NasError where the classes are others."""
     if names != data.names:

@@ -21,6 +21,7 @@ from nas.data.key_points import LongRows
 from nas.data.labels import LabelReader, refuse
 from nas.data.listing import data_root, is_roboflow, list_images
 from nas.data.tally import Tally, count, warn_of_orphans, warn_of_part
+from nas.space.image_size import ImageSize
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ found from."""
 class Source(Protocol):
     """Where one part of a data set comes from."""
 
-    def load(self, image_size: int, threads: int) -> ImageSet:
+    def load(self, image_size: ImageSize, threads: int) -> ImageSet:
         """The part's images at `image_size`; the same on every call. Raises DataError."""
         ...
 
@@ -75,7 +76,7 @@ class FileSource:
     files: tuple[Path, ...]
     labels: tuple[Labels, ...]
 
-    def load(self, image_size: int, threads: int) -> ImageSet:
+    def load(self, image_size: ImageSize, threads: int) -> ImageSet:
         def load_one(index: int) -> Picture | None:
             image = decode_image(self.files[index])
             return None if image is None else (image, self.labels[index])
@@ -234,7 +235,7 @@ def _say_forms(where: str, reader: LabelReader) -> None:
         )  # fmt: skip
 
 
-def load_part(data: DataConfig, part: Part, image_size: int, threads: int = 1) -> ImageSet:
+def load_part(data: DataConfig, part: Part, image_size: ImageSize, threads: int = 1) -> ImageSet:
     """The images of one part, decoded once, letterboxed to `image_size`, with their boxes.
 
     Raises DataError if the data has no such part, too many images can't be decoded, or no

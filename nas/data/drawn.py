@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.data.images import ImageSet, Labels, Picture, gather
+from nas.space.image_size import ImageSize
 
 NAME: Final = "shapes"
 NAMES: Final = ("disc", "ring", "square", "cross", "triangle", "star")
@@ -65,7 +66,7 @@ class DrawnSource:
     part: str
     count: int
 
-    def load(self, image_size: int, threads: int) -> ImageSet:
+    def load(self, image_size: ImageSize, threads: int) -> ImageSet:
         """The part's images, drawn now; about 2 ms each."""
 
         def load_one(index: int) -> Picture:

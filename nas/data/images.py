@@ -1,4 +1,4 @@
-"""Images in memory as the detector sees them: square, letterboxed, uint8 RGB, with their boxes."""
+"""Images in memory as the detector sees them: of one size, letterboxed, uint8 RGB, with boxes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas import NasError
+from nas.space.image_size import ImageSize, of_sides, sides
 
 GREY = 114
 """The value of the padding: YOLO's, near the mean of natural images."""
@@ -39,16 +40,16 @@ class Labels:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageSet:
-    """One part of a data set at one image size S, decoded. Boxes of all images lie in one array."""
+    """One part of a data set at one image size, H x W, decoded. Boxes of all lie in one array."""
 
     images: NDArray[np.uint8]
-    """(N, S, S, 3) RGB, the picture in the middle, grey around it."""
+    """(N, H, W, 3) RGB, the picture in the middle, grey around it."""
     frames: NDArray[np.int64]
-    """(N, 4) left, top, width, height of the picture inside its square, in pixels."""
+    """(N, 4) left, top, width, height of the picture inside its image, in pixels."""
     sizes: NDArray[np.int64]
     """(N, 2) width, height of the picture as it came."""
     boxes: NDArray[np.float64]
-    """(M, 4) left, top, right, bottom in pixels of the square."""
+    """(M, 4) left, top, right, bottom in pixels of the image."""
     classes: NDArray[np.int64]
     """(M,) class indices."""
     starts: NDArray[np.int64]
@@ -64,9 +65,9 @@ class ImageSet:
         return len(self.images)
 
     @property
-    def image_size(self) -> int:
-        """The side of the squares, in pixels."""
-        return int(self.images.shape[1])
+    def image_size(self) -> ImageSize:
+        """That of the images."""
+        return of_sides(*(int(side) for side in self.images.shape[1:3]))
 
     def of(self, index: int) -> slice:
         """The rows of `boxes` and `classes` that belong to image `index`."""
@@ -107,19 +108,24 @@ class ImageSet:
         return np.clip(points, 0.0, sizes[:, None]).reshape(-1, 4)
 
 
-def fit_frame(width: int, height: int, image_size: int) -> tuple[int, int, int, int]:
-    """Left, top, width, height of a picture whose long side fills a square of `image_size`."""
-    scale = image_size / max(width, height)
-    inner_width = max(1, round(width * scale))
-    inner_height = max(1, round(height * scale))
-    left, top = (image_size - inner_width) // 2, (image_size - inner_height) // 2
+def fit_frame(width: int, height: int, image_size: ImageSize) -> tuple[int, int, int, int]:
+    """Left, top, width, height of a picture that fills `image_size` as far as its shape allows.
+
+    Of a square its long side fills the side; of a rectangle one of both, with room beside the other.
+    """
+    height_there, width_there = sides(image_size)
+    scale = min(width_there / width, height_there / height)
+    # A scale that is rounded may lead a hair beyond the side that it comes from.
+    inner_width = min(width_there, max(1, round(width * scale)))
+    inner_height = min(height_there, max(1, round(height * scale)))
+    left, top = (width_there - inner_width) // 2, (height_there - inner_height) // 2
     return left, top, inner_width, inner_height
 
 
 def letterbox(
-    image: NDArray[np.uint8], image_size: int
+    image: NDArray[np.uint8], image_size: ImageSize
 ) -> tuple[NDArray[np.uint8], tuple[int, int, int, int]]:
-    """The image (H, W, 3) in a grey square of `image_size`, and its frame there."""
+    """The image (H, W, 3) in a grey image of `image_size`, and its frame there."""
     height, width = image.shape[:2]
     left, top, inner_width, inner_height = fit_frame(width, height, image_size)
     if (inner_width, inner_height) != (width, height):
@@ -132,9 +138,9 @@ def letterbox(
         )
     else:
         resized = image
-    square = np.full((image_size, image_size, 3), GREY, np.uint8)
-    square[top : top + inner_height, left : left + inner_width] = resized
-    return square, (left, top, inner_width, inner_height)
+    canvas = np.full((*sides(image_size), 3), GREY, np.uint8)
+    canvas[top : top + inner_height, left : left + inner_width] = resized
+    return canvas, (left, top, inner_width, inner_height)
 
 
 Picture = tuple[NDArray[np.uint8], Labels]
@@ -144,14 +150,14 @@ def gather(
     files: Sequence[str],
     load: Callable[[int], Picture | None],
     names: tuple[str, ...],
-    image_size: int,
+    image_size: ImageSize,
     threads: int = 1,
 ) -> ImageSet:
     """The image set of `load(0)`, `load(1)`, ...: RGB picture and labels, or None if unreadable.
 
     Pictures are loaded in order by `threads` threads and kept only in letterboxed form.
     """
-    squares = _pixels(len(files), image_size)
+    images = _pixels(len(files), image_size)
     frames, sizes, labels = [], [], []
     kept: list[str] = []
     lost: list[str] = []
@@ -160,16 +166,16 @@ def gather(
             lost.append(files[index])
             continue
         image, label = picture
-        squares[len(kept)], frame = letterbox(image, image_size)
+        images[len(kept)], frame = letterbox(image, image_size)
         frames.append(frame)
         sizes.append((image.shape[1], image.shape[0]))
         labels.append(label)
         kept.append(files[index])
-    return _assemble(squares[: len(kept)], frames, sizes, labels, names, tuple(kept), tuple(lost))
+    return _assemble(images[: len(kept)], frames, sizes, labels, names, tuple(kept), tuple(lost))
 
 
 def _assemble(
-    squares: NDArray[np.uint8],
+    images: NDArray[np.uint8],
     frames: list[tuple[int, int, int, int]],
     sizes: list[tuple[int, int]],
     labels: list[Labels],
@@ -177,7 +183,7 @@ def _assemble(
     files: tuple[str, ...],
     unreadable: tuple[str, ...],
 ) -> ImageSet:
-    """The image set of letterboxed squares and relative labels."""
+    """The image set of letterboxed images and relative labels."""
     frame_array = np.array(frames, np.int64).reshape(-1, 4)
     counts = [len(label.classes) for label in labels]
     relative = np.concatenate([label.boxes for label in labels]) if labels else np.zeros((0, 4))
@@ -185,7 +191,7 @@ def _assemble(
     boxes = relative * owner[:, [2, 3, 2, 3]] + owner[:, [0, 1, 0, 1]]
     classes = np.concatenate([label.classes for label in labels]) if labels else np.zeros(0)
     return ImageSet(
-        images=squares,
+        images=images,
         frames=frame_array,
         sizes=np.array(sizes, np.int64).reshape(-1, 2),
         boxes=boxes,
@@ -197,9 +203,9 @@ def _assemble(
     )
 
 
-def _pixels(count: int, image_size: int) -> NDArray[np.uint8]:
-    """Room for the squares: in memory, or in a temporary file when they are many."""
-    shape = (count, image_size, image_size, 3)
+def _pixels(count: int, image_size: ImageSize) -> NDArray[np.uint8]:
+    """Room for the images: in memory, or in a temporary file when they are many."""
+    shape = (count, *sides(image_size), 3)
     if math.prod(shape) <= MEMORY_LIMIT_BYTES:
         return np.empty(shape, np.uint8)
     # Asked beforehand: a full disk under a mapped file kills the process without a word.

@@ -21,6 +21,7 @@ from nas.deploy.parts import OutputPart, box_parts, map_parts
 from nas.deploy.picture import Array
 from nas.deploy.weights import Precision, as_stored
 from nas.detector.builder import Detector
+from nas.space.image_size import ImageSize, of_sides
 
 
 class WrongFileError(NasError):
@@ -40,7 +41,7 @@ class Comparison:
 
 
 def run_onnx(content: bytes | Path, image: Array) -> list[Array]:
-    """What ONNX Runtime gives for the image (1, 3, S, S), on one thread of the CPU."""
+    """What ONNX Runtime gives for the image (1, 3, H, W), on one thread of the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -87,7 +88,8 @@ def compare(
     shapes = [one.shape for one in outputs]
     if shapes != [one.shape for one in stored]:
         raise WrongFileError(where, f"the outputs are {[one.shape for one in stored]}", f"{shapes}")
-    worst = max(_parts(detector, outputs, stored, image.shape[-1], has_boxes), key=_excess)
+    size = of_sides(*image.shape[2:])
+    worst = max(_parts(detector, outputs, stored, size, has_boxes), key=_excess)
     if not worst.excess <= 1:
         off, allowed = worst.worst
         raise WrongFileError(
@@ -107,7 +109,11 @@ def compare(
 
 
 def _parts(
-    detector: Detector, ours: list[Array], torchs: list[Array], image_size: int, has_boxes: bool
+    detector: Detector,
+    ours: list[Array],
+    torchs: list[Array],
+    image_size: ImageSize,
+    has_boxes: bool,
 ) -> Iterator[OutputPart]:
     pairs = [
         tuple(np.asarray(one, np.float64) for one in pair)

@@ -17,6 +17,7 @@ import numpy as np
 from nas.deploy.weights import Precision, convolution_weights
 from nas.detector.builder import Detector
 from nas.emit.ncnn import emit_ncnn
+from nas.space.image_size import ImageSize
 from nas.space.ops import model_graph
 
 TAGS: Final[dict[Precision, int]] = {"fp32": 0, "fp16": 0x01306B47}
@@ -31,8 +32,8 @@ class NcnnModel:
     bin: bytes
 
 
-def to_ncnn(detector: Detector, image_size: int, precision: Precision = "fp32") -> NcnnModel:
-    """The detector for a square image (pixels), filters stored as `precision` says."""
+def to_ncnn(detector: Detector, image_size: ImageSize, precision: Precision = "fp32") -> NcnnModel:
+    """The detector for images of a size, filters stored as `precision` says."""
     graph = model_graph(detector.spec, image_size)
     parts = []
     for weights in convolution_weights(detector, graph, precision):

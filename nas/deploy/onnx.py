@@ -19,6 +19,7 @@ from nas.deploy.weights import ConvolutionWeights, Precision, convolution_weight
 from nas.detector.builder import Detector
 from nas.emit.onnx import emit_onnx
 from nas.places import PROGRAM
+from nas.space.image_size import ImageSize, sides
 from nas.space.ops import model_graph
 
 Nodes = list[onnx.NodeProto]
@@ -26,13 +27,13 @@ Nodes = list[onnx.NodeProto]
 
 def to_onnx(
     detector: Detector,
-    image_size: int,
+    image_size: ImageSize,
     precision: Precision = "fp32",
     *,
     has_boxes: bool = True,
     names: tuple[str, ...] = (),
 ) -> bytes:
-    """The serialised model for a square image (pixels).
+    """The serialised model for images of a size.
 
     has_boxes  the head's decoding is part of the model
     names      class names, kept in the model's metadata, where YOLOv5 and Ultralytics look for them
@@ -52,7 +53,7 @@ def to_onnx(
         "stride": str(max(detector.head.strides)),
         "task": "detect",
         "batch": "1",
-        "imgsz": str([image_size, image_size]),
+        "imgsz": str([*sides(image_size)]),
         "strides": str([int(stride) for stride in detector.head.strides]),
         "anchors": str([list(level) for level in detector.spec.anchors]),
     }

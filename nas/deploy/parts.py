@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from nas.deploy.decode import layout_of
 from nas.detector.builder import Detector
 from nas.detector.head import Detect
+from nas.space.image_size import ImageSize, sides
 
 ROUNDING: Final = 2e-3
 """The share of its scale that a part of a right file may be off by: fp32 sums in another order,
@@ -79,14 +80,15 @@ def map_parts(detector: Detector, level: int, ours: Values, torchs: Values) -> I
 
 
 def box_parts(
-    detector: Detector, image_size: int, ours: Values, torchs: Values
+    detector: Detector, image_size: ImageSize, ours: Values, torchs: Values
 ) -> Iterator[OutputPart]:
-    """The parts of decoded boxes in the layout of the detector's files, for a square image."""
+    """The parts of decoded boxes in the layout of the detector's files, for images of a size."""
     head = detector.head
     if layout_of(detector) == "yolov8":
         ours, torchs = ours.transpose(0, 2, 1), torchs.transpose(0, 2, 1)
     per_cell = head.num_anchors if isinstance(head, Detect) else 1
-    counts = [per_cell * (image_size // stride) ** 2 for stride in head.strides]
+    height, width = sides(image_size)
+    counts = [per_cell * (height // stride) * (width // stride) for stride in head.strides]
     strides = np.repeat(head.strides, counts)
     for channel, name in enumerate(("x", "y", "width", "height")):
         right = torchs[..., channel]

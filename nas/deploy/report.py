@@ -15,6 +15,7 @@ from typing import Any, Final
 from nas import NasError
 from nas.deploy.check import Comparison
 from nas.files import recover_folder, whole_folder
+from nas.space.image_size import ImageSize, sides, written
 
 FORMAT: Final = 2
 """1: the first. 2: how raw maps and pixels are read (head, bins, mean, scale), and what a bundle's
@@ -98,7 +99,7 @@ class ExportReport:
     model: str
     digest: str
     """Of the architecture and the image size, as in pareto.json."""
-    image_size: int
+    image_size: ImageSize
     classes: tuple[str, ...]
     anchors: tuple[tuple[float, ...], ...]
     """Pixels of the input, (w, h) pairs for each level; none where the head has none."""
@@ -122,15 +123,15 @@ class ExportReport:
 
     def document(self, folder: Path) -> dict[str, Any]:
         """The report as JSON, with the size and digest of each file."""
-        values = {"format": FORMAT, **asdict(self)}
+        values = {"format": FORMAT, **asdict(self), "image_size": written(self.image_size)}
         values["input"] = {
-            "shape": [1, 3, self.image_size, self.image_size],
+            "shape": [1, 3, *sides(self.image_size)],
             "type": "float32",
             "colours": "RGB",
             "range": [0, 1],
             "mean": [0, 0, 0],
             "scale": [1 / 255, 1 / 255, 1 / 255],
-            "padding": "the picture in the middle of a square, grey 114 around it",
+            "padding": "the picture in the middle of the image, grey 114 around it",
         }
         values["beside"] = {
             name: {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from nas import NasError
 from nas.deploy.picture import picture
 from nas.detector.builder import Detector, build_detector, fuse
+from nas.space.image_size import ImageSize
 from nas.space.ops import Graph, OpKind
 from nas.space.spec import ModelSpec
 
@@ -79,7 +80,7 @@ def as_stored(detector: Detector, precision: Precision) -> Detector:
     return fused
 
 
-def random_detector(spec: ModelSpec, image_size: int, seed: int = SEED) -> Detector:
+def random_detector(spec: ModelSpec, image_size: ImageSize, seed: int = SEED) -> Detector:
     """The network untaught, with batch norms that suit its own maps at that size, in eval mode.
 
     As a fresh network leaves them, batch norms let signals fade from row to row, and a comparison

@@ -9,6 +9,7 @@ from typing import Literal
 from nas import NasError
 from nas.detector.builder import Detector
 from nas.space.anchors import Anchors
+from nas.space.image_size import ImageSize
 from nas.training.metrics import Predict
 
 FileKind = Literal["checkpoint", "onnx", "ncnn"]
@@ -31,8 +32,8 @@ class DetectorFile:
     """What computed, in which numbers: `ONNX Runtime 1.32.0, fp32`."""
     names: tuple[str, ...]
     """The class names."""
-    image_size: int
-    """Pixels of the square image that it takes; of a checkpoint, that it was trained at."""
+    image_size: ImageSize
+    """Of the images that it takes; of a checkpoint, of those that it was trained on."""
     strides: tuple[int, ...]
     """Pixels of a cell, for each level; empty where the file holds boxes and doesn't say."""
     anchors: Anchors

@@ -12,6 +12,7 @@ from nas.grading.boxes.matching import match
 from nas.grading.boxes.mistakes import Mistake, false_boxes, missed_objects
 from nas.grading.boxes.sizes import SIZES, SizeGrade, size_grades
 from nas.grading.detector_file import DetectorFile
+from nas.space.image_size import ImageSize
 from nas.training.metrics import ANY_AREA, Grades, detect, grade, precision_table
 
 
@@ -20,8 +21,8 @@ class Examination:
     """The grades of a detector file, and what stands behind them."""
 
     file: DetectorFile
-    image_size: int
-    """Pixels of the square image."""
+    image_size: ImageSize
+    """Of the images that were graded on."""
     grades: Grades
     by_size: tuple[SizeGrade, ...]
     curves: Curves

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from nas.documents import read_json
 from nas.grading.detector_file import DetectorFileError
 from nas.places import is_file, is_name
+from nas.space.image_size import KeptSize
 
 REPORT = "report.json"
 
@@ -30,7 +31,7 @@ class ReportFacts(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    image_size: int
+    image_size: KeptSize
     classes: tuple[str, ...]
     anchors: tuple[tuple[float, ...], ...]
     strides: tuple[int, ...]

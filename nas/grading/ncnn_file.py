@@ -20,6 +20,7 @@ from nas.grading.detector_file import DetectorFile, DetectorFileError
 from nas.grading.exported import REPORT, entry_of, read_report
 from nas.grading.outputs import Array, HeadFacts, boxes_of_outputs, layout_of_shapes
 from nas.places import is_file
+from nas.space.image_size import ImageSize, sides
 from nas.terminal import cores
 from nas.training.metrics import Predict
 
@@ -119,7 +120,7 @@ def _net(path: Path, binary: Path, precision: str) -> Any:
     return net
 
 
-def _predictor(path: Path, net: Any, facts: HeadFacts, size: int) -> Predict:
+def _predictor(path: Path, net: Any, facts: HeadFacts, size: ImageSize) -> Predict:
     """The network as a function of images, one at a time. It is run once here."""
     outputs = sorted(net.output_names(), key=lambda name: (len(name), name))
 
@@ -135,7 +136,7 @@ def _predictor(path: Path, net: Any, facts: HeadFacts, size: int) -> Predict:
             found.append(np.array(out, np.float32)[None])
         return found
 
-    shapes = [one.shape for one in run(np.zeros((3, size, size), np.float32))]
+    shapes = [one.shape for one in run(np.zeros((3, *sides(size)), np.float32))]
     layout = layout_of_shapes(shapes, facts, str(path))
 
     def predict(images: NDArray[np.uint8]) -> Array:

@@ -22,6 +22,7 @@ from nas.grading.arithmetic import EXACT_OPTION, saturates, told_int8
 from nas.grading.detector_file import DetectorFile, DetectorFileError
 from nas.grading.exported import ReportEntry, ReportFacts, entry_of, read_report
 from nas.grading.outputs import Array, HeadFacts, boxes_of_outputs, layout_of_shapes
+from nas.space.image_size import ImageSize, of_sides, sides
 from nas.terminal import cores
 from nas.training.metrics import Predict
 
@@ -177,28 +178,28 @@ def _literal(text: str | None) -> Any:
         return None
 
 
-def _input(path: Path, session: Any) -> tuple[int, bool]:
-    """The side of the square image that the model takes, and whether it takes any number at once.
+def _input(path: Path, session: Any) -> tuple[ImageSize, bool]:
+    """The size of the image that the model takes, and whether it takes any number at once.
 
     DetectorFileError where its input is anything else than images as nas.export's files take them.
     """
     inputs = session.get_inputs()
     shape = list(inputs[0].shape) if len(inputs) == 1 else []
     is_image = len(shape) == 4 and shape[1] == 3 and inputs[0].type == "tensor(float)"
-    is_square = is_image and shape[2] == shape[3] and isinstance(shape[2], int)
-    if is_square and (shape[0] == 1 or not isinstance(shape[0], int)):
-        return shape[2], shape[0] != 1
+    has_size = is_image and all(isinstance(side, int) for side in shape[2:])
+    if has_size and (shape[0] == 1 or not isinstance(shape[0], int)):
+        return of_sides(*shape[2:]), shape[0] != 1
     told = ", ".join(f"{one.name} {one.shape} {one.type}" for one in inputs)
     raise DetectorFileError(
         str(path),
-        "the input is a square image of a fixed size, (1, 3, S, S) in float32",
+        "the input is an image of a fixed size, (1, 3, height, width) in float32",
         told,
         "Export it by nas.export, or elsewhere with a fixed image size and in float32",
     )
 
 
 def _predictor(
-    path: Path, session: Any, facts: HeadFacts, size: int, *, any_batch: bool
+    path: Path, session: Any, facts: HeadFacts, size: ImageSize, *, any_batch: bool
 ) -> Predict:
     """The session as a function of images. It is run once here, to see what it gives."""
     name = session.get_inputs()[0].name
@@ -207,7 +208,7 @@ def _predictor(
         return [np.asarray(one, np.float32) for one in session.run(None, {name: pixels})]
 
     try:
-        shapes = [one.shape for one in run(np.zeros((1, 3, size, size), np.float32))]
+        shapes = [one.shape for one in run(np.zeros((1, 3, *sides(size)), np.float32))]
     except Exception as error:  # its errors have no base class of their own
         got = " ".join(str(error).split())[:300]
         raise DetectorFileError(str(path), "ONNX Runtime runs it", got, FAILURE) from error

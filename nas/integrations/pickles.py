@@ -130,7 +130,8 @@ class PickledModel:
     names: tuple[str, ...]
     """The class names; empty where the file has none."""
     image_size: int | None
-    """Pixels that it was trained at, if the file says it and they are a multiple of 32."""
+    """Pixels that it was trained at, a square's side as those tools have it, if the file says it
+    and they are a multiple of 32."""
 
 
 def read_model(path: Path, tool: str, options: str) -> PickledModel:

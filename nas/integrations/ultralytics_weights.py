@@ -17,6 +17,7 @@ from nas.integrations.checkpoints import checkpoint_of, save_pickled
 from nas.integrations.pickles import read_model
 from nas.integrations.rows import read_mapping
 from nas.integrations.trainers import require
+from nas.space.image_size import longest
 from nas.space.spec import ModelSpec, dump_spec
 from nas.training.on_disk.checkpoint import Checkpoint, load_checkpoint
 
@@ -65,5 +66,5 @@ def export_ultralytics(theirs: Any, source: Path, target: Path) -> None:
     model.names = dict(enumerate(checkpoint.names))
     model.task = "detect"
     content = {"epoch": -1, "model": model.eval(), "ema": None, "optimizer": None}
-    content["train_args"] = {"imgsz": checkpoint.image_size, "task": "detect"}
+    content["train_args"] = {"imgsz": longest(checkpoint.image_size), "task": "detect"}
     save_pickled(content, target)

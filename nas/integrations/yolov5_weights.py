@@ -22,6 +22,7 @@ from nas.integrations.rows import read_mapping
 from nas.integrations.trainers import require
 from nas.space.anchors import Anchors
 from nas.space.blocks import layers, strides
+from nas.space.image_size import longest
 from nas.space.spec import ModelSpec, dump_spec, with_anchors
 from nas.training.on_disk.checkpoint import Checkpoint, load_checkpoint
 
@@ -62,7 +63,7 @@ def export_yolov5(theirs: Any, source: Path, target: Path) -> None:
     # What their train.py attaches to a model, and their val.py asks it for.
     model.nc, model.names = len(checkpoint.names), dict(enumerate(checkpoint.names))
     unknown = ("best_fitness", "ema", "updates", "optimizer", "git", "date")
-    content = {"epoch": -1, "model": model.eval(), "opt": {"imgsz": checkpoint.image_size}}
+    content = {"epoch": -1, "model": model.eval(), "opt": {"imgsz": longest(checkpoint.image_size)}}
     save_pickled({**content, **dict.fromkeys(unknown)}, target)
 
 

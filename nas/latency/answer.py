@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from nas.latency.device import TableKey
 from nas.space.blocks import Block, Layer
+from nas.space.image_size import ImageSize, sides
 from nas.space.modules import MODULES
 from nas.space.spec import ModelSpec
 
@@ -55,7 +56,7 @@ class LatencyModel(Protocol):
     `image_size` pixels (a multiple of the largest stride), the same answer every time.
     """
 
-    def predict(self, spec: ModelSpec, image_size: int) -> Latency:
+    def predict(self, spec: ModelSpec, image_size: ImageSize) -> Latency:
         """How long the detector takes."""
         ...
 
@@ -72,7 +73,7 @@ class TableModel(LatencyModel, Protocol):
     kind: LatencyKind
     provenance: dict[str, Any]
 
-    def parts(self, spec: ModelSpec, image_size: int) -> tuple[LayerTime, ...]:
+    def parts(self, spec: ModelSpec, image_size: ImageSize) -> tuple[LayerTime, ...]:
         """Each layer's part in the detector's time, in order."""
         ...
 
@@ -139,9 +140,9 @@ def part_of(
     )
 
 
-def stage_of(layer: Layer, backbone_rows: int, image_size: int) -> str:
+def stage_of(layer: Layer, backbone_rows: int, image_size: ImageSize) -> str:
     """Where a layer stands: the backbone by the stride of its output, neck, or head."""
     if layer.index < backbone_rows:
-        stride = round(image_size / layer.height)
+        stride = round(sides(image_size)[0] / layer.height)
         return f"P{stride.bit_length() - 1}/{stride}"
     return "head" if MODULES[layer.row.module].is_head else "neck"

@@ -18,6 +18,7 @@ from rich.table import Table
 from nas.accuracy import ShortTrainingSettings
 from nas.files import write_whole
 from nas.latency.answer import HELD_OUT, LatencyKind
+from nas.space.image_size import written
 from nas.space.ops import macs, model_graph, params
 from nas.space.spec import dump_spec
 from nas.study.after.baselines import Baseline
@@ -104,7 +105,7 @@ def point_row(point: Point, *, is_on_front: bool) -> dict[str, Any]:
         "name": point.name,
         "digest": candidate.digest,
         "model": f"{MODELS}/{point.name}.yaml" if is_on_front else None,
-        "image_size": candidate.image_size,
+        "image_size": written(candidate.image_size),
         "latency_ms": latency.ms,
         "latency_low_ms": latency.low_ms,
         "latency_high_ms": latency.high_ms,

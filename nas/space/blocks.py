@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nas.space.block import BOX_BINS, Block
+from nas.space.image_size import ImageSize, sides
 from nas.space.modules import HEADS, MODULES, RowInput, SpecError, output_size
 from nas.space.modules.detect import OUTPUTS_PER_ANCHOR
 from nas.space.spec import ModelSpec, Row, with_classes
@@ -42,12 +43,12 @@ class Layer:
     width: int
 
 
-def blocks(spec: ModelSpec, image_size: int) -> tuple[Block, ...]:
-    """Every block of a detector in the order of its rows, for a square image (pixels)."""
+def blocks(spec: ModelSpec, image_size: ImageSize) -> tuple[Block, ...]:
+    """Every block of a detector in the order of its rows, for images of a size."""
     return tuple(block for layer in layers(spec, image_size) for block in layer.blocks)
 
 
-def layers(spec: ModelSpec, image_size: int, where: str | None = None) -> tuple[Layer, ...]:
+def layers(spec: ModelSpec, image_size: ImageSize, where: str | None = None) -> tuple[Layer, ...]:
     """The rows with inputs, blocks, output channels and output map resolved: the one walk.
 
     SpecError where the rows do not fit together, naming `where` (None: the model's file), the
@@ -63,9 +64,7 @@ def layers(spec: ModelSpec, image_size: int, where: str | None = None) -> tuple[
             row,
             spec,
             channels=tuple(feed.channels if feed else 3 for feed in feeds),
-            sizes=tuple(
-                (feed.height, feed.width) if feed else (image_size, image_size) for feed in feeds
-            ),
+            sizes=tuple((feed.height, feed.width) if feed else sides(image_size) for feed in feeds),
             where=place,
         )
         found = _blocks_of(read)
@@ -104,9 +103,10 @@ def detect_blocks(layer: Layer, spec: ModelSpec, num_classes: int) -> tuple[Bloc
     return _blocks_of(read)
 
 
-def strides(walked: tuple[Layer, ...], image_size: int) -> tuple[int, ...]:
+def strides(walked: tuple[Layer, ...], image_size: ImageSize) -> tuple[int, ...]:
     """Stride in pixels of each level that the detector's last row, Detect, reads."""
-    return tuple(image_size // block.height for block in walked[-1].blocks)
+    height, _ = sides(image_size)
+    return tuple(height // block.height for block in walked[-1].blocks)
 
 
 def _row_input(

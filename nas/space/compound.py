@@ -15,7 +15,8 @@ from pydantic import Field
 
 from nas.documents import Strict
 from nas.space.block import nearest_multiple
-from nas.space.choices import Choose, Options, Size
+from nas.space.choices import Choose, Options, Sizes
+from nas.space.image_size import ImageSize, read_image_size
 from nas.space.pan import Pan, pan_rows
 from nas.space.spec import USUAL_CLASSES, ModelSpec, Row, make_row
 
@@ -133,7 +134,7 @@ class CompoundDefinition(Strict):
 
     format: Literal[1]
     family: Literal["efficientnet"]
-    image_size: Options[Size]
+    image_size: Sizes
     depth: Options[Coefficient]
     width: Options[Coefficient]
 
@@ -148,10 +149,10 @@ class CompoundModel:
         """What the space's digest is made of."""
         return self.definition.model_dump(mode="json")
 
-    def build(self, ask: Choose) -> tuple[ModelSpec, int]:
+    def build(self, ask: Choose) -> tuple[ModelSpec, ImageSize]:
         """The detector of the coefficients that are chosen, and its image size (pixels)."""
         definition = self.definition
-        image_size = ask("image_size", definition.image_size)
+        image_size = read_image_size(ask("image_size", definition.image_size), "image_size")
         depth = ask("model.depth", definition.depth)
         width = ask("model.width", definition.width)
         backbone, head = compound_rows(width, depth)

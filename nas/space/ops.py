@@ -11,6 +11,7 @@ from functools import lru_cache
 from nas.space.block import Block, has_residual, hidden_channels, squeeze_channels
 from nas.space.blocks import layers
 from nas.space.graph import Drawing, Graph, Op, OpKind, Shape, macs, params
+from nas.space.image_size import ImageSize, sides
 from nas.space.modules import MODULES
 from nas.space.spec import ModelSpec
 
@@ -39,10 +40,10 @@ def expand(block: Block) -> Graph:
     return Graph(inputs=inputs, input_shapes=shapes, ops=tuple(drawing.ops), outputs=(output,))
 
 
-def model_graph(spec: ModelSpec, image_size: int) -> Graph:
-    """The whole detector as one graph, for a square image (pixels); outputs P3, P4, P5 raw maps."""
+def model_graph(spec: ModelSpec, image_size: ImageSize) -> Graph:
+    """The whole detector as one graph, for images of a size; outputs P3, P4, P5 raw maps."""
     drawing = Drawing()
-    shape = Shape(3, image_size, image_size)
+    shape = Shape(3, *sides(image_size))
     tensors = {-1: drawing.input(shape)}
     outputs: list[int] = []
     for layer in layers(spec, image_size):

@@ -7,6 +7,7 @@ from typing import Final
 
 from nas import places
 from nas.space.blocks import layers, strides
+from nas.space.image_size import ImageSize, is_multiple, read_image_size
 from nas.space.search_space import SPACES, Candidate, SearchSpace, architecture_digest
 from nas.space.spec import ModelSpec, read_spec, with_classes
 
@@ -17,10 +18,10 @@ _STRIDED_SIZE: Final = 256
 """Pixels; any multiple of a detector's largest stride gives the same strides."""
 
 
-def reference_size(space: SearchSpace) -> int:
-    """The image size (pixels) at which they stand beside a space's candidates: its middle one."""
+def reference_size(space: SearchSpace) -> ImageSize:
+    """The image size at which they stand beside a space's candidates: its middle one."""
     sizes = space.options()["image_size"]
-    return int(sizes[(len(sizes) - 1) // 2])
+    return read_image_size(sizes[(len(sizes) - 1) // 2], "image_size")
 
 
 def reference_files(folder: Path | None = None) -> list[Path]:
@@ -31,15 +32,15 @@ def reference_files(folder: Path | None = None) -> list[Path]:
     return sorted(found, key=lambda path: path.name)
 
 
-def as_candidate(spec: ModelSpec, image_size: int) -> Candidate:
+def as_candidate(spec: ModelSpec, image_size: ImageSize) -> Candidate:
     """A detector that no choices lead to."""
     digest = architecture_digest(spec, image_size)
     return Candidate(spec=spec, image_size=image_size, choices=(), digest=digest)
 
 
-def fits(spec: ModelSpec, image_size: int) -> bool:
-    """Whether the largest stride of a detector divides an image size (pixels)."""
-    return image_size % max(strides(layers(spec, _STRIDED_SIZE), _STRIDED_SIZE)) == 0
+def fits(spec: ModelSpec, image_size: ImageSize) -> bool:
+    """Whether the largest stride of a detector divides both sides of an image size."""
+    return is_multiple(image_size, max(strides(layers(spec, _STRIDED_SIZE), _STRIDED_SIZE)))
 
 
 def read_references(

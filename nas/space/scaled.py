@@ -2,7 +2,7 @@
 
 format: 1
 model: reference/yolov5n.yaml     # beside this file; its own multiples do not count
-image_size: [192, 256, 320]
+image_size: [192, 256, 320]       # pixels; 320x192 is a rectangle, width x height
 depth: [0.33, 0.67, 1.0]
 width: [0.25, 0.5, 0.75]
 """
@@ -17,7 +17,8 @@ from pydantic import Field
 
 from nas import places
 from nas.documents import Strict
-from nas.space.choices import Choose, Options, Size, SpaceError
+from nas.space.choices import Choose, Options, Sizes, SpaceError
+from nas.space.image_size import ImageSize, read_image_size
 from nas.space.modules.argument import SpecError
 from nas.space.spec import ModelSpec, model_text, parse_spec
 
@@ -35,7 +36,7 @@ class ScaledDefinition(Strict):
 
     format: Literal[1]
     model: str
-    image_size: Options[Size]
+    image_size: Sizes
     depth: Options[Multiple]
     width: Options[Multiple]
 
@@ -64,10 +65,10 @@ class ScaledModel:
                 "Train such a model by nas.train: here every candidate gets the data's anchors",
             )
 
-    def build(self, ask: Choose) -> tuple[ModelSpec, int]:
-        """The model at the multiples that are chosen, and the image size (pixels)."""
+    def build(self, ask: Choose) -> tuple[ModelSpec, ImageSize]:
+        """The model at the multiples that are chosen, and the image size."""
         definition = self.definition
-        image_size = ask("image_size", definition.image_size)
+        image_size = read_image_size(ask("image_size", definition.image_size), "image_size")
         depth = ask("model.depth", definition.depth)
         width = ask("model.width", definition.width)
         return self._at(depth, width), image_size

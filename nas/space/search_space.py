@@ -26,6 +26,7 @@ from nas.space.anchors import DEFAULT_ANCHORS, Anchors
 from nas.space.blocks import Block, detect_blocks, layers
 from nas.space.choices import Choose, Option, SpaceError
 from nas.space.compound import CompoundDefinition, CompoundModel
+from nas.space.image_size import ImageSize, written
 from nas.space.scaled import ScaledDefinition, ScaledModel
 from nas.space.spec import USUAL_CLASSES, ModelSpec, with_anchors, with_classes
 from nas.space.staged import Head, Neck, SpaceDefinition, Stage, StagedModel, Stem
@@ -51,14 +52,14 @@ Definition = SpaceDefinition | ScaledDefinition | CompoundDefinition
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """One architecture of a space: its model, its image size (pixels) and what was chosen.
+    """One architecture of a space: its model, its image size and what was chosen.
 
     digest   16 hex digits of what is built (rows, activation, image size), blind to the classes,
              the anchors and to how it was chosen: equal digests are equal architectures
     """
 
     spec: ModelSpec
-    image_size: int
+    image_size: ImageSize
     choices: tuple[tuple[str, int | float | str], ...]
     digest: str
 
@@ -194,10 +195,10 @@ class SearchSpace:
             yield dict(zip(options, picked, strict=True))
 
 
-def architecture_digest(spec: ModelSpec, image_size: int) -> str:
+def architecture_digest(spec: ModelSpec, image_size: ImageSize) -> str:
     """16 hex digits of what is built: rows, activation and image size; not classes or anchors."""
     rows = [[list(row.source), row.number, row.module, list(row.args)] for row in spec.rows]
-    return _digest([rows, spec.activation, image_size])
+    return _digest([rows, spec.activation, written(image_size)])
 
 
 def read_space(name_or_path: str | Path) -> SearchSpace:

@@ -7,7 +7,8 @@
                                # key and rule). Written as 1: a file of ours states true widths
     max_channels: 1024         # optional cap before the width multiple; scale.py: YOLOv8's `scales`
     activation: nn.SiLU()      # optional; activation.py
-    image_size: 320            # optional: the pixels that it was made for, a multiple of 32
+    image_size: 320            # optional: the pixels that it was made for, multiples of 32;
+                               # 320x192 is a rectangle, width x height
     anchors: [[10,13, 16,30, 33,23], [30,61, ...], [116,90, ...]]    # pixels, P3 P4 P5; or 3: so
                                # many for each level, which nas.train fits to the data; none
                                # under a head without: Detect, [nc] or LightDetect
@@ -28,6 +29,7 @@ from typing import Any, Final
 from nas import places
 from nas.documents import decoded, parse_yaml
 from nas.space.anchors import DEFAULT_ANCHORS, Anchors, read_anchors
+from nas.space.image_size import ImageSize, by_area, read_image_size
 from nas.space.modules import (
     MODULES,
     Module,
@@ -45,7 +47,6 @@ __all__ = [
     "USUAL_IMAGE_SIZE",
     "ModelSpec",
     "Row",
-    "check_image_size",
     "dump_spec",
     "image_size_of",
     "make_row",
@@ -63,7 +64,6 @@ USUAL_CLASSES: Final = 80
 USUAL_IMAGE_SIZE: Final = 320
 """Pixels of the image where neither a flag nor a model says it."""
 
-LARGEST_IMAGE_SIZE: Final = 8192
 MOST_CLASSES: Final = 10_000
 MOST_REPEATS: Final = 1000
 WIDEST: Final = 100_000
@@ -106,7 +106,7 @@ class ModelSpec:
     """A detector's description: rows with true widths and depths, classes and anchors.
 
     anchors     none (an empty tuple) where the head is anchor-free
-    image_size  pixels of the square image that it was made for; None: not said
+    image_size  of the images that it was made for; None: not said
     has_open_anchors   its file says only how many anchors a level has: those here are no data's
     where       its file, for messages
     """
@@ -116,7 +116,7 @@ class ModelSpec:
     head: tuple[Row, ...]
     anchors: Anchors = DEFAULT_ANCHORS
     activation: str = "SiLU"
-    image_size: int | None = None
+    image_size: ImageSize | None = None
     has_open_anchors: bool = False
     where: str = field(default="model", compare=False, repr=False)
 
@@ -136,28 +136,23 @@ def with_anchors(spec: ModelSpec, anchors: Anchors) -> ModelSpec:
     return replace(spec, anchors=anchors, has_open_anchors=False) if spec.anchors else spec
 
 
-def image_size_of(asked: int | None, specs: Sequence[ModelSpec]) -> int:
-    """The image size that is asked for, else the one that all specs say, else 320 (pixels).
+def image_size_of(asked: int | str | None, specs: Sequence[ModelSpec]) -> ImageSize:
+    """The image size that is asked for, else the one that all specs say, else 320.
 
-    SpecError where it isn't a multiple of 32, or specs differ.
+    asked   as a flag has it: 320, or 320x192 for width x height
+
+    SpecError where it is none, or specs differ.
     """
-    said = {spec.image_size for spec in specs} - {None}
+    said = {spec.image_size for spec in specs if spec.image_size is not None}
     if asked is None and len(said) > 1:
         raise SpecError(
             "--image-size",
             "models of different image sizes are told one for all, or come one size at a time",
-            ", ".join(map(str, sorted(size for size in said if size is not None))),
+            ", ".join(map(str, sorted(said, key=by_area))),
         )
-    size = asked if asked is not None else next(iter(said), None) or USUAL_IMAGE_SIZE
-    return check_image_size(size, "--image-size")
-
-
-def check_image_size(value: Any, where: str) -> int:
-    """An image size; SpecError where it isn't a multiple of 32 up to LARGEST_IMAGE_SIZE."""
-    if not is_int(value) or not 32 <= value <= LARGEST_IMAGE_SIZE or value % 32:
-        rule = f"the image size is a multiple of 32 up to {LARGEST_IMAGE_SIZE}"
-        raise SpecError(where, rule, repr(value))
-    return int(value)
+    if asked is not None:
+        return read_image_size(asked, "--image-size")
+    return next(iter(said), USUAL_IMAGE_SIZE)
 
 
 def read_spec(path: str | Path) -> ModelSpec:
@@ -223,7 +218,7 @@ def parse_spec(
         rule = f"the number of classes is at least 1 and at most {MOST_CLASSES}"
         raise SpecError(f"{where}, nc", rule, repr(num_classes))
     if image_size is not None:
-        check_image_size(image_size, f"{where}, image_size")
+        image_size = read_image_size(image_size, f"{where}, image_size")
     scale = read_scale({"channel_multiple": channel_multiple, **document}, where, name)
     if multiples is not None:
         scale = scale.at(*multiples)

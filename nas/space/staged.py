@@ -21,13 +21,13 @@ from nas.space.choices import (
     Depth,
     Kernel,
     Options,
-    Size,
+    Sizes,
     SpaceError,
     Width,
 )
-from nas.space.detect import DetectKind, detect_row
+from nas.space.image_size import ImageSize, read_image_size
 from nas.space.modules import ACTIVATIONS, MODULES
-from nas.space.pan import Pan, pan_rows
+from nas.space.pan import DetectKind, Pan, detect_row, pan_rows
 from nas.space.spec import USUAL_CLASSES, ModelSpec, Row, make_row
 
 STAGE_OPERATORS: Final = tuple(
@@ -115,7 +115,7 @@ class SpaceDefinition(Strict):
     """The YAML of a space of stages, whole."""
 
     format: Literal[1]
-    image_size: Options[Size]
+    image_size: Sizes
     activation: Options[Activation] = ("SiLU",)
     stem: Stem
     stages: Annotated[tuple[Stage, ...], Field(min_length=3)]
@@ -135,7 +135,7 @@ LEFT_OUT: Final[dict[str, Any]] = {
 }
 """Choice that a space may leave out -> what then holds."""
 
-_O = TypeVar("_O", int, float, str)
+_O = TypeVar("_O", int, float, str, int | str)
 
 
 def _ask(ask: Choose, name: str, options: tuple[_O, ...] | None) -> _O:
@@ -158,10 +158,10 @@ class StagedModel:
         """What the space's digest is made of."""
         return self.definition.model_dump(mode="json", exclude_none=True)
 
-    def build(self, ask: Choose) -> tuple[ModelSpec, int]:
+    def build(self, ask: Choose) -> tuple[ModelSpec, ImageSize]:
         """The model that is chosen, of the usual classes and anchors, and its image size."""
         definition, stem, neck = self.definition, self.definition.stem, self.definition.neck
-        image_size = ask("image_size", definition.image_size)
+        image_size = read_image_size(ask("image_size", definition.image_size), "image_size")
         activation = ask("activation", definition.activation)
         width, kernel = ask("stem.width", stem.width), ask("stem.kernel", stem.kernel)
         operator = _ask(ask, "stem.operator", stem.operator)
@@ -315,7 +315,11 @@ def _pooling_rows(kind: str, width: int, kernel: int) -> list[Row]:
 
 
 def _head_rows(
-    ask: Choose, definition: SpaceDefinition, taps: tuple[int, int], start: int, image_size: int
+    ask: Choose,
+    definition: SpaceDefinition,
+    taps: tuple[int, int],
+    start: int,
+    image_size: ImageSize,
 ) -> tuple[Row, ...]:
     """The PAN, the head and the last row; `taps` end P3 and P4, `start` is the first row here."""
     neck, head = definition.neck, definition.head

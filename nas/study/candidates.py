@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from nas.space.anchors import Anchors, scale_anchors
+from nas.space.image_size import ImageSize, longest
 from nas.space.search_space import Candidate, Choose, SearchSpace
 from nas.space.spec import with_anchors
 
@@ -66,9 +67,12 @@ class Candidates:
         return replace(candidate, spec=with_anchors(candidate.spec, anchors))
 
 
-def anchors_at(anchors: Anchors, image_size: int) -> Anchors:
-    """Anchors that are stated for REFERENCE_SIZE, in pixels at another image size."""
-    scaled = scale_anchors(anchors, image_size / REFERENCE_SIZE)
+def anchors_at(anchors: Anchors, image_size: ImageSize) -> Anchors:
+    """Anchors that are stated for REFERENCE_SIZE, in pixels at another image size.
+
+    A picture's longer side is taken to fill that of a rectangle, as it does where they are alike.
+    """
+    scaled = scale_anchors(anchors, longest(image_size) / REFERENCE_SIZE)
     return tuple(tuple(_round(value) for value in level) for level in scaled)
 
 

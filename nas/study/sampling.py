@@ -25,7 +25,7 @@ choices: it then exploits one corner of the front and repeats itself (benchmarks
 POPULATION: Final = 20
 """NSGA-II's: ten generations in the default budget. Optuna's 50 would leave four."""
 
-Option = TypeVar("Option", int, float, str)
+Option = TypeVar("Option", int, float, str, int | str)
 Options = Mapping[str, tuple[Any, ...]]
 
 

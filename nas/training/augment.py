@@ -1,7 +1,7 @@
 """Training batches: mosaic, flips, scale and shift, colour jitter, each a function of an rng.
 
 Geometry is one 3x3 matrix an image, in continuous coordinates (the left edge of the first pixel
-is 0, the right edge of the last is S), so that pixels and boxes can't drift apart; the pixels are
+is 0, the right edge of the last is the width), so that pixels and boxes can't drift apart; the pixels are
 resampled once.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.data.images import GREY, ImageSet
+from nas.space.image_size import ImageSize, of_sides, sides
 
 Rng = np.random.Generator
 Matrix = NDArray[np.float64]
@@ -37,7 +38,7 @@ class AugmentSettings:
     scale: float = 0.5
     """Zoom is drawn between 1 - scale and 1 + scale."""
     translate: float = 0.1
-    """Shift is drawn up to this share of the side, each way."""
+    """Shift is drawn up to this share of each side, each way."""
     flip_horizontal: float = 0.5
     """Share of images mirrored left to right."""
     flip_vertical: float = 0.0
@@ -65,7 +66,7 @@ class Batch:
     """B augmented images and their objects."""
 
     images: NDArray[np.uint8]
-    """(B, S, S, 3) RGB."""
+    """(B, H, W, 3) RGB."""
     owners: NDArray[np.int64]
     """(M,) the image of each object."""
     classes: NDArray[np.int64]
@@ -79,14 +80,14 @@ def make_batch(
     indices: NDArray[np.int64],
     settings: AugmentSettings,
     rng: Rng,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
 ) -> Batch:
     """The images `indices` of a part, augmented. The same rng state gives the same batch.
 
-    image_size   side in pixels; by default the part's own
+    image_size   by default the part's own
     """
     size = part.image_size if image_size is None else image_size
-    images = np.empty((len(indices), size, size, 3), np.uint8)
+    images = np.empty((len(indices), *sides(size), 3), np.uint8)
     owners, classes, boxes = [], [], []
     for place, index in enumerate(indices):
         if rng.random() < settings.mosaic:
@@ -96,7 +97,7 @@ def make_batch(
             rows = part.of(int(index))
             source, objects, kinds = part.images[index], part.boxes[rows], part.classes[rows]
             there = objects
-        matrix = random_matrix(source.shape[0], size, settings, rng)
+        matrix = random_matrix(of_sides(*source.shape[:2]), size, settings, rng)
         warp(source, matrix, images[place])
         jitter_colour(images[place], settings, rng)
         moved, keep = move_boxes(objects, matrix, size, there)
@@ -114,22 +115,22 @@ def make_batch(
 def _mosaic(
     part: ImageSet, indices: NDArray[np.int64], rng: Rng
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Four pictures around a random centre on a square of twice the size, with their objects.
+    """Four pictures around a random centre on an image of twice the size, with their objects.
 
     The first fills the top left, then top right, bottom left, bottom right; each touches the
-    centre and is cut where it would leave the square. Boxes (n, 4) come twice: whole, and what
+    centre and is cut where it would leave the image. Boxes (n, 4) come twice: whole, and what
     the cuts have left of them (without width or height where that is nothing).
     """
-    size = part.image_size
-    canvas = np.full((2 * size, 2 * size, 3), GREY, np.uint8)
-    middle_x, middle_y = (int(value) for value in rng.integers(size // 2, size + size // 2 + 1, 2))
+    high, wide = sides(part.image_size)
+    canvas = np.full((2 * high, 2 * wide, 3), GREY, np.uint8)
+    middle_x, middle_y = (int(rng.integers(s // 2, s + s // 2 + 1)) for s in (wide, high))
     boxes, there, classes = [], [], []
     for quarter, index in enumerate(indices):
         left, top, width, height = (int(value) for value in part.frames[index])
         x = middle_x if quarter % 2 else middle_x - width
         y = middle_y if quarter >= 2 else middle_y - height
         x0, y0 = max(0, x), max(0, y)
-        x1, y1 = min(2 * size, x + width), min(2 * size, y + height)
+        x1, y1 = min(2 * wide, x + width), min(2 * high, y + height)
         shift_x, shift_y = left - x, top - y
         canvas[y0:y1, x0:x1] = part.images[
             index, y0 + shift_y : y1 + shift_y, x0 + shift_x : x1 + shift_x
@@ -141,26 +142,29 @@ def _mosaic(
     return canvas, np.concatenate(boxes), np.concatenate(there), np.concatenate(classes)
 
 
-def random_matrix(source_size: int, size: int, settings: AugmentSettings, rng: Rng) -> Matrix:
-    """A random zoom, shift and mirroring from a square of `source_size` to one of `size`."""
+def random_matrix(
+    source_size: ImageSize, size: ImageSize, settings: AugmentSettings, rng: Rng
+) -> Matrix:
+    """A random zoom, shift and mirroring from an image of `source_size` to one of `size`."""
     zoom, shift_x, shift_y, mirror_x, mirror_y = rng.random(5)
     scale = 1 + settings.scale * (2 * zoom - 1)
-    centre_x = size / 2 + settings.translate * size * (2 * shift_x - 1)
-    centre_y = size / 2 + settings.translate * size * (2 * shift_y - 1)
+    height, width = sides(size)
+    centre_x = width / 2 + settings.translate * width * (2 * shift_x - 1)
+    centre_y = height / 2 + settings.translate * height * (2 * shift_y - 1)
     scale_x = -scale if mirror_x < settings.flip_horizontal else scale
     scale_y = -scale if mirror_y < settings.flip_vertical else scale
-    half = source_size / 2
+    source_height, source_width = sides(source_size)
     return np.array(
         [
-            [scale_x, 0.0, centre_x - scale_x * half],
-            [0.0, scale_y, centre_y - scale_y * half],
+            [scale_x, 0.0, centre_x - scale_x * (source_width / 2)],
+            [0.0, scale_y, centre_y - scale_y * (source_height / 2)],
             [0.0, 0.0, 1.0],
         ]
     )
 
 
 def warp(source: NDArray[np.uint8], matrix: Matrix, target: NDArray[np.uint8]) -> None:
-    """Fills `target` (S, S, 3) with the source seen through an affine matrix, grey around it."""
+    """Fills `target` (H, W, 3) with the source seen through an affine matrix, grey around it."""
     # OpenCV counts from the centre of the first pixel: half a pixel there and back.
     offset = matrix[:2, 2] + 0.5 * matrix[:2, :2].sum(axis=1) - 0.5
     inside = np.concatenate([matrix[:2, :2], offset[:, None]], axis=1)
@@ -174,7 +178,7 @@ def warp(source: NDArray[np.uint8], matrix: Matrix, target: NDArray[np.uint8]) -
 def move_boxes(
     boxes: NDArray[np.float64],
     matrix: Matrix,
-    size: int,
+    size: ImageSize,
     there: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """What can be seen of boxes (n, 4) after an affine matrix, and which of n are kept.
@@ -185,13 +189,15 @@ def move_boxes(
     whole box) and MAXIMAL_ASPECT.
     """
     whole = _moved(boxes, matrix)
-    clipped = np.clip(whole if there is None else _moved(there, matrix), 0, size)
-    sides = clipped[:, 2:] - clipped[:, :2]
+    height, width = sides(size)
+    edges = (width, height, width, height)
+    clipped = np.clip(whole if there is None else _moved(there, matrix), 0, edges)
+    left = clipped[:, 2:] - clipped[:, :2]
     area = (whole[:, 2:] - whole[:, :2]).prod(axis=1)
-    aspect = sides.max(axis=1) / np.maximum(sides.min(axis=1), 1e-9)
+    aspect = left.max(axis=1) / np.maximum(left.min(axis=1), 1e-9)
     keep: NDArray[np.bool_] = (
-        (sides.min(axis=1) >= MINIMAL_SIDE)
-        & (sides.prod(axis=1) >= MINIMAL_AREA_SHARE * area)
+        (left.min(axis=1) >= MINIMAL_SIDE)
+        & (left.prod(axis=1) >= MINIMAL_AREA_SHARE * area)
         & (aspect <= MAXIMAL_ASPECT)
     )
     return clipped[keep], keep

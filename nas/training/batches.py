@@ -83,7 +83,7 @@ class BatchPlan:
         return np.array([order[p // count][p % count] for p in positions.tolist()], np.int64)
 
     def make(self, step: int) -> tuple[NDArray[np.uint8], Wanted]:
-        """Images (B, S, S, 3) and targets of a step."""
+        """Images (B, H, W, 3) and targets of a step."""
         rng, grid = np.random.default_rng([self.seed, 1, step]), self.grid_at(step)
         batch = make_batch(
             self.part, self.indices(step), self.augment_at(step), rng, grid.image_size

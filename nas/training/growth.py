@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from nas.space.image_size import ImageSize, scaled
 from nas.training.augment import AugmentSettings
 
 
@@ -34,10 +35,10 @@ class GrowthSettings:
         stage = min(self.stages - 1, step * self.stages // max(1, steps))
         return stage / (self.stages - 1) if self.stages > 1 else 1.0
 
-    def size_at(self, step: int, steps: int, image_size: int, stride: int) -> int:
-        """Pixels of the square images of a step: a multiple of `stride`."""
+    def size_at(self, step: int, steps: int, image_size: ImageSize, stride: int) -> ImageSize:
+        """That of the images of a step: multiples of `stride`."""
         share = self.first_size + (1 - self.first_size) * self.share_at(step, steps)
-        return min(image_size, max(1, round(image_size * share / stride)) * stride)
+        return scaled(image_size, share, stride, stride)
 
     def strength_at(self, step: int, steps: int) -> float:
         """Share of the regularisation's full strength at a step."""

@@ -20,8 +20,8 @@ from torch import nn
 from nas.data.images import ImageSet
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Images (B, S, S, 3) RGB -> (B, N, 5 + classes): centre x, y, width, height in pixels of the
-square, then objectness and class probabilities."""
+"""Images (B, H, W, 3) RGB -> (B, N, 5 + classes): centre x, y, width, height in pixels of the
+image, then objectness and class probabilities."""
 
 SCORE_THRESHOLD: Final = 0.001
 IOU_THRESHOLD: Final = 0.6
@@ -187,7 +187,7 @@ def torch_predictor(detector: nn.Module) -> Predict:
 
 
 def to_input(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
-    """Images (B, S, S, 3) as a detector takes them: (B, 3, S, S) float in 0..1, channels last."""
+    """Images (B, H, W, 3) as a detector takes them: (B, 3, H, W) float in 0..1, channels last."""
     pixels = torch.from_numpy(images)
     if device.type == "cuda":  # bytes cross over, a quarter of the floats, and nothing waits
         pixels = pixels.pin_memory().to(device, non_blocking=True)

@@ -15,6 +15,7 @@ from nas.data.images import ImageSet
 from nas.detector.builder import Detector
 from nas.detector.convolution import DropPath
 from nas.detector.head import Detect
+from nas.space.image_size import ImageSize, is_multiple, nearest
 from nas.training.batches import BatchPlan, Wanted
 from nas.training.freezing import freeze, measure_norms, stage_rows
 from nas.training.losses.assign import HeadGrid
@@ -248,18 +249,18 @@ def plan_of(detector: Detector, part: ImageSet, settings: TrainSettings, seed: i
     )
 
 
-def head_grid(detector: Detector, image_size: int) -> HeadGrid:
-    """What assignment and loss need of a detector's head at an image size (pixels).
+def head_grid(detector: Detector, image_size: ImageSize) -> HeadGrid:
+    """What assignment and loss need of a detector's head at an image size.
 
-    Raises TrainingError if the size isn't a multiple of the largest stride.
+    Raises TrainingError if a side isn't a multiple of the largest stride.
     """
     head = detector.head
-    if image_size % max(head.strides):
+    if not is_multiple(image_size, max(head.strides)):
         raise TrainingError(
             "image size",
-            f"it is a multiple of the detector's largest stride, {max(head.strides)}",
+            f"each side is a multiple of the detector's largest stride, {max(head.strides)}",
             str(image_size),
-            f"Use {max(1, round(image_size / max(head.strides))) * max(head.strides)}",
+            f"Use {nearest(image_size, max(head.strides))}",
         )
     anchors = None
     if isinstance(head, Detect):

@@ -11,7 +11,7 @@ import pytest
 from nas.latency.measured.campaign import CLASS_COUNTS, plan
 from nas.space.block import Block
 from nas.space.blocks import blocks, layers
-from nas.space.detect import enough_bins
+from nas.space.pan import enough_bins
 from nas.space.modules import HEADS, SpecError
 from nas.space.ops import expand, macs
 from nas.space.references import REFERENCES

@@ -12,6 +12,7 @@ import numpy as np
 from nas.data.drawings.classes import NAMES
 from nas.data.drawings.picture import draw
 from nas.data.images import ImageSet, Picture, gather
+from nas.space.image_size import ImageSize
 
 NAME: Final = "drawings"
 
@@ -32,7 +33,7 @@ class DrawingsSource:
     part: str
     count: int
 
-    def load(self, image_size: int, threads: int) -> ImageSet:
+    def load(self, image_size: ImageSize, threads: int) -> ImageSet:
         """The part's images, drawn now; some 5 ms each."""
         files = [f"{NAME}/{self.part}/{index:05d}" for index in range(self.count)]
         return gather(files, lambda i: drawing(self.part, i), NAMES, image_size, threads)

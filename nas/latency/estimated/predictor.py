@@ -19,6 +19,7 @@ from nas.latency.estimated.tables import (
 )
 from nas.latency.measured.table import measure_remedy
 from nas.space.blocks import Block, blocks, layers
+from nas.space.image_size import ImageSize
 from nas.space.spec import ModelSpec
 
 KINDS: Final[dict[str, WorkKind]] = {
@@ -89,7 +90,7 @@ class EstimatedPredictor:
         self.provenance = _provenance(table, title, root, correction)
         self._known: dict[Block, tuple[float, float]] = {}
 
-    def predict(self, spec: ModelSpec, image_size: int) -> Latency:
+    def predict(self, spec: ModelSpec, image_size: ImageSize) -> Latency:
         """How long the detector takes on the board (ms), estimated."""
         return self.predict_blocks(blocks(spec, image_size))
 
@@ -153,7 +154,7 @@ class EstimatedPredictor:
             found.append(f"{share:.0%} of its time goes to shapes outside of those in the logs")
         return found
 
-    def parts(self, spec: ModelSpec, image_size: int) -> tuple[LayerTime, ...]:
+    def parts(self, spec: ModelSpec, image_size: ImageSize) -> tuple[LayerTime, ...]:
         """Each layer's part in the detector's time, in order; they add up to it."""
         walked = layers(spec, image_size)
         found = []

@@ -22,8 +22,9 @@ from nas.documents import Strict, read_text
 from nas.latency.device import Precision, Runtime
 from nas.latency.estimated.op_work import OpWork, graph_work
 from nas.latency.estimated.public_log import LogError
+from nas.space.image_size import ImageSize, read_image_size
 from nas.space.ops import model_graph
-from nas.space.spec import ModelSpec, check_image_size, read_spec
+from nas.space.spec import ModelSpec, read_spec
 
 COLUMNS: Final = ("model", "image_size", "runtime", "precision", "threads", "ms")
 """Of the file, in any order."""
@@ -39,7 +40,7 @@ class TimedModel:
 
     model: str
     spec: ModelSpec
-    image_size: int
+    image_size: ImageSize
     runtime: str
     precision: str
     threads: int
@@ -70,7 +71,7 @@ class _Row(Strict):
     """A row's cells, of which pydantic makes numbers."""
 
     model: Annotated[str, Field(min_length=1)]
-    image_size: int
+    image_size: str
     runtime: Runtime
     precision: Precision
     threads: Annotated[int, Field(ge=1)]
@@ -126,7 +127,7 @@ def _timed(cells: dict[str, Any], folder: Path) -> TimedModel:
         first = error.errors(include_url=False)[0]
         rule = first["msg"][0].lower() + first["msg"][1:]
         raise LogError(str(first["loc"][0]), rule, repr(first["input"])) from None
-    size = check_image_size(row.image_size, "image_size")
+    size = read_image_size(row.image_size, "image_size")
     spec = read_spec(folder / row.model)
     graph = model_graph(spec, size)
     return TimedModel(

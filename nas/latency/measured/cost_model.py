@@ -130,7 +130,8 @@ def _block_features(block: Block) -> Array:
     return np.array(
         [
             *np.log(widths),
-            np.log(block.height),
+            # The geometric mean of the sides: a square's own.
+            0.5 * (np.log(block.height) + np.log(block.width)),
             np.log(block.kernel),
             2.0 * (block.stride - 1),
             np.log(block.expand_ratio),

@@ -11,6 +11,7 @@ from nas.latency.device import TableKey
 from nas.latency.measured.correction import Correction
 from nas.latency.measured.cost_model import Smoothness
 from nas.latency.measured.table import TableError, measure_remedy, write_beside
+from nas.space.image_size import KeptSize
 
 FORMAT: Final = 1
 """Version of the fit file. 1: the first."""
@@ -20,7 +21,7 @@ class HeldOut(Strict):
     """One whole network that was never fitted: what it took, and what was predicted (ms)."""
 
     digest: str
-    image_size: int
+    image_size: KeptSize
     measured_ms: float
     predicted_ms: float
     low_ms: float

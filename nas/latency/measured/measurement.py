@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nas.space.blocks import Block
+from nas.space.image_size import ImageSize
 
 DRIFT_LIMIT: Final = 0.03
 """What was never timed nearer to calm than this share is timed again, and doubtful."""
@@ -139,7 +140,7 @@ class Network:
     """
 
     digest: str
-    image_size: int
+    image_size: ImageSize
     space: str
     model: str
 

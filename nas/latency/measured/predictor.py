@@ -33,6 +33,7 @@ from nas.latency.measured.other_spaces import nearest_fit
 from nas.latency.measured.table import TableError, measure_remedy, profile_command
 from nas.latency.measured.table_cache import Condensed, read_condensed
 from nas.space.blocks import Block, blocks, layers
+from nas.space.image_size import ImageSize
 from nas.space.modules import MODULES
 from nas.space.search_space import SearchSpace, SpaceError, read_space
 from nas.space.spec import ModelSpec
@@ -135,11 +136,11 @@ class Predictor:
         self._correction: Correction = fit.correction_form()
         self.provenance = _provenance(key, table, fit)
 
-    def predict(self, spec: ModelSpec, image_size: int) -> Latency:
+    def predict(self, spec: ModelSpec, image_size: ImageSize) -> Latency:
         """How long the detector takes on the table's board (ms), predicted."""
         return self.predict_blocks(blocks(spec, image_size))
 
-    def parts(self, spec: ModelSpec, image_size: int) -> tuple[LayerTime, ...]:
+    def parts(self, spec: ModelSpec, image_size: ImageSize) -> tuple[LayerTime, ...]:
         """Each layer's part in the detector's time, in order."""
         total = self.predict(spec, image_size).ms
         walked = layers(spec, image_size)

@@ -35,6 +35,7 @@ from nas.latency.device import DeviceError, TableKey, check_key, new_root, read_
 from nas.latency.measured.calm import Steadiness, steadiness
 from nas.latency.measured.measurement import Gauge, Measurement, Network, Samples
 from nas.space.blocks import Block
+from nas.space.image_size import parse_image_size, written
 
 FORMAT: Final = 2
 """Version of the table's lines. 1: blocks of a ring ran in one order, which moved their times by
@@ -256,7 +257,12 @@ def _measurement(line: dict[str, Any]) -> Measurement:
     if line["line"] == "block":
         block = Block.from_dict(line["block"])
     else:
-        network = Network(**{n: line[n] for n in ("digest", "image_size", "space", "model")})
+        size = parse_image_size(line["image_size"])
+        if size is None:
+            raise ValueError("an image size is a number of pixels, or two as 320x192")
+        network = Network(
+            digest=line["digest"], image_size=size, space=line["space"], model=line["model"]
+        )
     return Measurement(
         session=line["session"],
         window=line["window"],
@@ -266,6 +272,10 @@ def _measurement(line: dict[str, Any]) -> Measurement:
         before=line["before"],
         after=line["after"],
     )
+
+
+def _network_line(network: Network) -> dict[str, Any]:
+    return {**asdict(network), "image_size": written(network.image_size)}
 
 
 class TableWriter:
@@ -304,7 +314,7 @@ class TableWriter:
             what = {"line": "block", "block": row.block.to_dict()}
         else:
             assert row.network is not None, "a row is of a block or a network"
-            what = {"line": "network", **asdict(row.network)}
+            what = {"line": "network", **_network_line(row.network)}
         self._append(
             {
                 **what,

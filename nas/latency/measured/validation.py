@@ -19,6 +19,7 @@ from nas.latency.measured.measurement import Measurement, Network
 from nas.latency.measured.predictor import BlockTimes, uncertainty
 from nas.latency.measured.table import Table, TableError, profile_command
 from nas.space.blocks import Block, blocks
+from nas.space.image_size import ImageSize
 from nas.space.ops import expand, macs
 from nas.space.spec import parse_written
 
@@ -40,7 +41,7 @@ class Timed:
     """
 
     digest: str
-    image_size: int
+    image_size: ImageSize
     walk: tuple[Block, ...]
     ms: float
     turns: tuple[float, ...]

@@ -18,6 +18,7 @@ from nas import NasError
 from nas.accuracy import Score
 from nas.accuracy.ranking import Interval, Judgement, judge, make_band
 from nas.documents import Strict
+from nas.space.image_size import side_of, written
 from nas.space.ops import macs, model_graph
 from nas.study.candidates import Candidates
 from nas.study.on_disk.record import Record
@@ -72,7 +73,7 @@ class Audited:
             SCORE: self.trial.score.score,
             "MACs": float(macs(model_graph(candidate.spec, candidate.image_size))),
             "latency": self.trial.latency.ms,
-            "image size": float(candidate.image_size),
+            "image size": float(side_of(candidate.image_size)),
         }
 
 
@@ -218,7 +219,7 @@ def to_file(audit: Audit) -> AuditFile:
         architectures=tuple(
             {
                 "digest": one.trial.candidate.digest,
-                "image_size": one.trial.candidate.image_size,
+                "image_size": written(one.trial.candidate.image_size),
                 "latency_ms": one.trial.latency.ms,
                 "latency_kind": one.trial.latency.kind.value,
                 "macs": one.told()["MACs"],

@@ -80,16 +80,18 @@ def _of_level(
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float64]]:
     """Numbers within a level, whether they reach, and places of the 3 x 3 cells x anchors."""
     assert grid.anchors is not None
-    anchors, stride, side = grid.anchors[level], grid.strides[level], grid.sides[level]
+    anchors, stride = grid.anchors[level], grid.strides[level]
+    rows, columns = grid.shapes[level]
+    ends = np.array((columns, rows))
     steps = np.stack(np.meshgrid(OFFSETS, OFFSETS), -1).reshape(-1, 2)
-    cells = np.clip((centres / stride).astype(np.int64), 0, side - 1)[:, None] + steps
+    cells = np.clip((centres / stride).astype(np.int64), 0, ends - 1)[:, None] + steps
     within = centres[:, None] - cells * stride
-    near = (within > -0.5 * stride) & (within < 1.5 * stride) & (cells >= 0) & (cells < side)
+    near = (within > -0.5 * stride) & (within < 1.5 * stride) & (cells >= 0) & (cells < ends)
     ratio = sizes[:, None] / anchors
     fits = (np.maximum(ratio, 1 / ratio) < RATIO_THRESHOLD).all(-1)
     shape = (len(centres), len(steps), len(anchors))
     block = owners[:, None, None] * len(anchors) + np.arange(len(anchors))
-    numbers = (block * side + cells[:, :, None, 1]) * side + cells[:, :, None, 0]
+    numbers = (block * rows + cells[:, :, None, 1]) * columns + cells[:, :, None, 0]
     is_real = near.all(-1)[:, :, None] & fits[:, None]
     places = np.empty((*shape, 5))
     places[..., :2] = within[:, :, None]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.data.anchors import RATIO_THRESHOLD
+from nas.space.image_size import ImageSize, sides
 from nas.training.augment import Batch
 
 NEIGHBOUR_REACH = 0.5
@@ -29,19 +30,20 @@ class HeadGrid:
     """(levels, anchors, 2) widths and heights in pixels; None: a head without."""
     strides: tuple[int, ...]
     """(levels,) pixels per cell."""
-    image_size: int
+    image_size: ImageSize
     num_classes: int
 
     @property
-    def sides(self) -> tuple[int, ...]:
-        """Cells along a side, for each level."""
-        return tuple(self.image_size // stride for stride in self.strides)
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of cells, for each level."""
+        height, width = sides(self.image_size)
+        return tuple((height // stride, width // stride) for stride in self.strides)
 
     @property
     def cells(self) -> tuple[int, ...]:
         """Predictions per image, for each level."""
         each = 1 if self.anchors is None else self.anchors.shape[1]
-        return tuple(each * side * side for side in self.sides)
+        return tuple(each * rows * columns for rows, columns in self.shapes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,12 +74,12 @@ def assign(batch: Batch, grid: HeadGrid) -> Targets:
     images = len(batch.images)
     first = 0
     parts: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
-    for level, side in enumerate(grid.sides):
+    for level, shape in enumerate(grid.shapes):
         objects, anchors = _fitting(sizes, grid.anchors[level])
-        pairs, columns, rows = _answering(centres[objects] / grid.strides[level], side)
+        pairs, columns, rows = _answering(centres[objects] / grid.strides[level], shape)
         objects, anchors = objects[pairs], anchors[pairs]
         block = batch.owners[objects] * grid.anchors.shape[1] + anchors
-        cells = first + (block * side + rows) * side + columns
+        cells = first + (block * shape[0] + rows) * shape[1] + columns
         stride = grid.strides[level]
         corners = np.stack([columns, rows], axis=1) * stride
         values = np.concatenate(
@@ -112,13 +114,17 @@ def _fitting(
 
 
 def _answering(
-    centres: NDArray[np.float64], side: int
+    centres: NDArray[np.float64], shape: tuple[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Index of the pair, column and row of each cell that answers for a centre (in cells)."""
-    own = np.clip(centres.astype(np.int64), 0, side - 1)
+    """Index of the pair, column and row of each cell that answers for a centre (in cells).
+
+    shape   rows and columns of cells
+    """
+    last = np.array(shape[::-1]) - 1
+    own = np.clip(centres.astype(np.int64), 0, last)
     within = centres - own
     low = (within < NEIGHBOUR_REACH) & (own > 0)
-    high = (within > 1 - NEIGHBOUR_REACH) & (own < side - 1)
+    high = (within > 1 - NEIGHBOUR_REACH) & (own < last)
     steps = ((0, 0), (-1, 0), (0, -1), (1, 0), (0, 1))
     masks = (np.ones(len(own), np.bool_), low[:, 0], low[:, 1], high[:, 0], high[:, 1])
     pairs = [np.nonzero(mask)[0] for mask in masks]

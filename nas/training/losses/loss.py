@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nas.space.image_size import side_of
 from nas.training.losses.aligned import Objects, aligned_parts
 from nas.training.losses.aligned_anchors import Reachable, anchored_parts
 from nas.training.losses.assign import HeadGrid, Targets
@@ -125,7 +126,7 @@ def detection_loss(
     parts = torch.stack(
         [
             settings.box * levels * box_loss,
-            settings.objectness * levels * (grid.image_size / 640) ** 2 * objectness_loss,
+            settings.objectness * levels * (side_of(grid.image_size) / 640) ** 2 * objectness_loss,
             settings.classes * levels * (grid.num_classes / 80) * class_loss,
         ]
     )

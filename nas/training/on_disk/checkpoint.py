@@ -15,18 +15,19 @@ from torch import Tensor
 
 from nas import NasError
 from nas.detector.builder import Detector, build_detector
+from nas.space.image_size import ImageSize, parse_image_size, sides, written
 from nas.space.spec import dump_spec, parse_written
 from nas.training.on_disk.written import write_bytes
 
 FORMAT: Final = 1
-"""1: the first."""
+"""1: the first. A rectangle's image size is text, which its first readers refused by name."""
 
 ANOTHER: Final = "Give another best.pt or last.pt of nas.train: this one is damaged"
 
 FORMS: Final[Mapping[str, tuple[type[Any], ...]]] = {
     "model": (str,),
     "names": (list, tuple),
-    "image_size": (int,),
+    "image_size": (int, str),
     "weights": (dict,),
     "map50_95": (float, int, NoneType),
     "map50": (float, int, NoneType),
@@ -47,8 +48,8 @@ class Checkpoint:
     """The model YAML, with the classes and anchors it was trained with."""
     names: tuple[str, ...]
     """The class names."""
-    image_size: int
-    """Side of the images it was trained on, in pixels."""
+    image_size: ImageSize
+    """Of the images that it was trained on."""
     weights: Mapping[str, Tensor]
     """State dict of the averaged weights: what is graded and exported."""
     map50_95: float | None
@@ -92,7 +93,7 @@ class Checkpoint:
 def make_checkpoint(
     detector: Detector,
     names: tuple[str, ...],
-    image_size: int,
+    image_size: ImageSize,
     *,
     map50_95: float | None = None,
     map50: float | None = None,
@@ -116,7 +117,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "format": FORMAT,
         "model": checkpoint.model,
         "names": list(checkpoint.names),
-        "image_size": checkpoint.image_size,
+        "image_size": written(checkpoint.image_size),
         "weights": {name: value.cpu() for name, value in checkpoint.weights.items()},
         "map50_95": checkpoint.map50_95,
         "map50": checkpoint.map50,
@@ -156,10 +157,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{len(document['weights'])} tensors have such)",
             ANOTHER,
         )
+    image_size = parse_image_size(document["image_size"])
+    assert image_size is not None, "held against _is_size"
     return Checkpoint(
         model=document["model"],
         names=tuple(document["names"]),
-        image_size=document["image_size"],
+        image_size=image_size,
         weights=document["weights"],
         map50_95=document["map50_95"],
         map50=document["map50"],
@@ -179,8 +182,9 @@ def _are_names(value: Any) -> bool:
 
 
 def _is_size(value: Any) -> bool:
-    """Whether this is an image size in pixels."""
-    return value is not True and value >= 1
+    """Whether this is an image size."""
+    size = parse_image_size(value)
+    return size is not None and min(sides(size)) >= 1
 
 
 _KINDS: Final[Mapping[str, Callable[[Any], bool]]] = {

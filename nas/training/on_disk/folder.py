@@ -25,6 +25,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from nas.documents import read_yaml
+from nas.space.image_size import KeptSize, written
 from nas.training.on_disk.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -50,7 +51,8 @@ class RunSettings:
     data: str
     """`shapes`, or the absolute path of the data.yaml."""
     data_digest: str
-    image_size: int
+    image_size: int | str
+    """As it is written: 320, or 320x192."""
     weights: str | None
     """The absolute path of the checkpoint that all began with."""
     pretrained: str
@@ -192,7 +194,7 @@ class TrainingFolder:
     seed: int
     names: tuple[str, ...]
     """The class names."""
-    image_size: int
+    image_size: KeptSize
 
     @property
     def name(self) -> str:
@@ -226,7 +228,11 @@ class TrainingFolder:
         """Writes down what is to be trained, unless the same stands there already."""
         self.check()
         if not self._is_begun():
-            document = {"seed": self.seed, "names": list(self.names), "image_size": self.image_size}
+            document = {
+                "seed": self.seed,
+                "names": list(self.names),
+                "image_size": written(self.image_size),
+            }
             write_text(self.folder / "training.yaml", yaml.safe_dump(document, sort_keys=False))
             write_text(self.folder / "model.yaml", self.model)
 

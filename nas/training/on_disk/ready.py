@@ -12,6 +12,7 @@ from torch import Tensor
 from nas import NasError
 from nas.data.images import ImageSet
 from nas.detector.builder import Detector
+from nas.space.image_size import longest
 from nas.space.spec import parse_written
 from nas.training.on_disk.checkpoint import Checkpoint
 from nas.training.on_disk.folder import TrainingFolder
@@ -57,7 +58,7 @@ def _check_batches(detector: Detector, name: str, recipe: Recipe, train_set: Ima
         smallest = math.floor(count / recipe.epoch_steps(count))
     stride = max(grid.strides)
     size = recipe.growth.size_at(0, recipe.total_steps(count), train_set.image_size, stride)
-    if smallest == 1 and size == stride:
+    if smallest == 1 and longest(size) == stride:
         raise TrainingError(
             name,
             "batch norm needs more than one value a channel",

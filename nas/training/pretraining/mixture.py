@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from nas.data.images import ImageSet
 from nas.detector.builder import Detector
+from nas.space.image_size import ImageSize, sides
 from nas.training.augment import Batch
 from nas.training.batches import BatchPlan, Wanted
 from nas.training.losses.aligned import objects_of
@@ -54,7 +55,7 @@ class MixedPlan(BatchPlan):
         return np.random.default_rng([self.seed, purpose, step])
 
     def make(self, step: int) -> tuple[NDArray[np.uint8], Wanted]:
-        """Images (B, S, S, 3) and objects of a step."""
+        """Images (B, H, W, 3) and objects of a step."""
         chosen, rng = self.sets_at(step), self._rng(1, step)
         size, augment = self.grid_at(step).image_size, self.augment_at(step)
         is_told = np.zeros((self.batch_size, int(self.offsets[-1])), np.bool_)
@@ -131,14 +132,15 @@ def _joined(batches: Sequence[Batch]) -> Batch:
     )
 
 
-def outline(sets: Sequence[TaughtSet], image_size: int) -> ImageSet:
+def outline(sets: Sequence[TaughtSet], image_size: ImageSize) -> ImageSet:
     """What a training asks of its part: names, image size and the length of a pass. No pixel."""
     count = sum(len(one) for one in sets)
-    shape = (count, image_size, image_size, 3)
+    height, width = sides(image_size)
+    shape = (count, height, width, 3)
     return ImageSet(
         images=np.broadcast_to(np.zeros((), np.uint8), shape),
-        frames=np.broadcast_to(np.array([0, 0, image_size, image_size]), (count, 4)),
-        sizes=np.broadcast_to(np.array([image_size, image_size]), (count, 2)),
+        frames=np.broadcast_to(np.array([0, 0, width, height]), (count, 4)),
+        sizes=np.broadcast_to(np.array([width, height]), (count, 2)),
         boxes=np.zeros((0, 4)),
         classes=np.zeros(0, np.int64),
         starts=np.zeros(count + 1, np.int64),

@@ -15,12 +15,13 @@ from nas.data.images import ImageSet
 from nas.detector.pretrained.load import cut
 from nas.detector.pretrained.seed import Seed
 from nas.detector.supernet import Supernet
+from nas.space.image_size import ImageSize
 from nas.training.freezing import stage_rows
 from nas.training.losses.priors import set_priors
 from nas.training.settings import TrainSettings
 from nas.training.under_way import plan_of
 
-Load = Callable[[int], ImageSet]
+Load = Callable[[ImageSize], ImageSet]
 """The training part at an image size (pixels), decoded once."""
 
 
