@@ -11,9 +11,9 @@ import pytest
 from nas.latency.measured.campaign import CLASS_COUNTS, plan
 from nas.space.block import Block
 from nas.space.blocks import blocks, layers
-from nas.space.pan import enough_bins
 from nas.space.modules import HEADS, SpecError
 from nas.space.ops import expand, macs
+from nas.space.pan import enough_bins
 from nas.space.references import REFERENCES
 from nas.space.search_space import read_space
 from nas.space.spec import dump_spec, parse_spec, read_spec, with_classes

@@ -25,7 +25,7 @@ from tests.training.losses.test_loss import random_batch
 
 
 def raw_of(bins: int, images: int = 1) -> list[torch.Tensor]:
-    return [torch.zeros(images, 4 * bins + 3, n, n, requires_grad=True) for n in GRID.sides]
+    return [torch.zeros(images, 4 * bins + 3, n, n, requires_grad=True) for n, _ in GRID.shapes]
 
 
 @pytest.mark.parametrize("bins", [1, 4, 8, 16])

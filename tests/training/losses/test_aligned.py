@@ -42,7 +42,7 @@ def small_yolov8(num_classes: int = 3, seed: int = 0) -> Detector:
 
 def zero_raw(images: int = 2, num_classes: int = 3) -> list[torch.Tensor]:
     outputs = 4 * BOX_BINS + num_classes
-    return [torch.zeros(images, outputs, side, side, requires_grad=True) for side in GRID.sides]
+    return [torch.zeros(images, outputs, side, side, requires_grad=True) for side, _ in GRID.shapes]
 
 
 def iou_by_hand(one: list[float], two: list[float]) -> float:
@@ -90,7 +90,7 @@ def expected_answers(
 def test_the_assignment_is_what_the_rule_says(seed: int) -> None:
     batch = random_batch(seed)
     torch.manual_seed(seed)
-    raw = [torch.randn(2, 4 * BOX_BINS + 3, side, side).double() for side in GRID.sides]
+    raw = [torch.randn(2, 4 * BOX_BINS + 3, side, side).double() for side, _ in GRID.shapes]
     flat, (centres, strides) = flatten(raw), cell_centres(raw, GRID.strides)
     boxes = boxes_of(flat[..., : 4 * BOX_BINS], centres, strides)
     scores = flat[..., 4 * BOX_BINS :].sigmoid()

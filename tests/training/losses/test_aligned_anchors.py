@@ -25,7 +25,7 @@ def numbered() -> list[tuple[int, int, int, int, int]]:
     """(level, image, anchor, row, column) of each prediction, in the order of their numbers."""
     return [
         (level, image, anchor, row, column)
-        for level, side in enumerate(GRID.sides)
+        for level, (side, _) in enumerate(GRID.shapes)
         for image in range(2)
         for anchor in range(3)
         for row in range(side)
@@ -107,7 +107,7 @@ def test_the_best_aligned_answer_as_the_rule_says(seed: int) -> None:
 
 
 def zeros(images: int = 2) -> list[torch.Tensor]:
-    return [torch.zeros(images, 3, n, n, 8, requires_grad=True) for n in GRID.sides]
+    return [torch.zeros(images, 3, n, n, 8, requires_grad=True) for n, _ in GRID.shapes]
 
 
 def test_without_objects_there_is_the_score_alone() -> None:
@@ -133,7 +133,7 @@ def test_outputs_that_mean_an_object_have_no_box_loss() -> None:
         classes=np.ones(1, np.int64),
         boxes=corners[None],
     )
-    raw = [torch.zeros(1, 3, n, n, 8) for n in GRID.sides]
+    raw = [torch.zeros(1, 3, n, n, 8) for n, _ in GRID.shapes]
     for level in raw:
         level[..., 4] = -30
         level[..., 2:4] = -30  # all but one decode to nothing

@@ -67,7 +67,7 @@ def test_assignment_is_what_the_rule_says(seed: int) -> None:
     # Number every prediction as the raw outputs are flattened.
     numbers = {}
     first = 0
-    for level, side in enumerate(GRID.sides):
+    for level, (side, _) in enumerate(GRID.shapes):
         for place in np.ndindex(len(batch.images), 3, side, side):
             numbers[(level, *place)] = first
             first += 1
@@ -111,7 +111,7 @@ def test_training_and_grading_decode_alike() -> None:
         level = int(np.searchsorted(counts, cell, side="right")) - 1
         image, place = divmod(int(cell) - counts[level], grid.cells[level])
         theirs = decoded[image, per_image[level] + place, :4]
-        side, stride = grid.sides[level], grid.strides[level]
+        side, stride = grid.shapes[level][0], grid.strides[level]
         corner = torch.tensor([place % side, place % (side * side) // side]) * stride
         torch.testing.assert_close(mine[:2] + corner, theirs[:2])
         torch.testing.assert_close(mine[2:], theirs[2:])
@@ -151,7 +151,7 @@ def test_ciou_is_the_papers(one: list[float], two: list[float]) -> None:
 def zero_raw(images: int = 2, num_classes: int = 3) -> list[torch.Tensor]:
     return [
         torch.zeros(images, 3, side, side, 5 + num_classes, requires_grad=True)
-        for side in GRID.sides
+        for side, _ in GRID.shapes
     ]
 
 
