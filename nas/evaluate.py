@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nas.data.dataset import DataConfig
     from nas.grading.detector_file import DetectorFile
     from nas.grading.examination import Evaluation, Examination
+    from nas.space.image_size import ImageSize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +41,9 @@ class Arguments:
     """A YOLO data.yaml, or `shapes`, the built-in drawn data set."""
     part: Literal["train", "val", "test"] = "val"
     """The part to grade on."""
-    image_size: tuple[int, ...] = ()
-    """Pixels of the square image, one size or several, multiples of 32; by default the size it was
-    trained at. An exported file has one size."""
+    image_size: tuple[str, ...] = ()
+    """One size or several, in pixels: 320 is a square, 320x192 is 320 wide and 192 high, each a
+    multiple of 32; by default the size it was trained at. An exported file has one size."""
     run: str | None = None
     """The name of the folder in runs/, or its path; an earlier evaluation there is replaced."""
     json: bool = False
@@ -55,14 +56,12 @@ def run(arguments: Arguments) -> None:
     from nas.grading.opening import open_detectors
     from nas.report.evaluation.folder import check_folder, leave_evaluation
 
-    if len(set(arguments.image_size)) != len(arguments.image_size):
-        got = " ".join(map(str, arguments.image_size))
-        raise NasError("--image-size", "no size is named twice", got, "Name each once")
+    sizes = read_sizes(arguments.image_size)
     files = open_detectors(arguments.model)
     data = read_data(arguments.data)
     for tally in data.tallies:
         print(f"{data.name}, {tally}", file=sys.stderr)
-    wanted = [(file, size) for file in files for size in sizes_of(file, arguments.image_size)]
+    wanted = [(file, size) for file in files for size in sizes_of(file, sizes)]
     for file in files:
         check_classes(file, data)
     folder = folder_of(arguments, data)
@@ -89,8 +88,21 @@ def folder_of(arguments: Arguments, data: DataConfig) -> Path:
     return RUNS / re.sub(r"[^\w.-]+", "_", f"evaluate-{'-'.join(parts)}")
 
 
-def sizes_of(file: DetectorFile, asked: tuple[int, ...]) -> tuple[int, ...]:
+def read_sizes(asked: tuple[str, ...]) -> tuple[ImageSize, ...]:
+    """The sizes that the flag names; NasError for what is none, or stands twice."""
+    from nas.space.image_size import read_image_size
+
+    sizes = tuple(read_image_size(text, "--image-size") for text in asked)
+    if len(set(sizes)) != len(sizes):
+        got = " ".join(map(str, asked))
+        raise NasError("--image-size", "no size is named twice", got, "Name each once")
+    return sizes
+
+
+def sizes_of(file: DetectorFile, asked: tuple[ImageSize, ...]) -> tuple[ImageSize, ...]:
     """The image sizes to grade a file at; NasError for one that it can't take."""
+    from nas.space.image_size import is_multiple, nearest
+
     if file.has_fixed_size:
         if other := [size for size in asked if size != file.image_size]:
             raise NasError(
@@ -102,12 +114,12 @@ def sizes_of(file: DetectorFile, asked: tuple[int, ...]) -> tuple[int, ...]:
         return (file.image_size,)
     stride = max(file.strides)
     for size in asked:
-        if size < stride or size % stride:
+        if not is_multiple(size, stride):
             raise NasError(
                 "--image-size",
                 f"the image size is a multiple of {stride}, the detector's largest stride",
                 str(size),
-                f"Give {max(1, round(size / stride)) * stride}",
+                f"Give {nearest(size, stride)}",
             )
     return asked or (file.image_size,)
 
@@ -130,7 +142,7 @@ def check_classes(file: DetectorFile, data: DataConfig) -> None:
 
 
 def evaluate(
-    arguments: Arguments, data: DataConfig, wanted: list[tuple[DetectorFile, int]]
+    arguments: Arguments, data: DataConfig, wanted: list[tuple[DetectorFile, ImageSize]]
 ) -> Evaluation:
     """Examines each file at each size; images are decoded once for files of one size."""
     from nas.data.dataset import load_part

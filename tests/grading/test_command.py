@@ -162,8 +162,8 @@ def test_the_folder_is_named_by_model_data_and_part(home: Path) -> None:
         ({"data": "shapes"}, NasError, r"taught the classes of shapes"),
         ({"part": "test"}, DataError, r"the data set has a test part; got only train, val"),
         ({"image_size": (64, 64)}, NasError, r"--image-size: no size is named twice; got 64 64"),
-        ({"image_size": (64, 70)}, NasError, r"multiple of 32.*got 70\. Give 64"),
-        ({"image_size": (-32,)}, NasError, r"multiple of 32.*got -32\. Give 32"),
+        ({"image_size": (64, 70)}, NasError, r"multiple of 32.*got 70\. The nearest is 64"),
+        ({"image_size": (-32,)}, NasError, r"multiple of 32.*got -32"),
         (
             {"model": "out/one-fp32.onnx", "image_size": (64, 96)},
             NasError,

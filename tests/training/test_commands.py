@@ -152,7 +152,7 @@ def test_resumed_equals_never_stopped(home: Path) -> None:
         ({"epochs": 0}, "--epochs: there is at least 1 epoch; got 0"),
         (
             {"image_size": 100},
-            "--image-size: the image size is a multiple of 32 up to 8192; got 100",
+            "width x height (320x192); got 100. The nearest is 96",
         ),
         ({"seeds": (1, 1)}, "--seeds: seeds are different"),
         ({"resume": Path("x")}, "--resume: a run is resumed as it was begun"),

@@ -80,7 +80,7 @@ def heat_maps(detector: Detector, part: ImageSet, matches: Matches) -> tuple[Hea
 
 
 def _on_picture(part: ImageSet, image: int, heat: Heat) -> tuple[Pixels, Pixels]:
-    """The heat of an image's square as bytes (H, W) of its picture, and the picture."""
+    """The heat of a letterboxed image as bytes (H, W) of its picture, and the picture."""
     pixels = picture(part, image)
     left, top, width, height = (int(one) for one in part.frames[image])
     inside = heat[top : top + height, left : left + width]

@@ -13,6 +13,7 @@ from nas.grading.boxes.mistakes import Mistake
 from nas.grading.boxes.sizes import SIZES
 from nas.grading.examination import Evaluation, Examination
 from nas.report.evaluation.matrix import BACKGROUND
+from nas.space.image_size import written
 
 FORMAT: Final = 1
 """Version of evaluation.json. 1: the first."""
@@ -59,7 +60,7 @@ def _grades(one: Examination) -> dict[str, Any]:
             }
             for each in grades.per_class
         },
-        "image_size": one.image_size,
+        "image_size": written(one.image_size),
         "images": grades.images,
         "objects": grades.objects,
     }
