@@ -111,7 +111,7 @@ class ImageSet:
 def fit_frame(width: int, height: int, image_size: ImageSize) -> tuple[int, int, int, int]:
     """Left, top, width, height of a picture that fills `image_size` as far as its shape allows.
 
-    Of a square its long side fills the side; of a rectangle one of both, with room beside the other.
+    A picture's long side fills a square's; of a rectangle it fills the width or the height.
     """
     height_there, width_there = sides(image_size)
     scale = min(width_there / width, height_there / height)

@@ -1,8 +1,8 @@
 """Training batches: mosaic, flips, scale and shift, colour jitter, each a function of an rng.
 
-Geometry is one 3x3 matrix an image, in continuous coordinates (the left edge of the first pixel
-is 0, the right edge of the last is the width), so that pixels and boxes can't drift apart; the pixels are
-resampled once.
+Geometry is one 3x3 matrix an image, in continuous coordinates (the left edge of the first pixel is
+0, the right edge of the last is the width), so that pixels and boxes can't drift apart; the pixels
+are resampled once.
 """
 
 from __future__ import annotations
