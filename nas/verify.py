@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from nas import NasError
 from nas.terminal import command_line, say, show_table
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from nas.latency.reach.runner import Runner
     from nas.space.search_space import Candidate
     from nas.study.after.verification import Verification
+    from nas.study.after.whole_path import PathTimes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,9 @@ class Arguments:
     """The run's own device; another one is refused."""
     host: str = ""
     """Where to log in to the board, as ssh takes it (default: here, or where its file says)."""
+    minutes: float = 10.0
+    """How long the best model that keeps the limit then runs without a pause, picture after
+    picture; 0 leaves it out."""
     json: Annotated[bool, tyro.conf.arg(name="json")] = False
     """Print one JSON document to stdout."""
 
@@ -58,6 +63,8 @@ def run(arguments: Arguments, root: Path | None = None, runner: Runner | None = 
     from nas.study.on_disk.pareto_file import read_pareto
     from nas.study.on_disk.run import held, read_settings
 
+    if not 0 <= arguments.minutes <= 24 * 60:
+        raise NasError("--minutes", "the minutes are 0 to 1440", f"{arguments.minutes:g}")
     settings = read_settings(arguments.run)
     with held(arguments.run):
         pareto = read_pareto(arguments.run)
@@ -68,11 +75,12 @@ def run(arguments: Arguments, root: Path | None = None, runner: Runner | None = 
         with writing(arguments.run):
             time_all(arguments.run, key, list(candidates.values()), settings.space.digest, timed_by)
             found = conclude_verification(arguments.run, pareto, key, settings.max_latency_ms)
-            document = write_verification(found, arguments.run)
+            path = time_path_of(found, candidates, arguments, key, timed_by)
+            document = write_verification(found, arguments.run, path)
     if arguments.json:
         print(json.dumps(document, indent=2))
     else:
-        show(found, arguments.run)
+        show(found, path, arguments.run)
 
 
 def time_all(
@@ -89,15 +97,43 @@ def time_all(
         time_front(folder, key, candidates, space, runner, shown)
 
 
-def show(found: Verification, folder: Path) -> None:
+def time_path_of(
+    found: Verification,
+    candidates: dict[str, Candidate],
+    arguments: Arguments,
+    key: TableKey,
+    runner: Runner,
+) -> PathTimes | None:
+    """Times the whole path of the point that a user would take, shown on stderr."""
+    from rich.console import Console
+
+    from nas.report.display import Display
+    from nas.study.after.whole_path import can_be_followed, choose_point, time_path
+
+    point = choose_point(found.front)
+    if point is None:
+        return None
+    if not can_be_followed(key):
+        say(f"the whole path is timed in fp32 and fp16 alone, and not in {key.precision}")
+        return None
+    with Display(Console(stderr=True)) as display:
+        shown = display.step(f"seconds of {point.row.name} without a pause")
+        seconds = 60 * arguments.minutes
+        return time_path(
+            arguments.run, key, point, candidates[point.row.digest], runner, seconds, shown
+        )
+
+
+def show(found: Verification, path: PathTimes | None, folder: Path) -> None:
     """Prints measured beside predicted, and what to know beside it."""
     from nas.report.verified import verification_table
     from nas.study.after.verification import words_of_verification
+    from nas.study.after.whole_path import words_of_path
 
     show_table(verification_table(found, f"front of {folder}, on its board"))
-    for line in words_of_verification(found):
+    for line in (*words_of_verification(found), *(words_of_path(path) if path else ())):
         print(line)
-    print(f"{folder}: pareto.json, pareto.csv, {folder.name}/verified/")
+    print(f"{folder}: pareto.html, pareto.json, pareto.csv, verified/")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ FLAGS = {
     "evaluate": "model data part image_size run json",
     "export": "model weights format precision outputs image_size bundle data device run json",
     "doctor": "device host json",
-    "verify": "run device host json",
+    "verify": "run device host minutes json",
 }
 
 

@@ -10,12 +10,16 @@ from rich.table import Table
 
 from nas.files import write_whole
 from nas.report.files import COLUMNS, MEASURED_COLUMNS, MODELS, csv_text
+from nas.report.verified_figure import draw_verification
 from nas.study.after.verification import Verification, VerifiedPoint, words_of_verification
+from nas.study.after.whole_path import PathTimes, words_of_path
 from nas.study.on_disk.pareto_file import FILE, FORMAT
 
 
-def write_verification(found: Verification, folder: Path) -> dict[str, Any]:
-    """Writes it into pareto.json and pareto.csv, models that entered the front into models/.
+def write_verification(
+    found: Verification, folder: Path, path_times: PathTimes | None
+) -> dict[str, Any]:
+    """Writes it into pareto.json, pareto.csv and pareto.html; models that entered into models/.
 
     Returns what pareto.json holds under `verification`.
     """
@@ -26,11 +30,12 @@ def write_verification(found: Verification, folder: Path) -> dict[str, Any]:
         document[part] = [
             _filled(row, by_digest[row["digest"]], found) for row in document.get(part, [])
         ]
-    verification = verification_document(found)
+    verification = verification_document(found, path_times)
     document = {**document, "format": FORMAT, "verification": verification}
     for point in found.front:
         if point.row.yaml is not None:
             write_whole(folder / MODELS / f"{point.row.name}.yaml", point.row.yaml)
+    draw_verification(found, verification["words"], folder / "pareto.html")
     rows = document["front"]
     write_whole(folder / "pareto.csv", csv_text((*COLUMNS, *MEASURED_COLUMNS), rows))
     write_whole(path, json.dumps(document, indent=2) + "\n")
@@ -54,7 +59,7 @@ def _filled(row: dict[str, Any], point: VerifiedPoint, found: Verification) -> d
     return {**row, **measured, **corrected, "keeps_limit": _share(point.keeps_limit)}
 
 
-def verification_document(found: Verification) -> dict[str, Any]:
+def verification_document(found: Verification, path_times: PathTimes | None) -> dict[str, Any]:
     """What pareto.json holds under `verification`, and --json prints."""
     errors = found.errors
     correction = found.correction
@@ -90,7 +95,11 @@ def verification_document(found: Verification) -> dict[str, Any]:
             }
             for point in found.front
         ],
-        "words": words_of_verification(found),
+        "path": None if path_times is None else path_times.model_dump(mode="json"),
+        "words": [
+            *words_of_verification(found),
+            *(words_of_path(path_times) if path_times is not None else ()),
+        ],
     }
 
 

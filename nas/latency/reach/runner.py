@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import signal
@@ -11,14 +12,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
 import numpy as np
 
 from nas import NasError
-from nas.latency.on_board import board
+from nas.latency.on_board import board, path
 from nas.latency.reach.pack import Job, Pack, pack_lines
+from nas.latency.reach.whole_path import PROGRAM, PathLine, PathPack, path_lines, path_payload
 from nas.space.ops import Graph, Op, OpKind
 
 Line = dict[str, Any]
@@ -29,6 +32,7 @@ class BoardError(NasError):
     """A board that cannot be reached, cannot run the pack, or went away."""
 
 
+HERE: Final = "this machine"
 RESUMES: Final = "What was measured is kept; the same command resumes"
 SEE_RUNTIMES: Final = "See what ails its runtimes: python -m nas.doctor (with the same --host)"
 IMPORT_ERROR: Final = re.compile(r"ImportError|ModuleNotFoundError|SIGILL")
@@ -47,6 +51,10 @@ class Runner(Protocol):
         """Times the pack's jobs."""
         ...
 
+    def follow(self, pack: PathPack) -> Iterator[PathLine]:
+        """Times all that a picture goes through: path.py's lines, as they come."""
+        ...
+
 
 class LocalRunner:
     """Runs board.py here, in a process of its own (an interpreter without our imports)."""
@@ -56,31 +64,50 @@ class LocalRunner:
 
     def run(self, pack: Pack) -> Iterator[Line]:
         """Times the pack's jobs on this machine."""
-        with tempfile.TemporaryFile("w+") as source, tempfile.TemporaryFile("w+") as log:
-            source.writelines(f"{line}\n" for line in pack_lines(pack))
+        payload = (f"{line}\n".encode() for line in pack_lines(pack))
+        with self._running(Path(board.__file__), payload, pack.key.threads) as (lines, failure):
+            yield from checked_lines(lines, failure, pack, HERE)
+
+    def follow(self, pack: PathPack) -> Iterator[PathLine]:
+        """Times all that a picture goes through on this machine."""
+        with self._running(PROGRAM, path_payload(pack), pack.key.threads) as (lines, failure):
+            yield from path_lines(lines, lambda reason: path_refused(HERE, reason), failure)
+
+    @contextmanager
+    def _running(
+        self, program: Path, payload: Iterable[bytes], threads: int
+    ) -> Iterator[tuple[Iterable[str], Callable[[], BoardError]]]:
+        """The lines of a program of ours at work here, and what says why it ended."""
+        with tempfile.TemporaryFile() as source, tempfile.TemporaryFile("w+") as log:
+            source.writelines(payload)
             source.seek(0)
             process = subprocess.Popen(
-                [self.python, str(Path(board.__file__))],
+                [self.python, str(program)],
                 stdin=source,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={**os.environ, "OMP_NUM_THREADS": str(pack.key.threads)},
+                env={**os.environ, "OMP_NUM_THREADS": str(threads)},
             )
             with process:
                 assert process.stdout is not None
                 try:
-                    yield from checked_lines(
-                        process.stdout, lambda: _ended(process, log), pack, "this machine"
-                    )
+                    yield process.stdout, lambda: _ended(process, log)
                 finally:
                     process.kill()
+
+
+def path_refused(where: str, reason: str) -> BoardError:
+    """For a board that can't run the whole path."""
+    is_full = "No space left" in reason or "Errno 28" in reason
+    remedy = "Make room there, in its folder for temporary files" if is_full else ""
+    return BoardError(where, "the board runs detect.py and the model", reason, remedy)
 
 
 def _ended(process: subprocess.Popen[str], log: IO[str]) -> BoardError:
     code = process.wait()
     log.seek(0)
-    return ended("this machine", code, log.read())
+    return ended(HERE, code, log.read())
 
 
 def ended(where: str, code: int, said: str) -> BoardError:
@@ -166,6 +193,14 @@ def _op_ns(op: Op, threads: int, precision: str) -> float:
 SECONDS_EACH: Final = 30.0
 """Of a time limit, for a timing of the fake board: so much that what really passes is nothing."""
 
+FAKE_STEPS_MS: Final = {
+    "letterbox": 0.4,
+    "to_input": 0.3,
+    "candidates": 0.2,
+    "suppress": 0.1,
+}
+"""What the fake board takes around a network."""
+
 FAKE_RING: Final = 16
 """Jobs in a window of the fake board."""
 
@@ -221,6 +256,32 @@ class FakeRunner:
                     done += 1
                     yield self._timing(pack, job, visit, window, gauges)
         yield {"line": "bye", "done": done, "left": left - done, "seconds": 0.0}
+
+    def follow(self, pack: PathPack) -> Iterator[PathLine]:
+        """Seeded frames around the network's time, told without delay; it warms by 10 degrees."""
+        rng = np.random.default_rng(pack.seed)
+
+        def took(ms: float, count: int) -> list[float]:
+            noise = 1 + self.noise * rng.standard_normal(count)
+            return [float(f"{value:.5g}") for value in self.slowness * ms * noise]
+
+        yield {"line": "hello", "protocol": path.PROTOCOL, "state": {"temp_c": 40.0}}
+        steps = {**FAKE_STEPS_MS, "network": pack.network_ms}
+        apart = {name: took(ms, pack.runs) for name, ms in steps.items()}
+        together = took(sum(steps.values()), pack.runs)
+        yield {
+            "line": "apart", "ms": {**apart, "together": together}, "candidates": 0,
+            "resized_by": "numpy",
+        }  # fmt: skip
+        slices = math.ceil(pack.seconds / pack.slice_s)
+        for number in range(slices):
+            warm = 40.0 + 10.0 * (number + 1) / slices
+            yield {
+                "line": "slice", "at_s": (number + 1) * pack.slice_s, "seconds": pack.slice_s,
+                "network_ms": took(pack.network_ms, 21), "total_ms": took(sum(steps.values()), 21),
+                "state": {"temp_c": round(warm, 1), "mhz": 1500.0},
+            }  # fmt: skip
+        yield {"line": "bye"}
 
     def _rings(self, pack: Pack) -> Iterator[tuple[list[Job], int]]:
         """Jobs of one kind that are timed together, and for the how manieth time from the last.

@@ -16,8 +16,9 @@ from nas.latency.reach.diagnosis import diagnose
 from nas.latency.reach.facts import HEALTH, Facts
 from nas.latency.reach.login import Login
 from nas.latency.reach.pack import Pack, pack_lines
-from nas.latency.reach.runner import BoardError, Line, checked_lines
+from nas.latency.reach.runner import BoardError, Line, checked_lines, path_refused
 from nas.latency.reach.wheels import environment_name, fetch_wheels
+from nas.latency.reach.whole_path import PROGRAM, PathLine, PathPack, path_lines, path_payload
 
 BOARD: Final = Path(board.__file__)
 INSTALL: Final = Path(install.__file__)
@@ -57,6 +58,16 @@ class SshRunner:
         with self.login.running(BOARD, payload, python=python, threads=threads) as session:
             lines = session.lines()
             yield from checked_lines(lines, session.failure, pack, self.login.host)
+
+    def follow(self, pack: PathPack) -> Iterator[PathLine]:
+        """Times all that a picture goes through there."""
+        python = self._ready(pack.key)
+        host, threads = self.login.host, pack.key.threads
+        with self.login.running(
+            PROGRAM, path_payload(pack), python=python, threads=threads
+        ) as session:
+            lines = session.lines()
+            yield from path_lines(lines, lambda reason: path_refused(host, reason), session.failure)
 
     def _ready(self, key: TableKey) -> str:
         """The interpreter there that has the runtime; BoardError where the board can't have it."""

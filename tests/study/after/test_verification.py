@@ -45,7 +45,7 @@ def copied(tmp_path: Path, unverified: Path) -> Copy:
 
 def _verify(folder: Path, root: Path, runner: FakeRunner | None = None) -> dict[str, Any]:
     """Verifies a run; its pareto.json."""
-    verify.run(verify.Arguments(run=folder), root, runner or FakeRunner())
+    verify.run(verify.Arguments(run=folder, minutes=0), root, runner or FakeRunner())
     document: dict[str, Any] = json.loads((folder / "pareto.json").read_text())
     return document
 
@@ -134,7 +134,7 @@ def test_cut_and_resumed_equals_never_cut(copied: Copy, root: Path) -> None:
     folder = copied("cut")
     for stop in (3, 10):
         with pytest.raises(BoardError):
-            verify.run(verify.Arguments(run=folder), root, FakeRunner(stop_after=stop))
+            verify.run(verify.Arguments(run=folder, minutes=0), root, FakeRunner(stop_after=stop))
         assert json.loads((folder / "pareto.json").read_text())["verification"] is None
     resumed = _verify(folder, root)
     key = TableKey(device="fake")
@@ -168,7 +168,7 @@ def test_the_csv_and_what_is_printed_are_what_the_file_says(
         {k: "" if v is None else str(v) for k, v in row.items()} for row in document["front"]
     ]
     assert rows == expected
-    verify.run(verify.Arguments(run=folder, json=True), root, FakeRunner())
+    verify.run(verify.Arguments(run=folder, json=True, minutes=0), root, FakeRunner())
     assert json.loads(capsys.readouterr().out) == document["verification"]
 
 
@@ -229,7 +229,7 @@ def test_a_mistake_is_told_before_anything_is_timed(
         damage(folder)
     before = sorted(path.name for path in folder.rglob("*"))
     with pytest.raises(NasError, match=message):
-        verify.run(verify.Arguments(run=folder, **arguments), root)
+        verify.run(verify.Arguments(run=folder, minutes=0, **arguments), root)
     left = [name for name in sorted(path.name for path in folder.rglob("*")) if name != ".lock"]
     assert left == [name for name in before if name != ".lock"]
 
@@ -237,14 +237,14 @@ def test_a_mistake_is_told_before_anything_is_timed(
 def test_a_run_that_is_being_searched_is_left_alone(copied: Copy, root: Path) -> None:
     folder = copied("busy")
     with held(folder), pytest.raises(NasError, match="a folder that another one holds"):
-        verify.run(verify.Arguments(run=folder), root)
+        verify.run(verify.Arguments(run=folder, minutes=0), root)
     assert not (folder / FOLDER).exists()
 
 
 def test_a_board_that_is_not_there_leaves_nothing(copied: Copy, root: Path) -> None:
     folder = copied("away")
     with pytest.raises(BoardError):
-        verify.run(verify.Arguments(run=folder), root, _Away())
+        verify.run(verify.Arguments(run=folder, minutes=0), root, _Away())
     assert not (folder / FOLDER).exists()
     assert json.loads((folder / "pareto.json").read_text())["verification"] is None
 
