@@ -30,7 +30,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -94,12 +94,24 @@ class SourceError(Exception):
     """A mistake, told in one message; exit code 2."""
 
 
-def _package(name: str) -> Any:
-    """An installed package, or None where it is absent or broken."""
+@cache
+def _imported(name: str) -> tuple[Any, str]:
+    """A package and nothing, or None and why it can't be used. Asked once: looking costs time."""
     try:
-        return importlib.import_module(name)
-    except ImportError:
-        return None
+        return importlib.import_module(name), ""
+    except ModuleNotFoundError as error:
+        if error.name == name:
+            return None, "not installed here"
+        return None, f"installed, but it lacks {error.name}"
+    except (ImportError, AttributeError, ValueError, OSError) as error:
+        # A part built for another numpy, say, or a library that the system lacks.
+        told = " ".join(str(error).split())[:200]
+        return None, f"installed, but it fails to load ({type(error).__name__}: {told})"
+
+
+def _package(name: str) -> Any:
+    """An installed package, or None where it can't be used."""
+    return _imported(name)[0]
 
 
 def _pip(*names: str) -> str:
@@ -206,11 +218,9 @@ def choose_model(
     usable = [one for one in fitting if _package(one.runtime) is not None]
     if not usable:
         lacking = list(dict.fromkeys(one.runtime for one in fitting))
+        told = "; ".join(f"{name}: {_imported(name)[1]}" for name in lacking)
         ways = ", or ".join(_pip(name) for name in lacking)
-        raise SourceError(
-            f"{' and '.join(lacking)}: not installed here, and what is asked for needs it. "
-            f"Install it: {ways}"
-        )
+        raise SourceError(f"{told}. What is asked for needs it. Install it: {ways}")
     runtimes = list(RUNTIMES.values())
 
     def place(one: BundleModel) -> tuple[int, int]:
@@ -777,7 +787,7 @@ def _opencv(what: str) -> Any:
     cv2 = _package("cv2")
     if cv2 is None:
         raise SourceError(
-            f"{what} is read by OpenCV, which is not installed here: {_pip('cv2')}, or on "
+            f"{what} is read by OpenCV, which is {_imported('cv2')[1]}: {_pip('cv2')}, or on "
             "Raspberry Pi OS: sudo apt install python3-opencv"
         )
     return cv2
@@ -831,9 +841,9 @@ def _picamera2() -> Iterator[Shot]:
     module = _package("picamera2")
     if module is None:
         raise SourceError(
-            "--source picamera2: Python's picamera2 is not installed here. On Raspberry Pi OS: "
-            "sudo apt install python3-picamera2; a virtual environment sees it if it was made by "
-            "python3 -m venv --system-site-packages."
+            f"--source picamera2: Python's picamera2 is {_imported('picamera2')[1]}. On Raspberry "
+            "Pi OS: sudo apt install python3-picamera2; a virtual environment sees it if it was "
+            "made by python3 -m venv --system-site-packages, and has no numpy of its own."
         )
     try:
         camera = module.Picamera2()

@@ -303,6 +303,9 @@ def test_the_pis_camera_has_its_colours_right(bundle: Path, tmp_path: Path) -> N
     # And the network is given them so.
     shot = next(iter(detect.open_source(str(tmp_path / "out" / "picamera2-000002.jpg"))))
     assert shot.pixels[400, 100, 0] > shot.pixels[400, 100, 2]
+    board.module("picamera2", "raise ValueError('numpy.dtype size changed')")
+    told = board.refuses("--source", "picamera2")
+    assert "installed, but it fails to load (ValueError: numpy.dtype size changed)" in told
     board.module("picamera2", "class Picamera2:\n    def __init__(self): [][0]\n")
     assert "no camera is found" in board.refuses("--source", "picamera2")
 
@@ -401,7 +404,7 @@ def test_a_runtime_that_is_absent_is_named_with_its_remedy(
     assert "decoded by OpenCV or Pillow" in told
     assert "-m pip install pillow" in told
     told = Board(tmp_path / "few", bundle, ("numpy", "PIL", "pillow")).refuses("--source", picture)
-    assert "ncnn and onnxruntime: not installed here" in told
+    assert "ncnn: not installed here; onnxruntime: not installed here. " in told
     assert "-m pip install ncnn, or " in told
 
 
