@@ -35,7 +35,7 @@ LARGE_CELLS: Final = 25
 """Weights of a 5x5 kernel for each pair of channels."""
 
 
-class _Place(IntEnum):
+class _Amount(IntEnum):
     """Where an amount stands; the depth, channels and MACs of each level come after these."""
 
     MACS = 0
@@ -70,21 +70,21 @@ NAMES: Final = (
 def amounts(work: Sequence[OpWork], image: tuple[int, int]) -> Array:
     """What ops amount to in an image of this height and width: numbers that add up over parts."""
     side = math.sqrt(image[0] * image[1])
-    found = np.zeros(len(_Place) + 3 * len(LEVELS))
+    found = np.zeros(len(_Amount) + 3 * len(LEVELS))
     for op in work:
         if not op.weights:
-            found[_Place.GATES] += op.kind == "scale"
-            found[_Place.EXPONENTIAL] += op.numbers_out if op.kind == "exponential" else 0
+            found[_Amount.GATES] += op.kind == "scale"
+            found[_Amount.EXPONENTIAL] += op.numbers_out if op.kind == "exponential" else 0
             continue
         macs, log_cell = op.macs, math.log(side) - 0.5 * math.log(op.height * op.width)
-        found[_Place.MACS] += macs
-        found[_Place.WEIGHTS] += op.weights
-        found[_Place.POINTWISE] += macs if op.kind in POINTWISE else 0
-        found[_Place.DEPTHWISE] += macs if op.kind in DEPTHWISE else 0
-        found[_Place.LARGE] += macs if op.cells == LARGE_CELLS else 0
-        found[_Place.WRITTEN] += op.numbers_out
+        found[_Amount.MACS] += macs
+        found[_Amount.WEIGHTS] += op.weights
+        found[_Amount.POINTWISE] += macs if op.kind in POINTWISE else 0
+        found[_Amount.DEPTHWISE] += macs if op.kind in DEPTHWISE else 0
+        found[_Amount.LARGE] += macs if op.cells == LARGE_CELLS else 0
+        found[_Amount.WRITTEN] += op.numbers_out
         level = min(range(len(LEVELS)), key=lambda i: abs(math.log(LEVELS[i]) - log_cell))
-        own = found[len(_Place) + 3 * level :]
+        own = found[len(_Amount) + 3 * level :]
         own[0] += 1
         own[1] += op.channels_out
         own[2] += macs
@@ -105,8 +105,8 @@ def describe(total: Array, image: tuple[int, int], latency_ms: float, object_sha
     object_share  the median side of the data's objects, as a share of the image's side
     """
     side = math.sqrt(image[0] * image[1])
-    macs, written = total[_Place.MACS], total[_Place.WRITTEN]
-    depths, channels, level_macs = total[len(_Place) :].reshape(len(LEVELS), 3).T
+    macs, written = total[_Amount.MACS], total[_Amount.WRITTEN]
+    depths, channels, level_macs = total[len(_Amount) :].reshape(len(LEVELS), 3).T
     return np.concatenate(
         [
             [
@@ -115,12 +115,12 @@ def describe(total: Array, image: tuple[int, int], latency_ms: float, object_sha
                 2 * math.log1p(object_share * side / FINEST),
                 math.log(latency_ms),
                 math.log(macs),
-                math.log(total[_Place.WEIGHTS]),
-                total[_Place.POINTWISE] / macs,
-                total[_Place.DEPTHWISE] / macs,
-                total[_Place.LARGE] / macs,
-                math.log1p(total[_Place.GATES]),
-                total[_Place.EXPONENTIAL] / written,
+                math.log(total[_Amount.WEIGHTS]),
+                total[_Amount.POINTWISE] / macs,
+                total[_Amount.DEPTHWISE] / macs,
+                total[_Amount.LARGE] / macs,
+                math.log1p(total[_Amount.GATES]),
+                total[_Amount.EXPONENTIAL] / written,
             ],
             np.log1p(depths),
             np.log(np.maximum(channels / np.maximum(depths, 1), 1)),
