@@ -47,6 +47,8 @@ PROXIES: Final[dict[str, AnyProxy]] = {
         image_scale=1 / 3, steps=90, val_images=None, cpu_bf16=False, pretrained="lite2"
     ),
     "lite2": ShortTrainingSettings(pretrained="lite2"),
+    "20 steps": ShortTrainingSettings(steps=20),
+    "half size": ShortTrainingSettings(image_scale=1 / 2),
     "60 steps": ShortTrainingSettings(steps=60),
     "120 steps": ShortTrainingSettings(steps=120),
     "own size": ShortTrainingSettings(image_scale=1),
