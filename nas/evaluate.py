@@ -205,10 +205,10 @@ def show_all(arguments: Arguments, evaluation: Evaluation) -> None:
         title=f"{arguments.model}, {evaluation.data} {evaluation.part} ({grades.images} images)",
         caption="small, medium and large: mAP50-95; best F1 at its confidence",
     )
-    table.add_column("file", overflow="fold")
+    table.add_column("file", no_wrap=True)
     for heading in ("px", "mAP50-95", "mAP50", "small", "medium", "large", "best F1"):
         table.add_column(heading)
-    table.add_column("computed by", overflow="fold")
+    table.add_column("computed by")
     for one in evaluation.examinations:
         table.add_row(
             one.file.path.name,

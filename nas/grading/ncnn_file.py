@@ -21,7 +21,6 @@ from nas.grading.exported import REPORT, entry_of, read_report
 from nas.grading.outputs import Array, HeadFacts, boxes_of_outputs, layout_of_shapes
 from nas.places import is_file
 from nas.space.image_size import ImageSize, sides
-from nas.terminal import cores
 from nas.training.metrics import Predict
 
 AGAIN: Final = "Export the model again by nas.export"
@@ -105,7 +104,7 @@ def _check_layer(where: str, words: list[str]) -> None:
 def _net(path: Path, binary: Path, precision: str) -> Any:
     """The network with its weights; DetectorFileError where ncnn doesn't load them."""
     net = ncnn.Net()
-    net.opt.num_threads = cores()
+    net.opt.num_threads = 1  # several wait for one another where other work wants the cores
     net.opt.use_vulkan_compute = False
     is_half = precision == "fp16"
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = is_half

@@ -23,7 +23,6 @@ from nas.grading.detector_file import DetectorFile, DetectorFileError
 from nas.grading.exported import ReportEntry, ReportFacts, entry_of, read_report
 from nas.grading.outputs import Array, HeadFacts, boxes_of_outputs, layout_of_shapes
 from nas.space.image_size import ImageSize, of_sides, sides
-from nas.terminal import cores
 from nas.training.metrics import Predict
 
 INT8_OPS: Final = frozenset(
@@ -92,9 +91,9 @@ def _precision(model: onnx.ModelProto, entry: ReportEntry | None) -> str:
 
 
 def _session(path: Path, model: onnx.ModelProto, *, is_exact_by_option: bool) -> Any:
-    """A session on the CPU's cores; DetectorFileError where ONNX Runtime can't make one."""
+    """A session on one core of the CPU; DetectorFileError where ONNX Runtime can't make one."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cores()
+    options.intra_op_num_threads = 1  # several wait for one another on a busy machine
     options.log_severity_level = 4  # what it objects to comes as an exception, too
     if is_exact_by_option:
         options.add_session_config_entry(EXACT_OPTION, "1")

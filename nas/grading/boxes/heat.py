@@ -61,7 +61,7 @@ def heat_maps(detector: Detector, part: ImageSet, matches: Matches) -> tuple[Hea
         image, kind = int(matches.detections.images[place]), int(matches.detections.classes[place])
         score = float(matches.scores[place])
         box = matches.detections.boxes[place]
-        row = _row_of(detector, part, image, (box, kind, score))
+        row = prediction_of(detector, part, image, (box, kind, score))
         heat = box_heat(detector, part.images[image], row, kind)
         warm, grey = _on_picture(part, image, heat)
         size, least = part.sizes[image], SEEN * max(grey.shape[:2])
@@ -102,8 +102,8 @@ def box_heat(detector: Detector, image: NDArray[np.uint8], row: int, kind: int) 
         with torch.enable_grad():
             pixels = to_input(image[None], device).requires_grad_(True)
             raw = detector.maps(pixels)
-            seen = _deepest_fine(maps, image.shape[0] // finest)
-            (gradient,) = torch.autograd.grad(_logit(detector, raw, row, kind), [seen])
+            seen = deepest_fine(maps, image.shape[0] // finest)
+            (gradient,) = torch.autograd.grad(logit_of(detector, raw, row, kind), [seen])
     finally:
         detector.train(was_training)
         for handle in handles:
@@ -120,13 +120,13 @@ def _resized(heat: Heat, size: tuple[int, int]) -> Heat:
     return np.asarray(cv2.resize(heat, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _deepest_fine(maps: list[Tensor], height: int) -> Tensor:
+def deepest_fine(maps: list[Tensor], height: int) -> Tensor:
     """The last map before the backbone goes below so many rows of cells."""
     coarse = next((i for i, one in enumerate(maps) if one.shape[2] < height), len(maps))
     return maps[max(coarse - 1, 0)]
 
 
-def _logit(detector: Detector, raw: list[Tensor], row: int, kind: int) -> Tensor:
+def logit_of(detector: Detector, raw: list[Tensor], row: int, kind: int) -> Tensor:
     """What a prediction's score rises with: its class's logit, and its objectness's."""
     head = detector.head
     per_cell = head.num_anchors if isinstance(head, Detect) else 1
@@ -142,7 +142,7 @@ def _logit(detector: Detector, raw: list[Tensor], row: int, kind: int) -> Tensor
     raise AssertionError(f"no prediction {row} beyond the last level")
 
 
-def _row_of(
+def prediction_of(
     detector: Detector,
     part: ImageSet,
     image: int,

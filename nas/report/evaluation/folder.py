@@ -109,7 +109,8 @@ def _plots(evaluation: Evaluation, one: Examination) -> dict[str, Callable[[], b
 
 def _stem(one: Examination) -> str:
     """An examination's name for its files."""
-    return re.sub(r"[^\w.-]+", "_", f"{one.file.path.stem}-{one.file.kind}-{one.image_size}px")
+    stem = one.file.path.stem.removesuffix(".ncnn")
+    return re.sub(r"[^\w.-]+", "_", f"{stem}-{one.file.kind}-{one.image_size}px")
 
 
 def _listed(document: Path) -> set[str]:

@@ -58,7 +58,7 @@ def test_heat_is_not_negative_has_the_pictures_shape_and_moves_with_the_object(
 @pytest.mark.parametrize("head", HEADS)
 def test_the_gradient_is_of_the_logit_that_makes_the_score(head: str) -> None:
     """Raising the logit's row raises that prediction's score, whatever the head."""
-    from nas.grading.boxes.heat import _logit
+    from nas.grading.boxes.heat import logit_of
 
     detector = random_detector(model_of(head), 96)
     pixels = to_input(squares(1, 96).images, torch.device("cpu"))
@@ -66,13 +66,13 @@ def test_the_gradient_is_of_the_logit_that_makes_the_score(head: str) -> None:
         raw, decoded = detector.maps(pixels), detector(pixels)
     for row in (0, 143, 144, decoded.shape[1] - 1):
         for kind in (0, 2):
-            logit = float(_logit(detector, raw, row, kind))
+            logit = float(logit_of(detector, raw, row, kind))
             share = float(torch.logit(decoded[0, row, 5 + kind]))
             if isinstance(detector.head, Detect):
                 share += float(torch.logit(decoded[0, row, 4]))
             assert logit == pytest.approx(share, rel=1e-3, abs=1e-3)
     with pytest.raises(AssertionError, match="beyond the last level"):
-        _logit(detector, raw, decoded.shape[1], 0)
+        logit_of(detector, raw, decoded.shape[1], 0)
 
 
 def test_true_and_false_boxes_are_explained(detector: Detector) -> None:
