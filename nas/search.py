@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from nas.accuracy import AnyProxy
     from nas.data.dataset import DataConfig
     from nas.latency.answer import TableModel
-    from nas.latency.device import Device
+    from nas.latency.device import Device, TableKey
+    from nas.latency.reach.runner import Runner
+    from nas.latency.verified.residuals import ResidualCorrection
+    from nas.report.display import Display
     from nas.space.search_space import Candidate, SearchSpace
+    from nas.study.after.verification import Verification
     from nas.study.findings import Findings
     from nas.study.on_disk.record import Record
     from nas.study.on_disk.run import Run, Settings
@@ -71,6 +75,12 @@ class Arguments:
     journal:PATH for a file on a network drive."""
     baselines: bool = True
     """Without: leave hand-designed detectors and the plain grid out of the report, ungraded."""
+    verify: bool = False
+    """At the end, time the front on the device, correct the predictions by what was found, and
+    consider once what they then bring under the limit; python -m nas.verify says more."""
+    host: str = ""
+    """Where --verify logs in to the board, as ssh takes it (default: here, or where its file
+    says)."""
 
 
 def run(arguments: Arguments) -> None:
@@ -104,6 +114,7 @@ def run(arguments: Arguments) -> None:
     predictor = load_table_model(key, space=space, num_classes=data.num_classes)
     for doubt in predictor.provenance["doubts"]:
         say(f"latency table: {doubt}")
+    runner = runner_of(arguments, device, key) if arguments.verify else None
     folder = folder_of(arguments, space, data, device)
     check_folder(folder)
     within = None
@@ -116,8 +127,19 @@ def run(arguments: Arguments) -> None:
     with open_run(folder, settings) as opened, claimed(opened, arguments.storage) as record:
         if opened.settings.budget > arguments.budget:
             say(f"--budget {arguments.budget}: the run was begun for {opened.settings.budget}")
-        report = search(opened, record, space, data, predictor, within)
+        report = search(opened, record, space, data, predictor, within, runner)
         show(report, folder)
+
+
+def runner_of(arguments: Arguments, device: Device, key: TableKey) -> Runner:
+    """What will time the front. NasError, before anything is searched, where nothing can."""
+    from nas.latency.reach.choice import check_reached, runner_for
+    from nas.study.after.verification import check_timed
+
+    check_timed(key, device)
+    runner = runner_for(device, arguments.host or None, say)
+    check_reached(runner, key)
+    return runner
 
 
 def check(arguments: Arguments) -> None:
@@ -135,6 +157,11 @@ def check(arguments: Arguments) -> None:
             arguments.storage is None or arguments.storage.strip() != "",
             "the storage is a database URL, or journal:PATH",
             repr(arguments.storage),
+        ),
+        "--host": (
+            not arguments.host or arguments.verify,
+            "a search logs in to a board for --verify alone",
+            arguments.host,
         ),
         "--max-latency-ms": (
             arguments.max_latency_ms is None or 0 < arguments.max_latency_ms < math.inf,
@@ -261,6 +288,7 @@ def search(
     data: DataConfig,
     predictor: TableModel,
     within: Candidate | None,
+    runner: Runner | None,
 ) -> Findings:
     """Conducts the run with a worker process for each core, shown on stderr."""
     import functools
@@ -326,7 +354,41 @@ def search(
             publish=functools.partial(publish, folder=opened.folder),
             within=within,
             doubts=tuple(predictor.provenance["doubts"]),
+            verify=functools.partial(verify, opened, predictor.key, runner, display)
+            if runner is not None
+            else None,
         )
+
+
+def verify(opened: Run, key: TableKey, runner: Runner, display: Display) -> ResidualCorrection:
+    """Times the front that was published last, writes what was found into the run's files."""
+    from nas.files import writing
+    from nas.study.after.verification import candidates_of_front, time_front
+    from nas.study.on_disk.pareto_file import read_pareto
+
+    settings, folder = opened.settings, opened.folder
+    with writing(folder):
+        candidates = candidates_of_front(folder, read_pareto(folder))
+        shown = display.step("timings of the front on its board")
+        time_front(folder, key, list(candidates.values()), settings.space.digest, runner, shown)
+        found = tell_measured(folder, settings)
+    assert found is not None, "something was timed"
+    return found.correction
+
+
+def tell_measured(folder: Path, settings: Settings) -> Verification | None:
+    """Writes what was ever timed of the run into its files; None where nothing was."""
+    from nas.report.verified import write_verification
+    from nas.study.after.verification import conclude_verification, is_timed, own_key
+    from nas.study.after.whole_path import read_path
+    from nas.study.on_disk.pareto_file import read_pareto
+
+    pareto = read_pareto(folder)
+    if not pareto.front or not is_timed(folder, pareto):
+        return None
+    found = conclude_verification(folder, pareto, own_key(pareto), settings.max_latency_ms)
+    write_verification(found, folder, read_path(folder))
+    return found
 
 
 def publish(report: Findings, folder: Path) -> None:
@@ -338,6 +400,7 @@ def publish(report: Findings, folder: Path) -> None:
     with writing(folder):
         write_figure(report, folder / "pareto.html")
         write_report(report, folder)
+        tell_measured(folder, report.settings)
 
 
 def show(report: Findings, folder: Path) -> None:
@@ -349,7 +412,21 @@ def show(report: Findings, folder: Path) -> None:
         print(line)
     for line in audit_lines(report, folder):
         print(line)
+    show_measured(report, folder)
     print(f"{folder}: pareto.html, pareto.json, models/")
+
+
+def show_measured(report: Findings, folder: Path) -> None:
+    """Prints the front as it was measured, where it was."""
+    from nas.report.verified import verification_table
+    from nas.study.after.verification import words_of_verification
+
+    found = tell_measured(folder, report.settings)
+    if found is None:
+        return
+    show_table(verification_table(found, "the same front, measured on its board"))
+    for line in words_of_verification(found):
+        print(line)
 
 
 def audit_lines(report: Findings, folder: Path) -> list[str]:

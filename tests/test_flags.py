@@ -12,7 +12,7 @@ FLAGS = {
     "max_temp_c",
     "predict": "model device image_size runtime precision threads json",
     "search": "budget space data device runtime precision threads max_latency_ms proxy pretrained "
-    "sampler seed run storage baselines",
+    "sampler seed run storage baselines verify host",
     "audit": "run count band data storage json",
     "train": "models data epochs image_size weights pretrained recipe resume seeds run",
     "pretrain": "data space image_size epochs minutes recipe seed run",

@@ -181,7 +181,7 @@ def test_no_room_for_leftovers() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["latency.on_board." + one for one in ("board", "health", "install")]
+    ["latency.on_board." + one for one in ("board", "health", "install", "path")]
     + ["deploy.on_board.detect"],
 )
 def test_the_programs_that_run_on_a_board_stand_alone(name: str) -> None:

@@ -8,14 +8,21 @@ from typing import Protocol
 
 from nas.accuracy import Score, start_of
 from nas.latency.answer import LatencyModel
+from nas.latency.verified.residuals import ResidualCorrection
 from nas.space.search_space import Candidate
 from nas.study.after.baselines import Baseline, grade_baselines, grid, references, spread
+from nas.study.after.closing import (
+    brought_under,
+    grade_newcomers,
+    known_newcomers,
+    with_newcomers,
+)
 from nas.study.after.finalists import plain_front, regrade_front
 from nas.study.after.picks import choose_picks, teach_picks
 from nas.study.candidates import Candidates
 from nas.study.findings import Findings
 from nas.study.loop import Search, SearchPlan
-from nas.study.on_disk.record import BASELINE, REGRADE, TAUGHT, Record
+from nas.study.on_disk.record import BASELINE, CLOSING, REGRADE, TAUGHT, Record
 from nas.study.on_disk.run import Run, Settings
 from nas.study.trial import Ending, SearchStanding
 from nas.study.workers import Grader
@@ -45,12 +52,15 @@ def conduct(
     publish: Callable[[Findings], None],
     within: Candidate | None = None,
     doubts: tuple[str, ...] = (),
+    verify: Callable[[], ResidualCorrection] | None = None,
 ) -> Findings:
     """The run, to its end; what it found is published then, or when it is interrupted.
 
     teacher  teaches the picks of the front to the end, as the proxy's `finish` has it
     publish  writes the run's files: before the picks are taught, and again with them
     doubts   of the latency model
+    verify   times what was published last on the board, and says what its residuals teach; the
+             loop is closed then (nas.study.after.closing)
 
     Everything that was done before, in the search and after it, is read from the record. After
     KeyboardInterrupt what was done until then is published, and the exception goes on.
@@ -80,6 +90,8 @@ def conduct(
         ending = search.run(settings.budget)
         beside = (references(candidates, model), plain) if settings.baselines else ()
         found = _conclude(settings, ending, beside, grader, record, watcher)
+        known = known_newcomers(ending.trials, found.front, settings.seed, record)
+        found = replace(found, front=with_newcomers(found.front, known))
         found = replace(found, doubts=doubts, spent=spent(ending, record))
     except KeyboardInterrupt:
         so_far = Ending(trials=search.trials, is_exhausted=False)
@@ -97,6 +109,16 @@ def conduct(
         )  # fmt: skip
         found = replace(found, taught=taught, spent=spent(ending, record))
         publish(found)
+    if verify is not None and found.front.points:
+        correction = verify()
+        refused = brought_under(ending, correction, limit_ms, settings.budget)
+        if refused:
+            shown = watcher.step("refused ones that the board brings under the limit")
+            new = grade_newcomers(refused, found.front, settings.seed, record, grader, shown)
+            front = with_newcomers(found.front, new)
+            found = replace(found, front=front, spent=spent(ending, record))
+            publish(found)
+            verify()
     return found
 
 
@@ -107,6 +129,7 @@ def spent(ending: Ending, record: Record) -> dict[str, float]:
         "finalists": [*record.scores(REGRADE).values()],
         "baselines": [*record.scores(BASELINE).values()],
         "teaching": [*record.scores(TAUGHT).values()],
+        "closing": [*record.scores(CLOSING).values()],
     }
     return {
         part: sum(score.seconds for score in own if score) for part, own in parts.items() if own

@@ -113,6 +113,33 @@ def test_killed_and_resumed_equals_never_killed(checkout: Path) -> None:
     assert _results(folder) == before
 
 
+def test_verified_at_its_end_it_keeps_what_was_measured(checkout: Path) -> None:
+    flags = ("--budget", "8", "--proxy", "fast.yaml", "--run", "verified", "--no-baselines")
+    code, out, err = _finish(search(checkout, *flags, "--verify"))
+    assert code == 0, err
+    assert "the same front, measured on its board" in out
+    folder = checkout / "runs" / "verified"
+    document = json.loads((folder / "pareto.json").read_text())
+    assert all(row["measured_ms"] for row in document["front"])
+    # The same command without the flag writes the report anew, and what was measured stays.
+    code, again, err = _finish(search(checkout, *flags))
+    assert code == 0, err
+    assert _timeless(again) == _timeless(out)
+    kept = json.loads((folder / "pareto.json").read_text())
+    assert kept["verification"] == document["verification"]
+    # nas.verify finds all of it timed, and adds the whole path.
+    verify = command(checkout, "nas.verify", "runs/verified", "--json", "--minutes", "1")
+    done = subprocess.run(verify, cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["points"] == document["verification"]["points"]
+    assert told["path"]["sustained"]["seconds"] == 60
+    assert json.loads((folder / "pareto.json").read_text())["verification"] == told
+    # More budget: new points are not measured yet, and nothing breaks.
+    code, _, err = _finish(search(checkout, *flags[2:], "--budget", "20"))
+    assert code == 0, err
+
+
 def test_interrupted_it_says_so_and_resumes(checkout: Path) -> None:
     flags = ("--budget", "12", "--proxy", "slow.yaml", "--run", "interrupted")
     running = search(checkout, *flags)
@@ -328,6 +355,8 @@ def test_a_search_by_shared_weights_teaches_them_once(checkout: Path) -> None:
         (["--threads", "0"], "--threads: there is at least 1 thread; got 0"),
         (["--seed", "-1"], "--seed: the seed is 0 to 2**32 - 1; got -1"),
         (["--seed", str(2**70)], "--seed: the seed is 0 to 2**32 - 1; got"),
+        (["--host", "pi@board"], "--host: a search logs in to a board for --verify alone"),
+        (["--host", "pi@board", "--verify"], "device fake is a board that one can log in to"),
         (["--storage", ""], "--storage: the storage is a database URL, or journal:PATH; got ''"),
         (["--device", "toaster"], "A new board needs a file of ten lines"),
     ],

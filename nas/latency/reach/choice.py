@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nas.latency.device import Device
+from nas.latency.device import Device, TableKey
 from nas.latency.reach.login import Login
 from nas.latency.reach.runner import BoardError, FakeRunner, LocalRunner, Runner
 from nas.latency.reach.ssh_runner import SshRunner
@@ -34,6 +34,13 @@ def runner_for(
         host = default_host(device)
         say(f"device {device.name}: this machine isn't it; over ssh to {host} (its default_host)")
     return SshRunner(device, Login(host), say)
+
+
+def check_reached(runner: Runner, key: TableKey) -> None:
+    """BoardError where a board over ssh can't be reached, or can't have the runtime; else it has
+    it afterwards. Said before long work that ends there."""
+    if isinstance(runner, SshRunner):
+        runner.ready(key)
 
 
 def default_host(device: Device) -> str:

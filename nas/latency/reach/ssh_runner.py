@@ -49,7 +49,7 @@ class SshRunner:
     def run(self, pack: Pack) -> Iterator[Line]:
         """Times the pack's jobs there; what was done to get there counts in its time limit."""
         begin = time.monotonic()
-        python = self._ready(pack.key)
+        python = self.ready(pack.key)
         if pack.seconds is not None:
             left = max(0.0, pack.seconds - (time.monotonic() - begin))
             pack = replace(pack, seconds=left)
@@ -61,7 +61,7 @@ class SshRunner:
 
     def follow(self, pack: PathPack) -> Iterator[PathLine]:
         """Times all that a picture goes through there."""
-        python = self._ready(pack.key)
+        python = self.ready(pack.key)
         host, threads = self.login.host, pack.key.threads
         with self.login.running(
             PROGRAM, path_payload(pack), python=python, threads=threads
@@ -69,7 +69,7 @@ class SshRunner:
             lines = session.lines()
             yield from path_lines(lines, lambda reason: path_refused(host, reason), session.failure)
 
-    def _ready(self, key: TableKey) -> str:
+    def ready(self, key: TableKey) -> str:
         """The interpreter there that has the runtime; BoardError where the board can't have it."""
         facts = look(self.login)
         for finding in diagnose(facts, self.device, is_remote=True, threads=(key.threads,)):

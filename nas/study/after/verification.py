@@ -170,21 +170,32 @@ def key_of(pareto: ParetoFile, device: Device, asked: str | None) -> TableKey:
             asked,
             f"Leave --device out, or search for {asked}: python -m nas.search --device {asked}",
         )
-    runtimes: dict[str, Any] = {str(name): own for name, own in device.runtimes.items()}
-    if pareto.precision not in runtimes.get(pareto.runtime, ()):
-        timed = ", ".join(f"{name} {p}" for name, own in device.runtimes.items() for p in own)
-        raise VerifyError(
-            f"device {device.name}",
-            f"the front's runtime and precision are timed there ({timed})",
-            f"{pareto.runtime} {pareto.precision}",
-            "It can be estimated, and not verified",
-        )
+    key = own_key(pareto)
+    check_timed(key, device)
+    return key
+
+
+def own_key(pareto: ParetoFile) -> TableKey:
+    """The run's device, runtime, precision and threads."""
     return TableKey(
         device=pareto.device,
         runtime=pareto.runtime,
         precision=pareto.precision,
         threads=pareto.threads,
     )
+
+
+def check_timed(key: TableKey, device: Device) -> None:
+    """VerifyError where nobody times this runtime and precision on the device."""
+    runtimes: dict[str, Any] = {str(name): own for name, own in device.runtimes.items()}
+    if key.precision not in runtimes.get(key.runtime, ()):
+        timed = ", ".join(f"{name} {p}" for name, own in device.runtimes.items() for p in own)
+        raise VerifyError(
+            f"device {device.name}",
+            f"the front's runtime and precision are timed there ({timed})",
+            f"{key.runtime} {key.precision}",
+            "It can be estimated, and not verified",
+        )
 
 
 def time_front(
@@ -234,9 +245,13 @@ def _tidy(root: Path) -> None:
         root.rmdir()
 
 
-def is_timed(folder: Path, key: TableKey) -> bool:
-    """Whether something was timed for the run."""
-    return key.path(folder / FOLDER).exists()
+def is_timed(folder: Path, pareto: ParetoFile) -> bool:
+    """Whether a point of the front, or a runner-up, was timed for the run."""
+    key = own_key(pareto)
+    if not key.path(folder / FOLDER).exists():
+        return False
+    networks = read_table(key, folder / FOLDER).networks
+    return any(row.digest in networks for row in pareto.rows)
 
 
 def conclude_verification(

@@ -59,6 +59,10 @@ REGRADE: Final = "regrade"
 BASELINE: Final = "baseline"
 """Study attributes `baseline:<digest>:<seed>` hold the baselines' scores."""
 
+CLOSING: Final = "closing"
+"""Study attributes `closing:<digest>:<seed>` hold the scores of refused ones that a verification
+brought under the limit."""
+
 TAUGHT: Final = "taught"
 """Study attributes `taught:<digest>:<seed>` hold what was reached by teaching to the end."""
 
@@ -227,7 +231,7 @@ class Record:
             self._storage.set_trial_state_values(trial_id, TrialState.COMPLETE, values)
 
     def scores(self, kind: str) -> dict[tuple[str, int], Score]:
-        """The further scores of a kind (REGRADE, BASELINE, TAUGHT) by digest and seed."""
+        """The further scores of a kind (REGRADE, BASELINE, CLOSING, TAUGHT) by digest and seed."""
         found = {}
         with door(self._place):
             for name, document in self._study.user_attrs.items():
