@@ -16,6 +16,7 @@ The house, from the ground up (imports point downwards only, tests/test_house.py
     nas.accuracy   how good, cheaply: the proxies; how well they rank; teaching to the end
     nas.integrations   the way back into YOLOv5, Ultralytics and MMYOLO
     nas.bundle     a folder that runs elsewhere: what lies in it, what each file is worth
+    nas.quantisation   files in int8: which layers compute so, what that loses and wins
     nas.study      the search: loop, sampler, Pareto front; after it finalists, picks, audit; the
                    record on disk
     nas.report     what is shown of a search: while it runs, figures, files; of an evaluation
@@ -53,6 +54,9 @@ theirs, can raise, each under the room that raises it.
             DeployError          a detector that can't be exported as asked
             ExportFolderError    a folder that an export can't be left in
             WrongFileError       an exported file whose outputs are not the network's
+        nas.quantisation
+            CalibrationError     pictures that no ranges of int8 maps can be found on
+            Int8Error            an int8 file that loses too much, or is no faster
         nas.grading
             DetectorFileError    a file that can't be graded
         nas.accuracy

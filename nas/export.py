@@ -2,11 +2,13 @@
 
     python -m nas.export runs/a/models/NAME.yaml --weights runs/b/NAME-s0/best.pt
     python -m nas.export NAME.yaml --weights best.pt --format onnx ncnn mmyolo --precision fp32 fp16
+    python -m nas.export NAME.yaml --weights best.pt --precision fp32 int8 --data my.yaml
     python -m nas.export NAME.yaml --weights best.pt --bundle --data my.yaml
 
 Each file is run by its own runtime and compared with torch before anything is left; report.json
 says how far off it is, and what a program needs to know to use it (docs/integrations.md). A bundle
-is a folder that runs on a board as it is (docs/deploying.md).
+is a folder that runs on a board as it is (docs/deploying.md). An int8 file says what it loses and
+what it wins, and is not left where that is too much or nothing (docs/int8.md).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import tyro
 
@@ -26,9 +28,14 @@ if TYPE_CHECKING:
     from nas.bundle.folder import Bundling
     from nas.deploy.report import Exported, ExportReport
     from nas.detector.builder import Detector
+    from nas.quantisation.gate import Int8File, Quantiser
     from nas.space.image_size import ImageSize
     from nas.space.spec import Row
     from nas.training.on_disk.checkpoint import Checkpoint
+
+
+MAX_MAP_DROP: Final = 1.0
+"""Points of mAP50-95 that an int8 file may lose where nothing else is said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +49,15 @@ class Arguments:
     at random, which is good for timing and for nothing else."""
     format: tuple[Literal["onnx", "ncnn", "mmyolo"], ...] = ("onnx", "ncnn")
     """What to write."""
-    precision: tuple[Literal["fp32", "fp16"], ...] = ("fp32",)
-    """How ONNX and ncnn files store their weights; one of each is written."""
+    precision: tuple[Literal["fp32", "fp16", "int8"], ...] = ("fp32",)
+    """How ONNX and ncnn files store their weights; one of each is written. int8 computes in 8 bits,
+    is graded on the validation part of --data, and refused where it isn't worth its loss."""
+    calib: str | None = None
+    """Of int8: pictures that ranges of maps are found on, a folder, a list or a data.yaml; by
+    default the training part of --data."""
+    max_map_drop: float | None = None
+    """Of int8: points of mAP50-95 (hundredths) that it may lose on the validation part (default:
+    1.0)."""
     outputs: Literal["boxes", "maps"] = "boxes"
     """Of the ONNX file: decoded boxes as the head's own tool exports them, or the raw maps."""
     image_size: str | None = None
@@ -52,9 +66,10 @@ class Arguments:
     bundle: bool = False
     """Leave all that a board needs: weights, class names, detect.py, and how good each file is."""
     data: str | None = None
-    """Of a bundle: the data set on whose validation part each file is graded."""
+    """Of a bundle and of int8: the data set on whose validation part files are graded."""
     device: str | None = None
-    """Of a bundle: the board that latencies are told for (default: rpi4)."""
+    """Of a bundle and of int8: the board that latencies are told for (default: rpi4); with `host`
+    fp32 and int8 are timed here."""
     run: str | None = None
     """The name of the folder in runs/, or its path; an earlier export there is replaced."""
     json: bool = False
@@ -74,19 +89,21 @@ class Subject:
 
 def run(arguments: Arguments) -> None:
     """Reads the model and its weights, writes and checks each format, and prints the report."""
-    from nas.deploy.report import leave_export
+    from nas.deploy.report import check_folder, leave_export
 
     check(arguments)
     subject = read_subject(arguments)
     folder = folder_of(arguments, subject)
+    check_folder(folder)
     bundling = open_bundling(arguments, subject, folder) if arguments.bundle else None
+    quantiser = open_quantiser(arguments, subject) if "int8" in arguments.precision else None
     if subject.checkpoint is None:
         say(f"no --weights: {subject.weights}; good for timing, and for nothing else")
         if subject.detector.spec.has_open_anchors:
             say("its anchors are fitted to no data yet (nas.train does): usual ones stand for them")
 
     def make(inside: Path) -> ExportReport:
-        report = export(arguments, subject, inside)
+        report = export(arguments, subject, inside, quantiser)
         return report if bundling is None else bundling.complete(report, inside)
 
     document = leave_export(folder, make)
@@ -104,7 +121,9 @@ def check(arguments: Arguments) -> None:
         if not values or len(set(values)) != len(values):
             got = " ".join(values) or "none"
             raise NasError(flag, "at least one is named, and none twice", got, "See --help")
+    check_graded(arguments)
     check_bundle(arguments)
+    check_int8(arguments)
     told = {
         "--precision": (arguments.precision == ("fp32",), {"onnx", "ncnn"}),
         "--outputs": (arguments.outputs == "boxes", {"onnx"}),
@@ -119,13 +138,59 @@ def check(arguments: Arguments) -> None:
             )
 
 
+def check_graded(arguments: Arguments) -> None:
+    """NasError for flags of what is graded where nothing is."""
+    is_int8 = "int8" in arguments.precision
+    for flag, value, belongs in (
+        ("--data", arguments.data, arguments.bundle or is_int8),
+        ("--device", arguments.device, arguments.bundle or is_int8),
+        ("--calib", arguments.calib, is_int8),
+        ("--max-map-drop", arguments.max_map_drop, is_int8),
+    ):
+        if value is not None and not belongs:
+            is_both = flag in ("--data", "--device")
+            raise NasError(
+                flag,
+                f"the flag is for {'a bundle and for int8' if is_both else 'int8'}",
+                f"{'no --bundle, and ' if is_both else ''}--precision "
+                f"{' '.join(arguments.precision)}",
+                f"Add {'--bundle or ' if is_both else ''}int8 to --precision, or leave {flag} out"
+                if not is_both
+                else f"Add --bundle, or int8 to --precision, or leave {flag} out",
+            )
+
+
+def check_int8(arguments: Arguments) -> None:
+    """NasError for an int8 export that lacks what it is graded by."""
+    if "int8" not in arguments.precision:
+        return
+    if arguments.weights is None:
+        raise NasError(
+            "--precision int8",
+            "what int8 loses is known of trained weights alone",
+            "no --weights",
+            "Give the best.pt of nas.train; nas.predict --precision int8 tells times without",
+        )
+    if arguments.data is None:
+        raise NasError(
+            "--precision int8",
+            "a file called int8 is graded on validation images",
+            "no --data",
+            "Name the data.yaml that the weights were trained on",
+        )
+    drop = arguments.max_map_drop
+    if drop is not None and not 0 <= drop <= 100:
+        raise NasError(
+            "--max-map-drop",
+            "points of mAP50-95 lie between 0 and 100",
+            f"{drop:g}",
+            "1.0, the default, is 0.01 of mAP50-95",
+        )
+
+
 def check_bundle(arguments: Arguments) -> None:
-    """NasError for flags of a bundle without one, and for a bundle that would lack something."""
+    """NasError for a bundle that would lack something."""
     if not arguments.bundle:
-        for flag, value in (("--data", arguments.data), ("--device", arguments.device)):
-            if value is not None:
-                remedy = f"Add --bundle, or leave {flag} out"
-                raise NasError(flag, "the flag is for a bundle", "no --bundle", remedy)
         return
     if arguments.weights is None:
         raise NasError(
@@ -172,6 +237,38 @@ def open_bundling(arguments: Arguments, subject: Subject, folder: Path) -> Bundl
         checkpoint=subject.checkpoint,
         name=folder.name,
         host=device.default_host or "pi@raspberrypi.local",
+    )
+
+
+def open_quantiser(arguments: Arguments, subject: Subject) -> Quantiser:
+    """What makes int8 files, once data, pictures and board are read and maps' ranges are seen."""
+    from nas.data.dataset import check_gradable, load_part, read_data
+    from nas.latency.device import read_device
+    from nas.quantisation.gate import Quantiser, prepared
+    from nas.quantisation.pictures import calibration_pictures
+
+    assert arguments.data is not None
+    device = read_device(arguments.device or "rpi4")
+    data = read_data(arguments.data)
+    if data.names != subject.names:
+        raise NasError(
+            "--data",
+            f"the data set has the classes that the weights were taught: "
+            f"{', '.join(subject.names)}",
+            f"{', '.join(data.names)} ({data.name})",
+            "Name the data set that the weights were trained on",
+        )
+    check_gradable(data)
+    pictures = calibration_pictures(arguments.calib, data, subject.image_size)
+    drop = MAX_MAP_DROP if arguments.max_map_drop is None else arguments.max_map_drop
+    return Quantiser(
+        source=prepared(subject.detector, subject.image_size, subject.names, pictures),
+        part=load_part(data, "val", subject.image_size),
+        part_told=f"{data.name}, val",
+        pictures_told=pictures.source,
+        device=device,
+        max_drop=drop / 100,
+        tell=say,
     )
 
 
@@ -253,19 +350,26 @@ def folder_of(arguments: Arguments, subject: Subject) -> Path:
     return RUNS / f"{kind}-{name}-{subject.image_size}px"
 
 
-def export(arguments: Arguments, subject: Subject, folder: Path) -> ExportReport:
+def export(
+    arguments: Arguments, subject: Subject, folder: Path, quantiser: Quantiser | None
+) -> ExportReport:
     """Writes every format into the folder, checked, and tells what was written."""
     from nas.deploy.report import ExportReport
     from nas.detector.anchor_free import AnchorFreeDetect
     from nas.integrations.trainers import trainers
     from nas.space.search_space import architecture_digest
 
+    # First what may be refused.
+    int8 = [] if quantiser is None else export_int8(arguments, subject, folder, quantiser)
     exported: list[Exported] = []
     for precision in arguments.precision:
+        if precision == "int8":
+            continue
         if "onnx" in arguments.format:
             exported.append(export_onnx(arguments, subject, folder, precision))
         if "ncnn" in arguments.format:
             exported.append(export_ncnn(arguments, subject, folder, precision))
+    exported += int8
     if "mmyolo" in arguments.format:
         exported.append(export_mmyolo(arguments, subject, folder))
     spec, head = subject.detector.spec, subject.detector.head
@@ -352,6 +456,45 @@ def export_ncnn(
     )
 
 
+def export_int8(
+    arguments: Arguments, subject: Subject, folder: Path, quantiser: Quantiser
+) -> list[Exported]:
+    """Int8 files of each format that has them. Int8Error where one isn't worth its loss."""
+    found = []
+    if "onnx" in arguments.format:
+        file = quantiser.onnx(has_boxes=arguments.outputs == "boxes")
+        found.append(write_int8(arguments, subject, folder, "onnx", file))
+    if "ncnn" in arguments.format:
+        found.append(write_int8(arguments, subject, folder, "ncnn", quantiser.ncnn()))
+    return found
+
+
+def write_int8(
+    arguments: Arguments,
+    subject: Subject,
+    folder: Path,
+    kind: Literal["onnx", "ncnn"],
+    file: Int8File,
+) -> Exported:
+    """Writes an int8 file, and tells of it."""
+    from nas.deploy.decode import layout_of
+    from nas.deploy.onnx import output_names
+    from nas.deploy.report import Exported
+
+    for ending, content in file.contents.items():
+        (folder / f"{arguments.model.stem}-int8{ending}").write_bytes(content)
+    has_boxes = kind == "onnx" and arguments.outputs == "boxes"
+    return Exported(
+        format=kind,
+        precision="int8",
+        files=tuple(f"{arguments.model.stem}-int8{ending}" for ending in file.contents),
+        input="images" if kind == "onnx" else "in0",
+        outputs=output_names(subject.detector, has_boxes=has_boxes),
+        holds=f"{layout_of(subject.detector)} boxes" if has_boxes else "maps",
+        int8=file.facts,
+    )
+
+
 def export_mmyolo(arguments: Arguments, subject: Subject, folder: Path) -> Exported:
     """A configuration for MMYOLO, the model YAML and, if they are trained, the weights."""
     from nas.deploy.report import Exported
@@ -396,17 +539,34 @@ def show(document: dict[str, Any], folder: Path) -> None:
     show_table(table)
     if is_graded:
         show_worth(document)
+    for one in document["exported"]:
+        if one["int8"] is not None:
+            print(int8_line(one["files"][0], one["int8"]))
     told = ", ".join(f"{tool}: {share}" for tool, share in document["trainers"].items())
     print(f"trained further by nas.train; {told}")
     say(f"left in {folder}: report.json says what a program needs to know")
 
 
+def int8_line(name: str, told: dict[str, Any]) -> str:
+    """What an int8 file loses and wins."""
+    from nas.deploy.report import Int8Speed
+    from nas.quantisation.speed import told_speed
+
+    count = sum(one["computes"] != "float" for one in told["layers"])
+    return (
+        f"{name}: {count} of {len(told['layers'])} convolutions in int8; mAP50-95 "
+        f"{told['map50_95']:.4f}, {told['fp32_map50_95']:.4f} in fp32 ({told['part']}, "
+        f"{told['images']} images; {told['arithmetic']}); {told_speed(Int8Speed(**told['speed']))}"
+    )
+
+
 def facts(one: dict[str, Any]) -> list[str]:
     """What is told of an exported model beside its files."""
-    if one["error"] is None:
+    if one["error"] is None and one["int8"] is None:
         return []
     error = one["error"]
-    found = [one["holds"], f"{error['max_error']:.2g} of {error['largest']:.4g}"]
+    off = "" if error is None else f"{error['max_error']:.2g} of {error['largest']:.4g}"
+    found = [one["holds"], off]
     if one["grade"] is not None:
         latency = one["latency"]
         found.append(f"{one['grade']['map50_95']:.4f}")

@@ -17,7 +17,8 @@ FLAGS = {
     "train": "models data epochs image_size weights pretrained recipe resume seeds run",
     "pretrain": "data space image_size epochs minutes recipe seed run",
     "evaluate": "model data part image_size run json",
-    "export": "model weights format precision outputs image_size bundle data device run json",
+    "export": "model weights format precision calib max_map_drop outputs image_size bundle data "
+    "device run json",
     "doctor": "device host json",
     "verify": "run device host minutes json",
 }

@@ -40,6 +40,7 @@ FLOORS = {
     "nas.integrations": 12,
     "nas.grading": 12,
     "nas.bundle": 13,
+    "nas.quantisation": 13,
     "nas.study": 13,
     "nas.report": 14,
 }
@@ -66,8 +67,8 @@ LIBRARIES = {
     "cv2": {"data", "training", "grading", "report"},
     "faster_coco_eval": {"training"},
     "onnx": {"emit", "deploy", "grading"},
-    "ncnn": {"latency", "deploy", "grading"},
-    "onnxruntime": {"latency", "deploy", "grading"},
+    "ncnn": {"latency", "deploy", "grading", "quantisation"},
+    "onnxruntime": {"latency", "deploy", "grading", "quantisation"},
     "mmengine": {"integrations"},
     "mmyolo": {"integrations"},
 }

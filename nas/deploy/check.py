@@ -8,7 +8,7 @@ file, and nothing is exported.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,20 +40,43 @@ class Comparison:
     """The largest value that torch gives there."""
 
 
+Run = Callable[[Array], list[Array]]
+"""An image (1, 3, H, W) -> the outputs of a file."""
+
+
 def run_onnx(content: bytes | Path, image: Array) -> list[Array]:
     """What ONNX Runtime gives for the image (1, 3, H, W), on one thread of the CPU."""
+    return onnx_run(content)(image)
+
+
+def onnx_run(content: bytes | Path, settings: Mapping[str, str] | None = None) -> Run:
+    """An ONNX file in ONNX Runtime, on one thread of the CPU.
+
+    settings  of its session, by name
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    for name, value in (settings or {}).items():
+        options.add_session_config_entry(name, value)
     source = str(content) if isinstance(content, Path) else content
     session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return [np.asarray(one, np.float32) for one in session.run(None, {name: image})]
+
+    def run(image: Array) -> list[Array]:
+        return [np.asarray(one, np.float32) for one in session.run(None, {name: image})]
+
+    return run
 
 
 def run_ncnn(param: Path, binary: Path, image: Array) -> list[Array]:
     """The maps (1, channels, height, width) that ncnn gives, computed in fp32 on one thread."""
+    return ncnn_run(param, binary)(image)
+
+
+def ncnn_run(param: Path, binary: Path) -> Run:
+    """An ncnn pair in ncnn, on one thread; what is not int8 computes in fp32."""
     import ncnn
 
     net = ncnn.Net()
@@ -61,16 +84,21 @@ def run_ncnn(param: Path, binary: Path, image: Array) -> list[Array]:
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
     if net.load_param(str(param)) != 0 or net.load_model(str(binary)) != 0:
         raise WrongFileError(str(param), "ncnn loads the file", "an error, printed above")
-    extractor = net.create_extractor()
-    # A Mat borrows the array's memory; the clone owns its own.
-    extractor.input("in0", ncnn.Mat(np.ascontiguousarray(image[0])).clone())
-    found = []
-    for name in sorted(net.output_names(), key=lambda text: int(text.removeprefix("out"))):
-        code, out = extractor.extract(name)
-        if code != 0:
-            raise WrongFileError(str(param), f"ncnn computes {name}", f"error {code}")
-        found.append(np.array(out, np.float32)[None])
-    return found
+    names = sorted(net.output_names(), key=lambda text: int(text.removeprefix("out")))
+
+    def run(image: Array) -> list[Array]:
+        extractor = net.create_extractor()
+        # A Mat borrows the array's memory; the clone owns its own.
+        extractor.input("in0", ncnn.Mat(np.ascontiguousarray(image[0])).clone())
+        found = []
+        for name in names:
+            code, out = extractor.extract(name)
+            if code != 0:
+                raise WrongFileError(str(param), f"ncnn computes {name}", f"error {code}")
+            found.append(np.array(out, np.float32)[None])
+        return found
+
+    return run
 
 
 def compare(

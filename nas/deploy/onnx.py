@@ -43,6 +43,18 @@ def to_onnx(
     model = onnx.ModelProto.FromString(emitted.content)
     weights = convolution_weights(detector, graph, precision)
     _fill(model.graph, weights, precision)
+    return finished(model, detector, image_size, has_boxes=has_boxes, names=names)
+
+
+def finished(
+    model: onnx.ModelProto,
+    detector: Detector,
+    image_size: int,
+    *,
+    has_boxes: bool,
+    names: tuple[str, ...],
+) -> bytes:
+    """The model of the raw maps as a file has it: named, decoded if that is asked, and checked."""
     for node in model.graph.node:
         node.input[:] = ["images" if name == "in0" else name for name in node.input]
     model.graph.input[0].name = "images"

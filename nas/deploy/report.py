@@ -70,13 +70,78 @@ class GradedOn:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Int8Layer:
+    """One convolution of an int8 file."""
+
+    tensor: int
+    """Its output's number in the graph."""
+    what: str
+    computes: str
+    """float; direct or winograd: in int8 by that kernel (nas.emit.int8)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Int8Speed:
+    """An int8 file beside the fp32 file of the same runtime."""
+
+    kind: str
+    """measured (both files, here), predicted or estimated (tables), or unknown."""
+    where: str
+    """Machine or board, and threads."""
+    fp32_ms: float | None = None
+    int8_ms: float | None = None
+    low_share: float | None = None
+    high_share: float | None = None
+    """The 90 % interval of the share of fp32's time that int8 takes."""
+    told: str = ""
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the interval excludes that both are as fast."""
+        if self.low_share is None or self.high_share is None:
+            return False
+        return self.high_share < 1 or self.low_share > 1
+
+    @property
+    def is_faster(self) -> bool:
+        """Whether int8 is the faster one, for certain."""
+        return self.high_share is not None and self.high_share < 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Int8Facts:
+    """What an int8 file loses and wins, and how it was made."""
+
+    map50_95: float
+    fp32_map50_95: float
+    """Of the same runtime's fp32 file."""
+    part: str
+    """The images of both."""
+    images: int
+    arithmetic: str
+    ranges: str
+    """How the ranges of maps were found (nas.deploy.int8.ranges)."""
+    calibration: str
+    """Where the pictures came from."""
+    calibration_pictures: int
+    calibration_digest: str
+    """16 hex digits over their pixels."""
+    layers: tuple[Int8Layer, ...]
+    won: str
+    """How each layer's milliseconds were found."""
+    tried: tuple[str, ...]
+    """Files that were graded on the way, and their mAP50-95."""
+    speed: Int8Speed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Exported:
     """One exported model: its files' names, and how far it is from torch."""
 
     format: str
     """onnx, ncnn or mmyolo."""
     precision: str
-    """fp32 or fp16: how its weights are stored; of mmyolo's fp32."""
+    """fp32, fp16 or int8: how its weights are stored; of mmyolo's fp32."""
     files: tuple[str, ...]
     input: str = ""
     """The input's name; empty where nothing runs alone (mmyolo)."""
@@ -90,6 +155,8 @@ class Exported:
     """Of a bundle's file that runs alone."""
     latency: FileLatency | None = None
     """Of a bundle's file that runs alone."""
+    int8: Int8Facts | None = None
+    """Of a file in int8."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,7 +19,7 @@ import onnx
 from onnx import helper
 
 from nas.emit.numbers import BIAS_FAN_IN
-from nas.emit.qdq import CHANNELS_LAST, Pieces, Weight, quantised
+from nas.emit.qdq import CHANNELS_LAST, Pieces, Scales, Weight, quantised
 from nas.space.modules.activation import kind_of, slope_of
 from nas.space.ops import Graph, Op, OpKind, Shape
 
@@ -42,11 +42,13 @@ def emit_onnx(
     *,
     has_plain_inputs: bool = True,
     has_plain_outputs: bool = True,
+    scales: Scales | None = None,
 ) -> OnnxModel:
     """The graph as a model; inputs are in0, in1, ..., outputs out0, out1, ..., batch 1.
 
     precision  fp32, or int8 (emit_qdq.py); only then inputs and outputs may be other than fp32:
                uint8 with the channels last, as inside a network
+    scales     in int8: of the maps (by `map_names`), and what stays float; None: as it is timed
     """
     pieces, shapes = _pieces(graph)
     inputs = [f"in{i}" for i in range(len(graph.inputs))]
@@ -63,6 +65,7 @@ def emit_onnx(
             has_plain_inputs=has_plain_inputs,
             has_plain_outputs=has_plain_outputs,
             order=order,
+            scales=scales,
         )
     model = helper.make_model(
         helper.make_graph(
@@ -84,15 +87,23 @@ def emit_onnx(
     return OnnxModel(content=model.SerializeToString(), weights=tuple(pieces.weights))
 
 
+def map_names(graph: Graph) -> dict[int, str]:
+    """Each tensor's name in the model."""
+    ends = {tensor: f"out{i}" for i, tensor in enumerate(graph.outputs)}
+    found = {tensor: f"in{i}" for i, tensor in enumerate(graph.inputs)}
+    for op in graph.ops:
+        found.update({tensor: ends.get(tensor, f"t{tensor}") for tensor in op.outputs})
+    return found
+
+
 def _pieces(graph: Graph) -> tuple[Pieces, dict[int, Shape]]:
     """The graph in fp32, and the shape of each tensor."""
-    names = {tensor: f"in{i}" for i, tensor in enumerate(graph.inputs)}
-    ends = {tensor: f"out{i}" for i, tensor in enumerate(graph.outputs)}
+    names = map_names(graph)
     shapes = dict(zip(graph.inputs, graph.input_shapes, strict=True))
     constants = [constant for op in graph.ops for constant in _constants(op)]
     pieces = Pieces(constants=[*_shared_constants(graph), *constants])
     for op in graph.ops:
-        outputs = [ends.get(tensor, f"t{tensor}") for tensor in op.outputs]
+        outputs = [names[tensor] for tensor in op.outputs]
         inputs = [names[tensor] for tensor in op.inputs]
         own = _weights(op)
         inputs += [weight.name for weight in own]
@@ -101,7 +112,6 @@ def _pieces(graph: Graph) -> tuple[Pieces, dict[int, Shape]]:
         else:
             pieces.nodes += _NODES[op.kind](op, inputs, outputs[0])
         pieces.weights += own
-        names.update(zip(op.outputs, outputs, strict=True))
         shapes.update(dict.fromkeys(op.outputs, op.shape_out))
     # An output that is an input, or a second name for another one, passes through an Identity.
     for i, tensor in enumerate(graph.outputs):

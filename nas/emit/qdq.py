@@ -11,6 +11,10 @@ ONNX Runtime 1.32: a detector took 21.6 ms in it, 10.8 ms in fp32, 9.0 ms in thi
   (a range that is calibrated behind a ReLU6 ends at 6 or before);
 - convolutions have int8 weights, one scale for each channel, and int32 biases.
 
+A file that is exported has the scales of its own maps (`Scales`) and may leave convolutions float:
+what hands on or only changes a float map stays float with them, and an int8 map is made of it where
+an int8 node reads it.
+
 ONNX Runtime runs quantised convolutions on maps with the channels last, and a whole network stays
 in that layout. A part of one takes and leaves its maps so: the transpositions that stand at its
 ends cancel those that ONNX Runtime puts around its convolutions.
@@ -19,7 +23,7 @@ ends cancel those that ONNX Runtime puts around its convolutions.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -57,6 +61,22 @@ class Weight:
     step: float = 1.0
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scales:
+    """What a file that is exported says of its maps, by their names.
+
+    ranges  the least and the largest number of each
+    floats  the outputs of the convolutions that stay float
+    """
+
+    ranges: Mapping[str, tuple[float, float]]
+    floats: frozenset[str] = frozenset()
+
+
+LEAST_SCALE: Final = 1e-12
+"""Of a map of zeros."""
+
+
 @dataclass(kw_only=True)
 class Pieces:
     """What an ONNX graph is made of: nodes that run in order, the board's weights, constants."""
@@ -74,13 +94,16 @@ def quantised(
     has_plain_inputs: bool,
     has_plain_outputs: bool,
     order: tuple[int, ...] | None = CHANNELS_LAST,
+    scales: Scales | None = None,
 ) -> Pieces:
     """The pieces of an fp32 graph in int8, under the same names of inputs and outputs.
+
+    scales  of its maps, and what stays float; None: those of a graph that is only timed
 
     has_plain_inputs, has_plain_outputs  these are fp32, as those of a whole network; otherwise
     uint8, as a part of a network takes and leaves them, their axes in `order`.
     """
-    writer = _QdqWriter(pieces, frozenset(outputs), has_plain_outputs, order)
+    writer = _QdqWriter(pieces, frozenset(outputs), has_plain_outputs, order, scales)
     for name in inputs:
         writer.input(name, is_plain=has_plain_inputs)
     for node in pieces.nodes:
@@ -100,12 +123,16 @@ class _QdqWriter:
         ends: frozenset[str],
         has_plain_outputs: bool,
         order: tuple[int, ...] | None,
+        scales: Scales | None,
     ) -> None:
+        self.scales = scales
+        self.plain: set[str] = set()
         self.ends = ends
         self.is_turned = order is not None
         self.has_plain_outputs = has_plain_outputs
         self.readers = Counter(name for node in pieces.nodes for name in node.input)
         self.readers.update(ends)
+        self.floats = self._float_convolutions(pieces.nodes)
         self.relus = self._clipped_relus(pieces.nodes)
         self.weights = {weight.name: weight for weight in pieces.weights}
         self.map_scales: dict[str, tuple[str, str]] = {}
@@ -116,7 +143,7 @@ class _QdqWriter:
 
     def _clipped_relus(self, nodes: Sequence[onnx.NodeProto]) -> dict[str, str]:
         """A convolution's output -> the output of the Relu or Clip that alone reads it."""
-        convolutions = {node.output[0] for node in nodes if node.op_type == "Conv"}
+        convolutions = {node.output[0] for node in nodes if node.op_type == "Conv"} - self.floats
         return {
             node.input[0]: node.output[0]
             for node in nodes
@@ -125,8 +152,26 @@ class _QdqWriter:
             and self.readers[node.input[0]] == 1
         }
 
+    def _float_convolutions(self, nodes: Sequence[onnx.NodeProto]) -> set[str]:
+        """The outputs of the nodes that are float whatever they read."""
+        found = set(() if self.scales is None else self.scales.floats)
+        pooled = {
+            node.input[0] for node in nodes if node.op_type == "Conv" and node.output[0] in found
+        }
+        # The mean of a map that a float convolution reads needs no 8 bits either.
+        means = {node.output[0] for node in nodes if node.op_type == "GlobalAveragePool"}
+        return found | (means & pooled)
+
+    def _is_float(self, node: onnx.NodeProto, maps: Sequence[str]) -> bool:
+        if node.op_type == "Conv":
+            return node.output[0] in self.floats
+        return node.output[0] in self.floats or all(one in self.plain for one in maps)
+
     def input(self, name: str, *, is_plain: bool) -> None:
         """Makes an input of the graph readable."""
+        if is_plain and self.scales is not None:
+            self.plain.add(name)
+            return
         self._give_scale(name, MIDDLE)
         if is_plain:
             self._node("QuantizeLinear", [name, *self.map_scales[name]], f"{name}_q")
@@ -141,6 +186,12 @@ class _QdqWriter:
         if node.op_type in CLIPS and node.input[0] in self.relus:
             # Its convolution has written its output already.
             return
+        maps = [one for one in node.input if one in self.map_scales or one in self.plain]
+        if self._is_float(node, maps):
+            self._float_node(node)
+            return
+        for name in maps:
+            self._quantise_plain(name)
         names = [self.relus.get(one, one) for one in node.output]
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
@@ -165,6 +216,27 @@ class _QdqWriter:
                 self._give_scale(name, LOWEST if name not in node.output else MIDDLE)
             self._quantise(name)
 
+    def _float_node(self, node: onnx.NodeProto) -> None:
+        """Adds a node that reads and writes float maps; of an int8 one it reads what that means."""
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        copy.ClearField("input")
+        copy.input.extend(
+            self._float_name(one) if one in self.map_scales and one not in self.plain else one
+            for one in node.input
+        )
+        self.found.nodes.append(copy)
+        self.found.weights += [self.weights[one] for one in node.input if one in self.weights]
+        self.plain.update(node.output)
+
+    def _quantise_plain(self, name: str) -> None:
+        """Makes a float map readable in int8, once."""
+        if name not in self.plain or name in self.map_scales:
+            return
+        self._give_scale(name, MIDDLE)
+        self._node("QuantizeLinear", [name, *self.map_scales[name]], f"{name}_q")
+        self._node("DequantizeLinear", [f"{name}_q", *self.map_scales[name]], f"{name}_f")
+
     def _quantise(self, name: str) -> None:
         """Makes what a node wrote as NAME_raw a quantised map, readable and, at an end, left."""
         self._node("QuantizeLinear", [f"{name}_raw", *self.map_scales[name]], f"{name}_q")
@@ -179,6 +251,8 @@ class _QdqWriter:
         self._node("DequantizeLinear", [source, *self.map_scales[name]], self._float_name(name))
 
     def _float_name(self, name: str) -> str:
+        if name in self.plain:
+            return f"{name}_f"
         return name if name in self.ends and self.has_plain_outputs else f"{name}_f"
 
     def _quantised_weight(self, weight: Weight, node: onnx.NodeProto) -> str:
@@ -203,6 +277,14 @@ class _QdqWriter:
         return f"{name}_f"
 
     def _give_scale(self, name: str, zero_point: str) -> None:
+        if self.scales is not None:
+            low, high = self.scales.ranges[name]
+            self.values[name] = max((high - low) / 255, LEAST_SCALE)
+            zero_point = f"{name}_zero"
+            self._constant(zero_point, TensorProto.UINT8, round(-low / self.values[name]))
+            self._constant(f"{name}_scale", TensorProto.FLOAT, self.values[name])
+            self.map_scales[name] = (f"{name}_scale", zero_point)
+            return
         self.values[name] = MAP_SCALE * (1 + 0.01 * (len(self.map_scales) % 10))
         self._constant(f"{name}_scale", TensorProto.FLOAT, self.values[name])
         self.map_scales[name] = (f"{name}_scale", zero_point)
