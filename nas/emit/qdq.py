@@ -226,6 +226,12 @@ class _QdqWriter:
             for one in node.input
         )
         self.found.nodes.append(copy)
+        if node.op_type == "Conv" and node.output[0] not in self.ends:
+            # ONNX Runtime (1.32) makes a float convolution between a DequantizeLinear and a
+            # QuantizeLinear an int8 one, its filters in one scale. A LeakyRelu that changes nothing
+            # stands in its way, and costs nothing: it is computed inside the convolution.
+            copy.output[0] = f"{node.output[0]}_kept"
+            self._node("LeakyRelu", copy.output, node.output[0], alpha=1.0)
         self.found.weights += [self.weights[one] for one in node.input if one in self.weights]
         self.plain.update(node.output)
 

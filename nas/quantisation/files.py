@@ -33,7 +33,7 @@ METHODS: Final[Mapping[str, RangeMethod]] = {"ncnn": "percentile", "onnxruntime"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class Int8Source:
     """What every file of a detector is made from."""
 
     detector: Detector
@@ -64,7 +64,7 @@ class NcnnFiles:
 
     runtime = "ncnn"
 
-    def __init__(self, source: Source, folder: Path, method: RangeMethod | None = None) -> None:
+    def __init__(self, source: Int8Source, folder: Path, method: RangeMethod | None = None) -> None:
         """`folder`: where files lie while they are run."""
         self.method = method or METHODS[self.runtime]
         self.arithmetic = f"ncnn {ncnn.__version__}, int8, the rest fp32"
@@ -97,7 +97,7 @@ class OnnxFiles:
     runtime = "onnxruntime"
 
     def __init__(
-        self, source: Source, *, has_boxes: bool, method: RangeMethod | None = None
+        self, source: Int8Source, *, has_boxes: bool, method: RangeMethod | None = None
     ) -> None:
         self.method = method or METHODS[self.runtime]
         self._settings = {EXACT_OPTION: "1"} if saturates() else {}

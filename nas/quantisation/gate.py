@@ -18,7 +18,7 @@ from nas.emit.int8 import Int8Choice
 from nas.grading.outputs import HeadFacts
 from nas.latency.device import Device
 from nas.quantisation.choice import LOOKED_AT, Chosen, Judge, choose
-from nas.quantisation.files import NcnnFiles, OnnxFiles, RuntimeFiles, Source, predictor, to_image
+from nas.quantisation.files import NcnnFiles, OnnxFiles, RuntimeFiles, Int8Source, predictor, to_image
 from nas.quantisation.pictures import Pictures
 from nas.quantisation.speed import estimated, timed_here, told_speed
 from nas.quantisation.won import WonTable, by_macs, by_tables, by_timing
@@ -45,7 +45,7 @@ class Int8File:
 class Quantiser:
     """Makes int8 files of one detector."""
 
-    source: Source
+    source: Int8Source
     part: ImageSet
     """The validation images."""
     part_told: str
@@ -168,12 +168,12 @@ def layers_of(graph: Graph, choice: Int8Choice) -> tuple[Int8Layer, ...]:
 
 def prepared(
     detector: Detector, image_size: int, names: tuple[str, ...], pictures: Pictures
-) -> Source:
+) -> Int8Source:
     """What int8 files of a detector are made from: its maps' ranges are seen on the pictures."""
     graph = model_graph(detector.spec, image_size)
     weights = convolution_weights(detector, graph)
     milestones = Milestones("calibration pictures", len(pictures.images))
     calibration: Calibration = calibrate(graph, weights, pictures.images, milestones.reach)
-    return Source(
+    return Int8Source(
         detector=detector, graph=graph, weights=weights, calibration=calibration, names=names
     )

@@ -128,7 +128,7 @@ def test_calib_takes_a_folder_a_list_and_a_data_yaml(arguments: export.Arguments
         ({"weights": None}, "no --weights"),
         ({"data": None}, "no --data"),
         ({"max_map_drop": -1.0}, "between 0 and 100; got -1"),
-        ({"precision": ("fp32",), "max_map_drop": None, "calib": "x"}, "the flag is for int8"),
+        ({"precision": ("fp32",), "data": None}, "--max-map-drop: the flag is for int8"),
         ({"precision": ("fp32",)}, "--data: the flag is for a bundle and for int8"),
         ({"format": ("mmyolo",)}, "--precision: the flag is for ncnn and onnx"),
         ({"device": "nowhere"}, "the name of a folder in latency_tables"),
