@@ -49,7 +49,7 @@ def to_onnx(
 def finished(
     model: onnx.ModelProto,
     detector: Detector,
-    image_size: int,
+    image_size: ImageSize,
     *,
     has_boxes: bool,
     names: tuple[str, ...],

@@ -25,6 +25,7 @@ from nas.emit.int8 import Int8Choice
 from nas.emit.onnx import map_names
 from nas.grading.arithmetic import EXACT_OPTION, saturates, told_int8
 from nas.grading.outputs import HeadFacts, boxes_of_outputs
+from nas.space.image_size import ImageSize, of_sides
 from nas.space.ops import Graph
 from nas.training.metrics import Predict
 
@@ -42,6 +43,12 @@ class Int8Source:
     calibration: Calibration
     names: tuple[str, ...]
     """The class names."""
+
+    @property
+    def image_size(self) -> ImageSize:
+        """The size of the images."""
+        shape = self.graph.input_shapes[0]
+        return of_sides(shape.height, shape.width)
 
 
 class RuntimeFiles(Protocol):
@@ -78,8 +85,7 @@ class NcnnFiles:
         return {".ncnn.param": model.param.encode(), ".ncnn.bin": model.bin}
 
     def run_fp32(self) -> Run:
-        size = self._source.graph.input_shapes[0].height
-        model = to_ncnn(self._source.detector, size)
+        model = to_ncnn(self._source.detector, self._source.image_size)
         return self._run({".ncnn.param": model.param.encode(), ".ncnn.bin": model.bin})
 
     def run_int8(self, choice: Int8Choice) -> Run:
@@ -110,8 +116,8 @@ class OnnxFiles:
         return {".onnx": self._content(choice, has_boxes=self._has_boxes)}
 
     def run_fp32(self) -> Run:
-        size = self._source.graph.input_shapes[0].height
-        return onnx_run(to_onnx(self._source.detector, size, has_boxes=False))
+        one = self._source
+        return onnx_run(to_onnx(one.detector, one.image_size, has_boxes=False))
 
     def run_int8(self, choice: Int8Choice) -> Run:
         return onnx_run(self._content(choice, has_boxes=False), self._settings)

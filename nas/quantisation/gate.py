@@ -18,11 +18,19 @@ from nas.emit.int8 import Int8Choice
 from nas.grading.outputs import HeadFacts
 from nas.latency.device import Device
 from nas.quantisation.choice import LOOKED_AT, Chosen, Judge, choose
-from nas.quantisation.files import NcnnFiles, OnnxFiles, RuntimeFiles, Int8Source, predictor, to_image
+from nas.quantisation.files import (
+    Int8Source,
+    NcnnFiles,
+    OnnxFiles,
+    RuntimeFiles,
+    predictor,
+    to_image,
+)
 from nas.quantisation.pictures import Pictures
 from nas.quantisation.speed import estimated, timed_here, told_speed
 from nas.quantisation.won import WonTable, by_macs, by_tables, by_timing
 from nas.space.graph import Graph, OpKind
+from nas.space.image_size import ImageSize
 from nas.space.ops import model_graph
 from nas.terminal import Milestones
 from nas.training.metrics import evaluate
@@ -75,8 +83,8 @@ class Quantiser:
         return self.device.kind == "board" and self.device.is_here()
 
     def _by_tables(self, runtime: str) -> WonTable:
-        size = self.source.graph.input_shapes[0].height
-        return by_tables(self.source.graph, self.source.detector.spec, size, self.device, runtime)
+        one = self.source
+        return by_tables(one.graph, one.detector.spec, one.image_size, self.device, runtime)
 
     def _file(self, files: RuntimeFiles, won: WonTable) -> Int8File:
         judge = Judge(
@@ -119,9 +127,10 @@ class Quantiser:
         if self.is_here:
             image = to_image(self.part.images[0])
             return timed_here(files.run_fp32(), files.run_int8(chosen.choice), image)
-        size = self.source.graph.input_shapes[0].height
-        spec = self.source.detector.spec
-        return estimated(spec, size, self.device, files.runtime, chosen.choice, won)
+        one = self.source
+        return estimated(
+            one.detector.spec, one.image_size, self.device, files.runtime, chosen.choice, won
+        )
 
 
 def check_worth(
@@ -167,7 +176,7 @@ def layers_of(graph: Graph, choice: Int8Choice) -> tuple[Int8Layer, ...]:
 
 
 def prepared(
-    detector: Detector, image_size: int, names: tuple[str, ...], pictures: Pictures
+    detector: Detector, image_size: ImageSize, names: tuple[str, ...], pictures: Pictures
 ) -> Int8Source:
     """What int8 files of a detector are made from: its maps' ranges are seen on the pictures."""
     graph = model_graph(detector.spec, image_size)

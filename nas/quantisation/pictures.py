@@ -14,6 +14,7 @@ from nas.data.dataset import DataConfig, FileSource, read_data
 from nas.data.decode import decode_image
 from nas.data.images import letterbox
 from nas.data.listing import list_images
+from nas.space.image_size import ImageSize
 
 PICTURES: Final = 128
 """So many are looked at, spread over all that are given."""
@@ -37,7 +38,7 @@ class Pictures:
 
 
 def calibration_pictures(
-    calib: str | None, data: DataConfig, image_size: int, count: int = PICTURES
+    calib: str | None, data: DataConfig, image_size: ImageSize, count: int = PICTURES
 ) -> Pictures:
     """At most `count` pictures of `--calib`, else of the data's training part.
 
@@ -54,7 +55,7 @@ def calibration_pictures(
     return _of_files(tuple(one.path for one in found), "--calib", calib, image_size, count)
 
 
-def _of_data(data: DataConfig, flag: str, image_size: int, count: int) -> Pictures:
+def _of_data(data: DataConfig, flag: str, image_size: ImageSize, count: int) -> Pictures:
     source, told = data.parts["train"], f"{data.name}, train"
     if isinstance(source, FileSource):
         return _of_files(source.files, flag, told, image_size, count)
@@ -64,7 +65,7 @@ def _of_data(data: DataConfig, flag: str, image_size: int, count: int) -> Pictur
 
 
 def _of_files(
-    files: tuple[Path, ...], flag: str, told: str, image_size: int, count: int
+    files: tuple[Path, ...], flag: str, told: str, image_size: ImageSize, count: int
 ) -> Pictures:
     _check(len(files), flag, told)
     places = np.linspace(0, len(files) - 1, min(count, len(files))).round().astype(int)

@@ -17,6 +17,7 @@ from nas.latency.load import load_table_model
 from nas.latency.measured.table import TableError
 from nas.quantisation.won import WonTable
 from nas.space.blocks import blocks
+from nas.space.image_size import ImageSize
 from nas.space.spec import ModelSpec
 
 PAIRS: Final = 60
@@ -59,7 +60,7 @@ def timed_here(fp32: Run, int8: Run, image: np.ndarray, pairs: int = PAIRS) -> I
 
 def estimated(
     spec: ModelSpec,
-    image_size: int,
+    image_size: ImageSize,
     device: Device,
     runtime: str,
     choice: Int8Choice,

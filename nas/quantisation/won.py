@@ -29,6 +29,7 @@ from nas.latency.load import load_table_model
 from nas.latency.measured.table import TableError
 from nas.space.blocks import blocks, layers
 from nas.space.graph import Graph, Op, OpKind
+from nas.space.image_size import ImageSize
 from nas.space.ops import expand
 from nas.space.spec import ModelSpec
 
@@ -73,7 +74,7 @@ def by_timing(graph: Graph) -> WonTable:
 
 
 def by_tables(
-    graph: Graph, spec: ModelSpec, image_size: int, device: Device, runtime: str,
+    graph: Graph, spec: ModelSpec, image_size: ImageSize, device: Device, runtime: str,
     root: Path | None = None,
 ) -> WonTable:  # fmt: skip
     """The board's own tables; by MACs where it has none of them."""
@@ -115,7 +116,7 @@ def _usual_way(op: Op) -> Int8Way:
     return Int8Way.WINOGRAD if can_be_winograd(op) else Int8Way.DIRECT
 
 
-def _rows(graph: Graph, spec: ModelSpec, image_size: int) -> dict[int, Sequence[Op]]:
+def _rows(graph: Graph, spec: ModelSpec, image_size: ImageSize) -> dict[int, Sequence[Op]]:
     """The convolutions of each row of a model, by the row's index."""
     convolutions = iter([op for op in graph.ops if op.kind is OpKind.CONVOLUTION])
     found: dict[int, Sequence[Op]] = {}

@@ -167,3 +167,13 @@ def test_what_is_no_faster_is_refused_and_what_may_be_is_not() -> None:
     nothing = replace(CHOSEN, choice={})
     with pytest.raises(Int8Error, match="faster than the fp32 one"):
         check_worth("ncnn", nothing, UNKNOWN, 1.0, "cells, val")
+
+
+def test_a_rectangle_in_int8(arguments: export.Arguments, tmp_path: Path) -> None:
+    asked = replace(
+        arguments, image_size="128x96", format=("ncnn",), precision=("int8",),
+        run=str(tmp_path / "out"),
+    )  # fmt: skip
+    export.run(asked)
+    (detector,) = open_detectors(tmp_path / "out")
+    assert str(detector.image_size) == "128x96"

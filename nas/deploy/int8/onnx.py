@@ -20,6 +20,7 @@ from nas.deploy.weights import ConvolutionWeights
 from nas.detector.builder import Detector
 from nas.emit.onnx import emit_onnx, map_names
 from nas.emit.qdq import Scales
+from nas.space.image_size import of_sides
 from nas.space.ops import Graph, OpKind
 
 BIAS_LIMIT = 2.0**31 - 256
@@ -59,7 +60,7 @@ def to_onnx_int8(
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
     model.graph.initializer.extend(numpy_helper.from_array(numbers[name], name) for name in outside)
-    image_size = graph.input_shapes[0].height
+    image_size = of_sides(graph.input_shapes[0].height, graph.input_shapes[0].width)
     return finished(model, detector, image_size, has_boxes=has_boxes, names=names)
 
 
