@@ -15,6 +15,7 @@ import torch
 from onnx import TensorProto, helper
 
 from nas import NasError
+from nas.grading import onnx_file
 from nas.grading.arithmetic import saturates
 from nas.grading.detector_file import DetectorFileError
 from nas.grading.opening import open_detectors
@@ -295,3 +296,41 @@ def test_saturation_is_told_by_the_processors_flags(tmp_path: Path) -> None:
         info.write_text(f"flags\t\t: fpu {name} avx2\n")
         assert not saturates(info, "x86_64")
     assert saturates(tmp_path / "absent", "AMD64")
+
+
+class Pictures:
+    """What a static quantisation is calibrated on."""
+
+    def __init__(self) -> None:
+        images = squares(8, 96).images.transpose(0, 3, 1, 2).astype(np.float32) / 255
+        self._left = iter(images[:, None])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        image = next(self._left, None)
+        return None if image is None else {"images": image}
+
+
+def test_int8_is_seen_in_the_graph_and_its_arithmetic_told(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onnxruntime.quantization import QuantType, quantize_static
+
+    whole, path = copied / "one-fp32.onnx", copied / "other.onnx"
+    quantize_static(
+        whole, path, Pictures(), per_channel=True, activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8, op_types_to_quantize=["Conv"],
+    )  # fmt: skip
+    images = squares(2, 96).images
+    (fp32,) = open_detectors(whole)
+    found = []
+    for does_saturate, told in ((False, "int8, exact sums"), (True, "session.x64quantprecision")):
+        monkeypatch.setattr(onnx_file, "saturates", lambda is_so=does_saturate: is_so)
+        (one,) = open_detectors(path)
+        assert one.precision == "int8"
+        assert told in one.arithmetic
+        found.append(one.predict(images))
+    # Sums are exact either way on a processor that has VNNI, and on one that needs the option.
+    if not saturates():
+        assert np.abs(found[0] - found[1]).max() < 1e-3 * np.abs(found[0]).max()
+    off = np.abs(found[1][..., 5:] - fp32.predict(images)[..., 5:]).max()
+    assert 0 < off < 0.2
