@@ -58,7 +58,7 @@ def drawn(rows: list[FileRow]) -> bytes:
         canvas.fill((x, 58, x + 12, 70), colour)
         canvas.text(name, x + 17, 69)
         x += 90
-    most = max(row.total_ms for row in rows)
+    most = max(row.before_ms + row.network_ms + row.after_ms for row in rows)
     scale = (WIDTH - LEFT - 110) / most
     for tick in range(0, int(most) + 1, max(1, round(most / 6))):
         place = LEFT + tick * scale
@@ -76,7 +76,7 @@ def drawn(rows: list[FileRow]) -> bytes:
                 wide = {"before": row.before_ms, "network": row.network_ms, "after": row.after_ms}
                 canvas.fill((x, y + 1, x + wide[part] * scale, y + BAR - 2), colour)
                 x += wide[part] * scale
-            told = f"{row.total_ms:.1f}   mAP {row.map50_95:.3f}"
+            told = f"{(x - LEFT) / scale:.1f}   mAP {row.map50_95:.3f}"
             canvas.text(told, x + 6, y + 11, size=11, colour=PALE)
             y += BAR
         y += 12
