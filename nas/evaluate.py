@@ -52,6 +52,11 @@ class Arguments:
 
 def run(arguments: Arguments) -> None:
     """Opens the detector and the data, grades, leaves the page, and prints the grades."""
+    if not arguments.model.exists():  # said at once: torch takes a second to load
+        raise NasError(
+            str(arguments.model), "the detector is a file, or a folder of nas.export",
+            "no such file", "Correct the path",
+        )  # fmt: skip
     from nas.data.dataset import read_data
     from nas.grading.opening import open_detectors
     from nas.report.evaluation.folder import check_folder, leave_evaluation
