@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nas.data.images import GREY, letterbox
 from nas.deploy.on_board import detect
 from nas.deploy.picture import picture
+from nas.space.image_size import of_sides
 from nas.training import metrics
 from tests.deploy.on_board.bundles import HEADS, SIZE, detector_of, stray
 
@@ -64,14 +65,19 @@ def test_its_thresholds_are_those_of_grading() -> None:
     assert detect.MOST_BOXES == metrics.DETECTIONS
 
 
-@given(height=SIDES, width=SIDES, size=st.sampled_from([32, 96, 160]), seed=st.integers(0, 99))
+@given(
+    height=SIDES,
+    width=SIDES,
+    size=st.sampled_from([(32, 32), (96, 96), (160, 160), (96, 160), (160, 128)]),
+    seed=st.integers(0, 99),
+)
 @settings(max_examples=150, deadline=None)
-def test_a_square_letterbox_is_the_data_rooms(
-    height: int, width: int, size: int, seed: int
+def test_a_letterbox_is_the_data_rooms(
+    height: int, width: int, size: tuple[int, int], seed: int
 ) -> None:
     image = random_picture(seed, height, width)
-    right, frame = letterbox(image, size)
-    found, found_frame = detect.letterbox(image, size, size)
+    right, frame = letterbox(image, of_sides(*size))
+    found, found_frame = detect.letterbox(image, *size)
     assert found_frame == frame
     assert np.array_equal(found, right)
 
