@@ -18,7 +18,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import yaml
+
 from nas import NasError
+from nas.files import write_whole
 from nas.terminal import command_line, run_folder, say, show_table
 
 if TYPE_CHECKING:
@@ -46,6 +49,9 @@ class Arguments:
     """A search space: a YAML file, or the name of one in search_spaces/."""
     data: str = "shapes"
     """A YOLO data.yaml, or `shapes`, the built-in drawn data set."""
+    image_size: Literal["auto"] | None = None
+    """auto: in the place of each square of the space the least rectangle of that longer side that
+    suits the data's pictures. By default the space's own sizes."""
     device: str = "rpi4"
     """The board whose latency counts: a folder of latency_tables/ with a table, measured by
     nas.profile or estimated; `host` is this machine."""
@@ -110,13 +116,20 @@ def run(arguments: Arguments) -> None:
     if isinstance(proxy, LearningSettings):
         check_gradable(data)
     device = read_device(arguments.device)
+    own_sizes = space
+    if arguments.image_size is not None:
+        space = suited_space(space, data)
+    folder = folder_of(arguments, space, data, device)
+    if space is not own_sizes:
+        space.where = str((folder / f"{space.name}.yaml").resolve())
     key = device.key(arguments.runtime, arguments.precision, arguments.threads)
     predictor = load_table_model(key, space=space, num_classes=data.num_classes)
     for doubt in predictor.provenance["doubts"]:
         say(f"latency table: {doubt}")
     runner = runner_of(arguments, device, key) if arguments.verify else None
-    folder = folder_of(arguments, space, data, device)
     check_folder(folder)
+    if space is not own_sizes:
+        tell_saved(own_sizes, space, data, predictor)
     within = None
     if arguments.max_latency_ms is not None:
         # Before anything is written: a limit that can't be met is a mistake, not a long search.
@@ -125,6 +138,8 @@ def run(arguments: Arguments) -> None:
         )
     settings = settings_of(arguments, folder, space, data, predictor, proxy)
     with open_run(folder, settings) as opened, claimed(opened, arguments.storage) as record:
+        if space is not own_sizes:
+            write_whole(Path(space.where), yaml.safe_dump(space.document(), sort_keys=False))
         if opened.settings.budget > arguments.budget:
             say(f"--budget {arguments.budget}: the run was begun for {opened.settings.budget}")
         report = search(opened, record, space, data, predictor, within, runner)
@@ -202,6 +217,41 @@ def seed_digest(proxy: AnyProxy) -> str | None:
     return weights_digest(proxy.pretrained) if isinstance(proxy, LearningSettings) else None
 
 
+def suited_space(space: SearchSpace, data: DataConfig) -> SearchSpace:
+    """The space with a rectangle for each of its squares that one suits better."""
+    from nas.data.common_shape import picture_sizes, suiting
+    from nas.space.image_size import read_image_size
+    from nas.space.search_space import with_sizes
+
+    pictures = picture_sizes(data)
+    own = [read_image_size(one, "image_size") for one in space.options()["image_size"]]
+    choices = [suiting(pictures, one) for one in own if isinstance(one, int)]
+    for choice in choices:
+        say(choice.told())
+    kept = [one for one in own if not isinstance(one, int)]
+    if not any(choice.is_rectangle for choice in choices):
+        return space
+    return with_sizes(space, [*kept, *(choice.size for choice in choices)], f"{space.name}-auto")
+
+
+def tell_saved(own: SearchSpace, suited: SearchSpace, data: DataConfig, model: TableModel) -> None:
+    """Says what the rectangles save, on a middling detector at the largest size."""
+    latencies = []
+    for space in (own, suited):
+        choices = {
+            name: options[-1 if name == "image_size" else (len(options) - 1) // 2]
+            for name, options in space.options().items()
+        }
+        middling = space.rebuild(choices, data.num_classes)
+        latencies.append((middling.image_size, model.predict(middling.spec, middling.image_size)))
+    (square, before), (size, after) = latencies
+    say(
+        f"a middling detector of the space takes {after.ms:.2f} ms at {size} instead of"
+        f" {before.ms:.2f} at {square} ({after.kind.value}; 90 % intervals {after.low_ms:.2f} to"
+        f" {after.high_ms:.2f}, and {before.low_ms:.2f} to {before.high_ms:.2f})"
+    )
+
+
 def folder_of(arguments: Arguments, space: SearchSpace, data: DataConfig, device: Device) -> Path:
     """The run's folder: as named, or after every flag that makes another run."""
     if arguments.run is not None:
@@ -241,10 +291,13 @@ def settings_of(
     is_same_data = before is not None and before.data.digest == data.digest
     if before is None or not is_same_data:
         say(f"fitting anchors to {data.name}")
+    flag = arguments.space if arguments.image_size is None else space.flag
     return runs.Settings(
         format=runs.FORMAT,
         space=runs.SpaceSettings(
-            name=space.name, digest=space.digest, where=whole_path(arguments.space)
+            name=space.name,
+            digest=space.digest,
+            where=whole_path(flag),
         ),
         data=runs.DataSettings(
             name=data.name,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import tyro
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from nas.training.on_disk.folder import RunSettings, TrainingFolder
     from nas.training.recipe import Recipe
 
+AUTO: Final = "auto"
+"""The image size that the data's pictures decide."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
@@ -43,7 +46,8 @@ class Arguments:
     """Passes over the training part; by default the recipe's, else 100."""
     image_size: str | None = None
     """Pixels: 320 is a square, 320x192 is 320 wide and 192 high, each a multiple of 32; by default
-    the models' own, else 320."""
+    the models' own, else 320. auto: the least rectangle of that longer side that suits the data's
+    pictures."""
     weights: Path | None = None
     """A best.pt to start from: all its weights that fit by name and shape."""
     pretrained: str | None = None
@@ -69,7 +73,6 @@ def run(arguments: Arguments) -> None:
 
     from nas.data.dataset import load_part, read_data
     from nas.space.image_size import read_image_size
-    from nas.space.spec import image_size_of
     from nas.training.on_disk.folder import check_run, open_run, read_run
     from nas.training.on_disk.ready import check_trainings
     from nas.training.precision import describe_device, training_device
@@ -81,9 +84,7 @@ def run(arguments: Arguments) -> None:
         check(arguments)
         data = read_data(arguments.data)
         specs = read_models(arguments.models, data)
-        folder, settings = ask(
-            arguments, data, image_size_of(arguments.image_size, [*specs.values()])
-        )
+        folder, settings = ask(arguments, data, size_of(arguments, data, [*specs.values()]))
     else:
         refuse_other_flags(arguments)
         folder, settings = arguments.resume, read_run(arguments.resume)
@@ -181,6 +182,18 @@ def ask(arguments: Arguments, data: DataConfig, image_size: ImageSize) -> tuple[
     parts += [Path(one).stem for one in named if one is not None]
     parts += [] if arguments.pretrained is None else [f"from-{Path(arguments.pretrained).stem}"]
     return RUNS / re.sub(r"[^\w.-]+", "_", "-".join(parts)), settings
+
+
+def size_of(arguments: Arguments, data: DataConfig, specs: list[ModelSpec]) -> ImageSize:
+    """The image size that is asked for, or that suits the data's pictures."""
+    from nas.data.common_shape import suited
+    from nas.space.spec import image_size_of
+
+    if arguments.image_size != AUTO:
+        return image_size_of(arguments.image_size, specs)
+    choice = suited(data, image_size_of(None, specs))
+    say(choice.told())
+    return choice.size
 
 
 def read_models(paths: tuple[Path, ...], data: DataConfig) -> dict[str, ModelSpec]:

@@ -52,7 +52,7 @@ class ScaledModel:
             # One's own space may scale a model that ships.
             path = places.find("search_spaces", definition.model) or path
         try:
-            self._text, self._path = model_text(path), path
+            self._text, self.path = model_text(path), path
             self.spec = self._at(1.0, 1.0)
         except SpecError as error:
             raise SpaceError(f"{where}, model", "the model can be read", str(error)) from None
@@ -76,7 +76,7 @@ class ScaledModel:
     def _at(self, depth: float, width: float) -> ModelSpec:
         # A dozen of them at most, each of which a search asks for a hundred times.
         if (depth, width) not in self._known:
-            spec = parse_spec(self._text, str(self._path), self._path.stem, (depth, width))
+            spec = parse_spec(self._text, str(self.path), self.path.stem, (depth, width))
             self._known[depth, width] = replace(spec, image_size=None)
         return self._known[depth, width]
 

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from nas.space.anchors import DEFAULT_ANCHORS, Anchors
 from nas.space.blocks import Block, detect_blocks, layers
 from nas.space.choices import Choose, Option, SpaceError
 from nas.space.compound import CompoundDefinition, CompoundModel
-from nas.space.image_size import ImageSize, written
+from nas.space.image_size import ImageSize, by_area, written
 from nas.space.scaled import ScaledDefinition, ScaledModel
 from nas.space.spec import USUAL_CLASSES, ModelSpec, with_anchors, with_classes
 from nas.space.staged import Head, Neck, SpaceDefinition, Stage, StagedModel, Stem
@@ -92,6 +92,13 @@ class SearchSpace:
     def digest(self) -> str:
         """16 hex digits of the space's content, blind to the layout of its file."""
         return _digest(self._model.content())
+
+    def document(self) -> dict[str, Any]:
+        """What a file of this space holds, wherever it lies."""
+        found = self.definition.model_dump(mode="json", exclude_none=True)
+        if isinstance(self._model, ScaledModel):
+            found["model"] = str(self._model.path.resolve())
+        return found
 
     def options(self) -> dict[str, tuple[Any, ...]]:
         """Every choice's name with its options, in the order in which `build` asks."""
@@ -231,6 +238,13 @@ def _space_path(name_or_path: str) -> Path:
 def _known_spaces() -> str:
     known = places.listed("search_spaces", "*.yaml").values()
     return f"There are: {places.told({path.stem: path.parent for path in known})}"
+
+
+def with_sizes(space: SearchSpace, sizes: Iterable[ImageSize], name: str) -> SearchSpace:
+    """The same space with other image sizes, each once, under another name."""
+    document = space.document()
+    document["image_size"] = [written(size) for size in sorted(set(sizes), key=by_area)]
+    return make_space(document, name, space.where)
 
 
 def parse_space(text: str, name: str, where: str) -> SearchSpace:
