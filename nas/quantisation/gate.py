@@ -17,7 +17,7 @@ from nas.detector.builder import Detector
 from nas.emit.int8 import Int8Choice
 from nas.grading.outputs import HeadFacts
 from nas.latency.device import Device
-from nas.quantisation.choice import LOOKED_AT, Chosen, Judge, choose
+from nas.quantisation.choice import LOOKED_AT, Chosen, Judge, choose, last_of_head, stem
 from nas.quantisation.files import (
     Int8Source,
     NcnnFiles,
@@ -28,7 +28,7 @@ from nas.quantisation.files import (
 )
 from nas.quantisation.pictures import Pictures
 from nas.quantisation.speed import estimated, timed_here, told_speed
-from nas.quantisation.won import WonTable, by_macs, by_tables, by_timing
+from nas.quantisation.won import WonTable, by_macs, by_tables, by_timing, together
 from nas.space.graph import Graph, OpKind
 from nas.space.image_size import ImageSize
 from nas.space.ops import model_graph
@@ -68,8 +68,12 @@ class Quantiser:
         """An ncnn pair."""
         graph = self.source.graph
         with tempfile.TemporaryDirectory(prefix="nas-int8-") as folder:
-            won = by_timing(graph) if self.is_here else self._by_tables("ncnn")
-            return self._file(NcnnFiles(self.source, Path(folder)), won)
+            files = NcnnFiles(self.source, Path(folder))
+            if not self.is_here:
+                return self._file(files, self._by_tables("ncnn"))
+            image = to_image(self.part.images[0])
+            ends = stem(graph) | last_of_head(graph)
+            return self._file(files, together(by_timing(graph), files.run_int8, image, ends))
 
     def onnx(self, *, has_boxes: bool) -> Int8File:
         """An ONNX file."""

@@ -5,13 +5,14 @@ tables     of the board's fp32 and int8 tables, a row's difference shared out by
 MACs       where neither is known: a layer wins as its multiplications do
 
 A layer timed alone takes and leaves fp32 maps: what is saved where a map stays int8 is not in it.
+So whole files are timed too (`together`): layers that lose alone may win beside the others.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -21,8 +22,9 @@ import numpy as np
 from nas.deploy.check import Run, ncnn_run
 from nas.deploy.int8.ncnn import to_ncnn_int8
 from nas.deploy.int8.ranges import Range
+from nas.deploy.picture import Array
 from nas.deploy.weights import ConvolutionWeights
-from nas.emit.int8 import Int8Way, can_be_int8, can_be_winograd
+from nas.emit.int8 import Int8Choice, Int8Way, can_be_int8, can_be_winograd
 from nas.emit.ncnn import fused_activations
 from nas.latency.device import Device
 from nas.latency.load import load_table_model
@@ -35,6 +37,9 @@ from nas.space.spec import ModelSpec
 
 ROUNDS: Final = 12
 """Runs of a layer in each way; of these the median of the quicker half counts."""
+
+WHOLE_ROUNDS: Final = 40
+"""Runs of a whole file."""
 
 PER_MAC_MS: Final = 1e-7
 """What a MAC is taken to win where nothing is known: the order matters, not the size."""
@@ -71,6 +76,28 @@ def by_timing(graph: Graph) -> WonTable:
             known[key] = _timed(*key)
         found[op.output] = known[key]
     return WonTable(of=found, told="each layer timed alone, here, 1 thread")
+
+
+def together(
+    won: WonTable, run_of: Callable[[Int8Choice], Run], image: Array, ends: frozenset[int]
+) -> WonTable:
+    """The table, in which layers that lose alone win where the whole file is faster with them.
+
+    run_of  a file with this choice of layers
+    ends    layers that aren't asked about
+    """
+    inner = {tensor: one for tensor, one in won.of.items() if tensor not in ends}
+    losers = [tensor for tensor, one in inner.items() if one.ms <= 0]
+    if not losers:
+        return won
+    everything = {tensor: one.way for tensor, one in inner.items()}
+    winners = {tensor: way for tensor, way in everything.items() if tensor not in losers}
+    without, with_them = interleaved_ms([run_of(winners), run_of(everything)], image, WHOLE_ROUNDS)
+    if with_them >= without:
+        return won
+    share = (without - with_them) / len(losers)
+    more = {tensor: replace(won.of[tensor], ms=share) for tensor in losers}
+    return WonTable(of={**won.of, **more}, told=f"{won.told}, and whole files by turns")
 
 
 def by_tables(
