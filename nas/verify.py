@@ -74,7 +74,7 @@ def run(arguments: Arguments, root: Path | None = None, runner: Runner | None = 
         timed_by = runner or runner_for(device, arguments.host or None, say)
         with writing(arguments.run):
             time_all(arguments.run, key, list(candidates.values()), settings.space.digest, timed_by)
-            found = conclude_verification(arguments.run, pareto, key, settings.max_latency_ms)
+            found = conclude_verification(arguments.run, pareto, key, settings.max_latency_ms, root)
             path = time_path_of(found, candidates, arguments, key, timed_by)
             document = write_verification(found, arguments.run, path)
     if arguments.json:

@@ -71,6 +71,7 @@ def verification_document(found: Verification, path_times: PathTimes | None) -> 
         "worst": _share(max(map(abs, errors))),
         "over_limit_by_3_percent": len(found.far_over),
         "drift": _share(found.drift),
+        "pace": _share(found.pace),
         "correction": {
             "is_applied": correction.is_applied,
             "factor": _share(correction.factor),

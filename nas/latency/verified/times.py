@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from nas.latency.measured.calm import Steadiness
+from nas.latency.measured.calm import CALM, Steadiness
 from nas.latency.measured.campaign import Remaining, measure_work
 from nas.latency.measured.measurement import INTERVAL_LIMIT, PREEMPTED_LIMIT, Measurement
 from nas.latency.measured.table import Table, TableWriter
@@ -151,6 +151,27 @@ def _state(rows: Sequence[Measurement]) -> dict[str, tuple[float, float]]:
         if told:
             found[name] = (min(told), max(told))
     return found
+
+
+def session_pace(table: Table, profile: Table) -> float | None:
+    """How long the gauges took beside these networks, over what they took beside the profile's.
+
+    Each in its own calm. What is above 1 is the state of the board, and no error of a predictor.
+    None where the two had not the same gauges beside networks.
+    """
+    gauges = [{*names} for one in (table, profile) for names in one.session_gauges.values()]
+    calm = [_calm_beside(one) for one in (table, profile)]
+    if None in calm or not gauges or any(names != gauges[0] for names in gauges):
+        return None
+    now, then = calm
+    assert now is not None
+    assert then is not None
+    return now / then
+
+
+def _calm_beside(table: Table) -> float | None:
+    found = [ms for rows in table.networks.values() for row in rows for ms in row.samples.beside_ms]
+    return float(np.quantile(found, CALM)) if found else None
 
 
 def session_drift(times: Sequence[NetworkTime]) -> float:

@@ -15,7 +15,13 @@ import numpy as np
 
 from nas import NasError
 from nas.latency.device import Device, TableKey
-from nas.latency.measured.table import TableWriter, open_table, read_table
+from nas.latency.measured.table import (
+    Table,
+    TableError,
+    TableWriter,
+    open_table,
+    read_table,
+)
 from nas.latency.reach.runner import Runner
 from nas.latency.verified.residuals import (
     NORMAL_90,
@@ -30,6 +36,7 @@ from nas.latency.verified.times import (
     lacking,
     read_times,
     session_drift,
+    session_pace,
     time_networks,
 )
 from nas.space.references import as_candidate
@@ -43,6 +50,10 @@ FOLDER: Final = "verified"
 
 OVER: Final = 0.03
 """A point that takes more than the limit by this share is counted."""
+
+
+TELLING: Final = 0.01
+"""A pace nearer to 1 is not worth a sentence."""
 
 
 class VerifyError(NasError):
@@ -97,6 +108,8 @@ class Verification:
     environment  the board, its system and runtime in the last session
     points       the front and the runners-up, each by rising prediction
     drift        how far two rings of one network differ (standard deviation, a share)
+    pace         how long the gauges took now over what they took when the table was made; None
+                 where nothing was measured then
     front        the final one, by rising latency
     """
 
@@ -104,6 +117,7 @@ class Verification:
     points: tuple[VerifiedPoint, ...]
     correction: ResidualCorrection
     drift: float
+    pace: float | None
     limit_ms: float | None
     front: tuple[VerifiedPoint, ...]
     changes: tuple[FrontChange, ...]
@@ -255,9 +269,16 @@ def is_timed(folder: Path, pareto: ParetoFile) -> bool:
 
 
 def conclude_verification(
-    folder: Path, pareto: ParetoFile, key: TableKey, limit_ms: float | None
+    folder: Path,
+    pareto: ParetoFile,
+    key: TableKey,
+    limit_ms: float | None,
+    root: Path | None = None,
 ) -> Verification:
-    """What follows from all that was timed for the run; VerifyError where that is nothing."""
+    """What follows from all that was timed for the run; VerifyError where that is nothing.
+
+    root  where latency tables lie, as everywhere
+    """
     table = read_table(key, folder / FOLDER)
     times = read_times(table)
     known = [times[row.digest] for row in pareto.rows if row.digest in times]
@@ -283,10 +304,21 @@ def conclude_verification(
         points=points,
         correction=correction,
         drift=drift,
+        pace=_pace(table, key, root),
         limit_ms=limit_ms,
         front=front,
         changes=_changes(points, front, limit_ms),
     )
+
+
+def _pace(table: Table, key: TableKey, root: Path | None) -> float | None:
+    """Against the measured table of the key, where there is one that can be read."""
+    if not key.path(root).exists():
+        return None
+    try:
+        return session_pace(table, read_table(key, root))
+    except TableError:
+        return None  # a table that can't be read tells nothing here; a search says so
 
 
 def _predicted(row: FrontRow) -> Interval90:
@@ -361,6 +393,14 @@ def words_of_verification(found: Verification) -> list[str]:
         f"{len(found.measured)} networks timed on {board}:"
         f" predictions are off by {errors.mean():.1%} (MAPE), at worst by {errors.max():.1%}."
     ]
+    if found.pace is not None and abs(found.pace - 1) >= TELLING:
+        at_pace = [p.row.latency_ms * found.pace / p.ms - 1 for p in found.measured]
+        slower = "slower" if found.pace > 1 else "faster"
+        lines.append(
+            f"The gauges say that the board was {slower} than when its table was made: they took"
+            f" {found.pace:.3f} times as long. At that pace predictions are off by"
+            f" {np.abs(at_pace).mean():.1%}."
+        )
     if found.limit_ms is not None:
         lines.append(
             f"{len(found.far_over)} of the front's points are over the limit of"

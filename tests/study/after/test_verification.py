@@ -19,7 +19,7 @@ from nas.latency.reach.runner import BoardError, FakeRunner
 from nas.latency.verified.times import VISITS
 from nas.study.after.verification import FOLDER
 from nas.study.on_disk.run import held
-from tests.latency.boards import devices
+from tests.latency.boards import devices, profiled
 from tests.study.verified_runs import finished_run
 
 Copy = Callable[[str], Path]
@@ -74,6 +74,22 @@ def test_a_board_that_is_slower_by_7_percent_is_found_out(copied: Copy, root: Pa
     # The order of residuals: the largest are told as such.
     errors = [point["error"] for point in told["points"]]
     assert told["worst"] == pytest.approx(max(map(abs, errors)), abs=1e-6)
+
+
+def test_a_board_that_was_calmer_when_it_was_profiled_is_told(copied: Copy, tmp_path: Path) -> None:
+    """The gauges are slower by as much as the networks: the predictor is not to blame."""
+    own = devices(tmp_path / "own")
+    profiled(own)
+    folder = copied("busy")
+    document = _verify(folder, own, FakeRunner(slowness=1.07))
+    told = document["verification"]
+    assert told["pace"] == pytest.approx(1.07, rel=0.01)
+    (line,) = [line for line in told["words"] if line.startswith("The gauges say")]
+    assert "slower than when its table was made" in line
+    assert float(line.rsplit("off by ", 1)[1].rstrip("%.")) < 1
+    assert _verify(copied("as then"), own, FakeRunner())["verification"]["pace"] == pytest.approx(
+        1, abs=0.005
+    )
 
 
 def test_predictions_that_are_right_are_left_alone(copied: Copy, root: Path) -> None:
