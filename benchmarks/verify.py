@@ -142,16 +142,14 @@ def summary(rows: list[FrontRowTimed], told: dict[str, Any]) -> str:
     off = np.array([row.predicted_ms / row.measured_ms - 1 for row in front])
     over = sum(row.measured_ms > 1.03 * row.limit_ms for row in front)
     inside = np.mean([row.low_ms <= row.measured_ms <= row.high_ms for row in front])
-    correction, pace = told["correction"], told["pace"] or 1.0
-    paced = np.array([row.predicted_ms * pace / row.measured_ms - 1 for row in front])
+    correction = told["correction"]
     return (
         f"{len(front)} points of the front ({len(rows)} networks): MAPE {np.abs(off).mean():.1%},"
         f" mean {off.mean():+.1%}, worst {np.abs(off).max():.1%}, {over} over the limit by more"
         f" than 3 %; 90 % intervals hold {inside:.0%}; corrected by {correction['found']:.4f}"
         f" ({'used' if correction['is_applied'] else 'not used'}): left out"
         f" {correction['left_out_mape_before']:.1%} to {correction['left_out_mape_after']:.1%};"
-        f" gauges {pace:.3f} times as slow as in the profile, at that pace MAPE"
-        f" {np.abs(paced).mean():.1%}; rings differ by {told['drift']:.1%}; lost samples"
+        f" rings differ by {told['drift']:.1%}; lost samples"
         f" {np.mean([row.lost for row in rows]):.0%}, load {max(row.load for row in rows):.1f}"
     )
 

@@ -15,16 +15,20 @@ from typing import Any
 import pytest
 
 from nas import doctor
-from nas.latency.device import Device, read_device
+from nas.latency.device import Device, TableKey, read_device
 from nas.latency.measured.campaign import block_job
+from nas.latency.reach.choice import check_reached
 from nas.latency.reach.facts import facts_here
 from nas.latency.reach.pack import Pack
 from nas.latency.reach.runner import BoardError, Line
 from nas.latency.reach.ssh_runner import SshRunner, look
 from nas.latency.reach.wheels import PINS, environment_name
+from nas.latency.reach.whole_path import PathPack
+from nas.study.after.whole_path import bundle_files
 from tests.board.conftest import Start
 from tests.board.host import Sshd, free_port, know_host, make_key, until
 from tests.latency.on_board.test_board import BLOCKS, QUICK, pack
+from tests.study.boards import candidates_of
 
 pytestmark = pytest.mark.board
 
@@ -56,6 +60,27 @@ def says_of_itself(sshd: Sshd, **changed: Any) -> None:
     facts = {**facts_here().model_dump(), **changed}
     (sshd.folder / "facts.json").write_text(json.dumps(facts))
     sshd.put("python3", f"cat > /dev/null; cat {sshd.folder / 'facts.json'}")
+
+
+def test_all_that_a_picture_goes_through_is_timed_there(sshd: Sshd) -> None:
+    has_runtimes(sshd)
+    space = candidates_of("tiny")
+    candidate = space.rebuild({n: o[0] for n, o in space.space.options().items()})
+    key = TableKey(device="any")
+    pack = PathPack(
+        key=key, files=bundle_files(candidate, key, None), runs=2, seconds=0.2, slice_s=0.1
+    )
+    runner = SshRunner(ANY, sshd.login())
+    check_reached(runner, key)
+    lines = list(runner.follow(pack))
+    kinds = [line["line"] for line in lines]
+    assert kinds[:2] == ["hello", "apart"]
+    assert set(kinds[2:-1]) == {"slice"}
+    assert kinds[-1] == "bye"
+    assert all(min(values) > 0 for values in lines[1]["ms"].values())
+    damaged = replace(pack, files={**pack.files, "model.bin": b""})
+    with pytest.raises(BoardError, match=r"the board runs detect\.py and the model; got "):
+        list(runner.follow(damaged))
 
 
 # ---------------------------------------------------------------- who is there

@@ -414,9 +414,14 @@ def words_of_verification(found: Verification) -> list[str]:
         f"Two rings of one network differ by {found.drift:.1%} (standard deviation): no figure"
         " here is surer than that."
     )
-    for point in found.measured:
-        assert point.time is not None
-        lines += [f"Doubt: {point.row.name}: {doubt}." for doubt in point.time.doubts()]
+    doubts = [(p.row.name, p.time.doubts()) for p in found.measured if p.time is not None]
+    doubtful = [(name, own) for name, own in doubts if own]
+    if doubtful:
+        name, own = max(doubtful, key=lambda pair: len(pair[1]))
+        lines.append(
+            f"{len(doubtful)} of {len(doubts)} times are doubtful, for example that of {name}:"
+            f" {'; '.join(own)}. (All of them stand in pareto.json.)"
+        )
     return lines
 
 

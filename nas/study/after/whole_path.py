@@ -256,7 +256,8 @@ def words_of_path(found: PathTimes) -> list[str]:
     first = float(np.median([one.network_ms for one in kept.slices[:fifth]]))
     last = float(np.median([one.network_ms for one in kept.slices[-fifth:]]))
     lines.append(
-        f"{told}; at the end the network takes {last / first:.0%} of its time at the beginning."
+        f"{told}. From the first fifth to the last the network's time changed by"
+        f" {last / first - 1:+.1%}."
     )
     if kept.is_throttled:
         lines.append("The board throttled meanwhile: give it a heat sink or a better supply.")
