@@ -110,7 +110,7 @@ class Bench:
             val_map50_95=round(evaluate(predict, self.val).map50_95, 5),
             test_map50_95=None if test is None else round(test, 5),
             ms=round(speed.int8_ms or 0, 3),
-            share_of_fp32_ms=round((speed.int8_ms or 0) / (speed.fp32_ms or 1), 4),
+            share_of_fp32_ms=round(speed.share or 0, 4),
             share_low=round(speed.low_share or 0, 4),
             share_high=round(speed.high_share or 0, 4),
         )
@@ -248,8 +248,9 @@ def draw(path: Path) -> None:
                 name=f"{runtime}: {what}",
                 marker={"symbol": symbol, "color": colour, "size": 10, "opacity": 0.8},
             )
-    figure.add_hline(y=1, line={"dash": "dash", "color": "grey"})
-    figure.add_vline(x=1, line={"dash": "dash", "color": "grey"})
+    line = {"dash": "dash", "color": "grey", "width": 1}
+    figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=1, y1=1, line=line)
+    figure.add_shape(type="line", yref="paper", y0=0, y1=1, x0=1, x1=1, line=line)
     figure.update_layout(
         template="simple_white", width=900, height=560,
         title="What int8 loses and wins, each point a detector (validation part, one x86 core)",

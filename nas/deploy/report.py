@@ -90,9 +90,11 @@ class Int8Speed:
     """Machine or board, and threads."""
     fp32_ms: float | None = None
     int8_ms: float | None = None
+    share: float | None = None
+    """Of fp32's time that int8 takes; of files that took turns the median of pairs."""
     low_share: float | None = None
     high_share: float | None = None
-    """The 90 % interval of the share of fp32's time that int8 takes."""
+    """Its 90 % interval."""
     told: str = ""
 
     @property

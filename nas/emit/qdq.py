@@ -228,7 +228,7 @@ class _QdqWriter:
         self.found.nodes.append(copy)
         if node.op_type == "Conv" and node.output[0] not in self.ends:
             # ONNX Runtime (1.32) makes a float convolution between a DequantizeLinear and a
-            # QuantizeLinear an int8 one, its filters in one scale. A LeakyRelu that changes nothing
+            # QuantizeLinear an int8 one as it loads the file. A LeakyRelu that changes nothing
             # stands in its way, and costs nothing: it is computed inside the convolution.
             copy.output[0] = f"{node.output[0]}_kept"
             self._node("LeakyRelu", copy.output, node.output[0], alpha=1.0)

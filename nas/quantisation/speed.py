@@ -52,6 +52,7 @@ def timed_here(fp32: Run, int8: Run, image: np.ndarray, pairs: int = PAIRS) -> I
         where="host, 1 thread",
         fp32_ms=float(medians[0]),
         int8_ms=float(medians[1]),
+        share=float(np.median(ratios)),
         low_share=low,
         high_share=high,
         told=f"{pairs} runs of each file by turns",
@@ -91,6 +92,7 @@ def estimated(
         where=str(device.key(runtime, "int8")),
         fp32_ms=fp32.ms,
         int8_ms=mixed_ms,
+        share=mixed_ms / fp32.ms,
         low_share=low / fp32.high_ms,
         high_share=high / fp32.low_ms,
         told=won.told,
@@ -104,6 +106,6 @@ def told_speed(speed: Int8Speed) -> str:
     words: Mapping[bool, str] = {True: "faster", False: "not faster"}
     verdict = words[speed.is_faster] if speed.is_decided else "which of them is faster is unknown"
     return (
-        f"{speed.int8_ms:.1f} ms in int8, {speed.fp32_ms:.1f} ms in fp32 ({speed.kind}, "
-        f"{speed.where}): {verdict}"
+        f"{speed.int8_ms:.1f} ms in int8, {speed.fp32_ms:.1f} ms in fp32, {speed.share:.0%} of it "
+        f"({speed.low_share:.0%} to {speed.high_share:.0%}; {speed.kind}, {speed.where}): {verdict}"
     )
