@@ -223,8 +223,8 @@ def test_every_table_in_the_box_answers_and_says_what_it_stands_on(path: Path) -
 
 
 BAD = {
-    "models/0.yaml,100,ncnn,fp32,4,5": "the image size is a multiple of 32 up to 8192; got 100",
-    "models/0.yaml,96.5,ncnn,fp32,4,5": "image_size: input should be a valid integer",
+    "models/0.yaml,100,ncnn,fp32,4,5": "width x height (320x192); got 100. The nearest is 96",
+    "models/0.yaml,96.5,ncnn,fp32,4,5": "image_size: the image size is a multiple of 32",
     "models/0.yaml,96,tflite9,fp32,4,5": "runtime: input should be",
     "models/0.yaml,96,ncnn,fp64,4,5": "precision: input should be",
     "models/0.yaml,96,ncnn,fp32,0,5": "threads: input should be greater than or equal to 1",
