@@ -19,7 +19,6 @@ from nas.data.images import DataError
 from nas.grading.detector_file import DetectorFileError
 from nas.grading.opening import open_detectors
 from nas.report.evaluation.folder import EvaluationFolderError
-from nas.training.on_disk.checkpoint import CheckpointError
 from tests.data.pictures import squares
 from tests.grading.files import left, taught
 
@@ -157,7 +156,7 @@ def test_the_folder_is_named_by_model_data_and_part(home: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "told"),
     [
-        ({"model": Path("no.pt")}, CheckpointError, r"no\.pt"),
+        ({"model": Path("no.pt")}, NasError, r"no\.pt: .*no such file"),
         ({"model": Path(__file__)}, DetectorFileError, r"test_command\.py: a detector is a best"),
         ({"data": "shapes"}, NasError, r"taught the classes of shapes"),
         ({"part": "test"}, DataError, r"the data set has a test part; got only train, val"),
