@@ -141,6 +141,10 @@ class Result:
         """What makes it the same training."""
         return self.set, self.digest, self.seed
 
+    def choice(self, name: str) -> Any:
+        """One of the architecture's choices."""
+        return json.loads(self.choices)[name]
+
 
 def main(arguments: Arguments) -> None:
     """Teaches what the CSV does not hold yet, then prints its table."""
