@@ -156,7 +156,7 @@ def show(
                     continue
                 value = reached[name, found[0].digest]
                 gains[by].append(value - float(np.median(own)))
-                ahead[by] += value > np.median(own)
+                ahead[by] += int(value > np.median(own))
                 cells.append(f"{value:.3f} ({gains[by][-1]:+.3f})")
             print(
                 f"| {name} | {low:g} to {high:g} | {np.median(own):.3f}, {max(own):.3f} |"

@@ -63,13 +63,14 @@ class Arguments:
     """Its number of threads (default: the device's own, 4 on a Pi and 1 on host)."""
     max_latency_ms: float | None = None
     """Candidates whose latency by the table is above this are never trained."""
-    proxy: str = "short_training"
-    """What grades: short_training; shared_weights, one network taught for all candidates; macs and
-    naswot, which train nothing; fake, for trying things out; or a YAML with a `kind`."""
+    proxy: str | None = None
+    """What grades: shared_weights, one network taught for all candidates; short_training; macs and
+    naswot, which train nothing; fake, for trying things out; or a YAML with a `kind`. By default
+    shared_weights, or short_training where the space's candidates can't share weights."""
     pretrained: str | None = None
     """What the proxy's candidates are cut from: starter, lite2, none, or a file as nas.train reads
     it. By default the proxy's own, which is starter."""
-    sampler: Literal["surrogate", "tpe", "nsgaii", "random"] = "tpe"
+    sampler: Literal["surrogate", "tpe", "nsgaii", "random"] = "surrogate"
     """What proposes architectures: a Gaussian process over a pool whose latency is known, or one of
     Optuna's."""
     seed: int = 0
@@ -93,7 +94,7 @@ def run(arguments: Arguments) -> None:
     """Reads and checks everything, searches, grades the finalists again, and reports."""
     import optuna
 
-    from nas.accuracy import LearningSettings, check_proxy, read_proxy
+    from nas.accuracy import LearningSettings, check_proxy
     from nas.data.dataset import check_gradable, read_data
     from nas.latency.device import read_device
     from nas.latency.load import load_table_model
@@ -107,9 +108,11 @@ def run(arguments: Arguments) -> None:
     check(arguments)
     if arguments.run is not None:
         check_folder(run_folder(arguments.run))
-    proxy = with_pretrained(read_proxy(arguments.proxy), arguments.pretrained)
     space = read_space(arguments.space)
-    check_proxy(proxy, space)
+    asked, is_default = proxy_of(arguments, space)
+    proxy = with_pretrained(asked, arguments.pretrained)
+    if not is_default:
+        check_proxy(proxy, space)
     data = read_data(arguments.data)
     for tally in data.tallies:
         say(f"{data.name}, {tally}")
@@ -119,7 +122,7 @@ def run(arguments: Arguments) -> None:
     own_sizes = space
     if arguments.image_size is not None:
         space = suited_space(space, data)
-    folder = folder_of(arguments, space, data, device)
+    folder = folder_of(arguments, space, data, device, is_default_proxy=is_default)
     if space is not own_sizes:
         space.where = str((folder / f"{space.name}.yaml").resolve())
     key = device.key(arguments.runtime, arguments.precision, arguments.threads)
@@ -252,7 +255,31 @@ def tell_saved(own: SearchSpace, suited: SearchSpace, data: DataConfig, model: T
     )
 
 
-def folder_of(arguments: Arguments, space: SearchSpace, data: DataConfig, device: Device) -> Path:
+def proxy_of(arguments: Arguments, space: SearchSpace) -> tuple[AnyProxy, bool]:
+    """The proxy that --proxy names, and whether it is the one that is taken without the flag."""
+    from nas.accuracy import (
+        SharedWeightsSettings,
+        ShortTrainingSettings,
+        default_proxy,
+        read_proxy,
+    )
+
+    if arguments.proxy is None:
+        return default_proxy(space), True
+    asked = read_proxy(arguments.proxy)
+    if not isinstance(asked, SharedWeightsSettings | ShortTrainingSettings):
+        return asked, False  # without torch
+    return asked, asked == default_proxy(space)
+
+
+def folder_of(
+    arguments: Arguments,
+    space: SearchSpace,
+    data: DataConfig,
+    device: Device,
+    *,
+    is_default_proxy: bool,
+) -> Path:
     """The run's folder: as named, or after every flag that makes another run."""
     if arguments.run is not None:
         return run_folder(arguments.run)
@@ -262,7 +289,7 @@ def folder_of(arguments: Arguments, space: SearchSpace, data: DataConfig, device
         parts.append(key.stem)
     if arguments.max_latency_ms is not None:
         parts.append(f"{arguments.max_latency_ms:g}ms")
-    if arguments.proxy != Arguments.proxy:
+    if arguments.proxy is not None and not is_default_proxy:
         parts.append(Path(arguments.proxy).stem)
     if arguments.pretrained is not None:
         parts.append(f"from-{Path(arguments.pretrained).stem}")
@@ -352,6 +379,7 @@ def search(
         build_proxy,
         build_teacher,
         prepare_proxy,
+        prepared_seconds,
         worker_count,
     )
     from nas.report.display import Display
@@ -407,6 +435,7 @@ def search(
             publish=functools.partial(publish, folder=opened.folder),
             within=within,
             doubts=tuple(predictor.provenance["doubts"]),
+            prepared_s=prepared_seconds(settings.proxy, prepared),
             verify=functools.partial(verify, opened, predictor.key, runner, display)
             if runner is not None
             else None,

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from nas import NasError
 from nas.accuracy.proxy import Proxy
 from nas.accuracy.settings import (
     SHARED,
@@ -42,6 +43,19 @@ def check_proxy(settings: AnyProxy, space: SearchSpace) -> None:
         Supernet(space, space.build)
 
 
+def default_proxy(space: SearchSpace) -> AnyProxy:
+    """What grades where nothing else is asked for: one network over the space, if it can be one.
+
+    Shared weights rank best for their cost (docs/scores.md); a space whose candidates can't share
+    them (scaled models; more weights than fit) is graded by short trainings. Loads torch.
+    """
+    try:
+        check_proxy(SharedWeightsSettings(), space)
+    except NasError:
+        return ShortTrainingSettings()
+    return SharedWeightsSettings()
+
+
 def prepare_proxy(
     settings: AnyProxy,
     data: DataConfig,
@@ -62,6 +76,18 @@ def prepare_proxy(
     from nas.accuracy.shared_teaching import taught
 
     return taught(settings, data, space, build, seed, run)
+
+
+def prepared_seconds(settings: AnyProxy, prepared: Path | None) -> float | None:
+    """What `prepare_proxy` once took, in seconds of one core, whichever run paid it.
+
+    None where nothing was prepared, or where it was before this was kept. Loads torch if it must.
+    """
+    if not isinstance(settings, SharedWeightsSettings) or prepared is None:
+        return None
+    from nas.training.sharing.kept import core_seconds
+
+    return core_seconds(prepared)
 
 
 def build_proxy(settings: AnyProxy, data: DataConfig, prepared: Path | None = None) -> Proxy:

@@ -140,7 +140,7 @@ def _teach(
             keep=lambda one: write_state(state_path, one.state()),
             on_step=show,
         )
-    write_shared(path, supernet, values)
+    write_shared(path, supernet, values, training.core_s)
     state_path.unlink(missing_ok=True)
 
 

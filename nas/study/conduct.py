@@ -52,6 +52,7 @@ def conduct(
     publish: Callable[[Findings], None],
     within: Candidate | None = None,
     doubts: tuple[str, ...] = (),
+    prepared_s: float | None = None,
     verify: Callable[[], ResidualCorrection] | None = None,
 ) -> Findings:
     """The run, to its end; what it found is published then, or when it is interrupted.
@@ -59,6 +60,7 @@ def conduct(
     teacher  teaches the picks of the front to the end, as the proxy's `finish` has it
     publish  writes the run's files: before the picks are taught, and again with them
     doubts   of the latency model
+    prepared_s  what the proxy's weights took before any grading, in seconds of one core
     verify   times what was published last on the board, and says what its residuals teach; the
              loop is closed then (nas.study.after.closing)
 
@@ -92,7 +94,7 @@ def conduct(
         found = _conclude(settings, ending, beside, grader, record, watcher)
         known = known_newcomers(ending.trials, found.front, settings.seed, record)
         found = replace(found, front=with_newcomers(found.front, known))
-        found = replace(found, doubts=doubts, spent=spent(ending, record))
+        found = replace(found, doubts=doubts, spent=spent(ending, record, prepared_s))
     except KeyboardInterrupt:
         so_far = Ending(trials=search.trials, is_exhausted=False)
         front = plain_front(so_far.graded)
@@ -107,7 +109,7 @@ def conduct(
             start=start_of(settings.proxy), seed=settings.seed, run=run.folder, record=record,
             teacher=teacher, on_done=watcher.step("picks of the front, taught to the end"),
         )  # fmt: skip
-        found = replace(found, taught=taught, spent=spent(ending, record))
+        found = replace(found, taught=taught, spent=spent(ending, record, prepared_s))
         publish(found)
     if verify is not None and found.front.points:
         correction = verify()
@@ -116,14 +118,15 @@ def conduct(
             shown = watcher.step("refused ones that the board brings under the limit")
             new = grade_newcomers(refused, found.front, settings.seed, record, grader, shown)
             front = with_newcomers(found.front, new)
-            found = replace(found, front=front, spent=spent(ending, record))
+            found = replace(found, front=front, spent=spent(ending, record, prepared_s))
             publish(found)
             verify()
     return found
 
 
-def spent(ending: Ending, record: Record) -> dict[str, float]:
+def spent(ending: Ending, record: Record, prepared_s: float | None) -> dict[str, float]:
     """Seconds that each part's gradings took, of all that the record has; no part without any."""
+    before = {} if prepared_s is None else {"shared weights": prepared_s}
     parts: dict[str, list[Score | None]] = {
         "search": [trial.score for trial in ending.graded],
         "finalists": [*record.scores(REGRADE).values()],
@@ -131,7 +134,7 @@ def spent(ending: Ending, record: Record) -> dict[str, float]:
         "teaching": [*record.scores(TAUGHT).values()],
         "closing": [*record.scores(CLOSING).values()],
     }
-    return {
+    return before | {
         part: sum(score.seconds for score in own if score) for part, own in parts.items() if own
     }
 

@@ -12,13 +12,26 @@ from nas.accuracy import (
     FakeSettings,
     ProxyError,
     Regrade,
+    SharedWeightsSettings,
     ShortTrainingSettings,
+    default_proxy,
     parse_proxy,
     read_proxy,
     worker_count,
 )
+from nas.space.search_space import read_space
+
+SPACES = Path("search_spaces")
+SHARING = ("fused_mbconv", "tiny")
 
 NAMES = "short_training, shared_weights, fake, macs, naswot"
+
+
+@pytest.mark.parametrize("path", sorted(SPACES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_candidates_of_stages_share_weights_by_default(path: Path) -> None:
+    # compound scaling and YOLOv5's multiples have whole models; shuffle's blocks have no slots.
+    own = SharedWeightsSettings() if path.stem in SHARING else ShortTrainingSettings()
+    assert default_proxy(read_space(path)) == own
 
 
 @pytest.mark.parametrize("name", sorted(PROXIES))

@@ -24,8 +24,11 @@ FORMAT: Final = 1
 REMEDY: Final = "Delete it: the same command teaches the weights again"
 
 
-def write_shared(path: Path, supernet: Supernet, values: Tensor) -> None:
-    """Writes weights (size,) whole or not at all. FolderError where they can't be."""
+def write_shared(path: Path, supernet: Supernet, values: Tensor, core_s: float) -> None:
+    """Writes weights (size,) whole or not at all. FolderError where they can't be.
+
+    core_s   what teaching them took, in seconds of one core
+    """
     _write(
         path,
         {
@@ -33,6 +36,7 @@ def write_shared(path: Path, supernet: Supernet, values: Tensor) -> None:
             "space_name": supernet.space.name,
             "space": _content(supernet.space),
             "num_classes": supernet.faces[0].detector.head.num_classes,
+            "core_s": core_s,
             "weights": supernet.named(values),
         },
     )
@@ -49,6 +53,15 @@ def read_shared(path: Path) -> tuple[Supernet, Tensor]:
         raise _damaged(path, f"no space in it ({type(error).__name__})") from error
     supernet = Supernet(space, partial(space.build, num_classes=classes))
     return supernet, _values(path, document, supernet)
+
+
+def core_seconds(path: Path) -> float | None:
+    """What teaching a file's weights took; None of one that was written before this was kept.
+
+    SupernetError where it is damaged.
+    """
+    found = _read(path).get("core_s")
+    return float(found) if isinstance(found, int | float) else None
 
 
 def check_shared(path: Path, supernet: Supernet) -> None:

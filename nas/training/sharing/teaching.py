@@ -18,6 +18,7 @@ training.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -66,6 +67,7 @@ class SharedTraining:
         self.supernet, self.settings, self.seed = supernet, settings, seed
         self.device = torch.device(device)
         self.steps, self.step = settings.steps, 0
+        self.core_s = 0.0  # of all threads, those of earlier sittings too
         self._load = load
         self.values = beginning.values.clone().to(self.device)
         self.average = self.values.clone()
@@ -116,6 +118,7 @@ class SharedTraining:
         Batch norms work with the batch's own statistics: a candidate's are measured when it is
         graded.
         """
+        begin = time.process_time()
         set_schedule(self.optimizer, self.step, self.steps, self.settings)
         candidate = self.candidate(self.step)
         detector, indices = self._read(candidate)
@@ -142,6 +145,7 @@ class SharedTraining:
         self.step += 1
         decay = 1 - 1 / (1 + self.settings.ema_share * self.step)
         self.average.lerp_(self.values, 1 - min(self.settings.ema_decay, decay))
+        self.core_s += time.process_time() - begin
         return losses.parts
 
     def _read(self, candidate: Candidate) -> tuple[Detector, Mapping[str, Tensor]]:
@@ -160,6 +164,7 @@ class SharedTraining:
         """All that going on takes."""
         return {
             "step": self.step, "steps": self.steps, "seed": self.seed,
+            "core_s": self.core_s,
             "values": self.values.cpu(), "average": self.average.cpu(),
             "optimizer": self.optimizer.state_dict(),
         }  # fmt: skip
@@ -174,6 +179,7 @@ class SharedTraining:
             self.average.copy_(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step = int(state["step"])
+            self.core_s = float(state.get("core_s", 0.0))
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
             raise TrainingError(
                 "the state of shared weights",

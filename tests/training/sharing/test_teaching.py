@@ -20,7 +20,7 @@ from nas.training.losses.loss import LossSettings
 from nas.training.progress import Progress, TrainingError
 from nas.training.recipe import Recipe
 from nas.training.sharing.begin import begin
-from nas.training.sharing.kept import check_shared, read_shared, write_shared
+from nas.training.sharing.kept import check_shared, core_seconds, read_shared, write_shared
 from nas.training.sharing.teaching import ROUND, SharedTraining, teach
 from tests.data.pictures import squares
 
@@ -184,10 +184,11 @@ def test_a_loss_that_is_no_number_is_told() -> None:
 def test_a_file_holds_the_weights(tmp_path: Path) -> None:
     net, file = net_of(read_space("tiny")), tmp_path / "a.pt"
     values = torch.rand(net.size)
-    write_shared(file, net, values)
+    write_shared(file, net, values, 12.5)
     check_shared(file, net)
     other, found = read_shared(file)
     assert torch.equal(found, values)
+    assert core_seconds(file) == 12.5
     spec = net.space.build(lambda _, options: options[-1], 2).spec
     for name, index in net.indices(spec).items():
         assert torch.equal(other.indices(spec)[name], index)
@@ -195,7 +196,7 @@ def test_a_file_holds_the_weights(tmp_path: Path) -> None:
 
 def test_a_file_of_another_space_is_named_by_what_differs(tmp_path: Path) -> None:
     net, file = net_of(read_space("tiny")), tmp_path / "a.pt"
-    write_shared(file, net, net.gathered())
+    write_shared(file, net, net.gathered(), 0.0)
     text = Path("search_spaces/tiny.yaml").read_text()
     for change, to, message in (
         ("width: [16, 24]", "width: [16, 32]", "stage 3"),
@@ -208,7 +209,7 @@ def test_a_file_of_another_space_is_named_by_what_differs(tmp_path: Path) -> Non
 
 def test_a_damaged_file_is_told_with_its_remedy(tmp_path: Path) -> None:
     net, file = net_of(read_space("tiny")), tmp_path / "a.pt"
-    write_shared(file, net, net.gathered())
+    write_shared(file, net, net.gathered(), 0.0)
     document = torch.load(file, weights_only=True)
     name = next(iter(net.slots))
     weights = document["weights"]
