@@ -15,6 +15,8 @@ import torch
 import yaml
 
 from nas.accuracy import IN_FLIGHT
+from nas.search import Arguments, proxy_of
+from nas.space.search_space import read_space
 from nas.study.on_disk.run import read_settings
 from nas.training.on_disk.checkpoint import load_checkpoint
 from tests.data.pictures import write_data
@@ -34,6 +36,24 @@ FILES = [
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_checkout(tmp_path_factory.mktemp("search"))
+
+
+@pytest.mark.parametrize(
+    ("space", "flag", "kind", "is_default"),
+    [
+        ("tiny", None, "shared_weights", True),
+        ("tiny", "shared_weights", "shared_weights", True),
+        ("tiny", "short_training", "short_training", False),
+        ("shuffle", None, "short_training", True),
+        ("shuffle", "short_training", "short_training", True),
+        ("tiny", "macs", "macs", False),
+    ],
+)
+def test_a_proxy_that_is_the_default_names_no_other_run(
+    space: str, flag: str | None, kind: str, *, is_default: bool
+) -> None:
+    proxy, found = proxy_of(Arguments(proxy=flag), read_space(space))
+    assert (proxy.kind, found) == (kind, is_default)
 
 
 def _finish(running: subprocess.Popen[str]) -> tuple[int, str, str]:

@@ -60,6 +60,7 @@ def _conduct(folder: Path, proxy: Notebook, factor: float, seen: list[Findings])
             record=record,
             watcher=_Silent(),
             publish=published.append,
+            prepared_s=480.0,
             verify=verify,
         )
 
@@ -73,6 +74,7 @@ def test_what_a_faster_board_brings_under_the_limit_is_graded_and_verified(tmp_p
     proxy = notebook()
     found = _conduct(tmp_path / "a", proxy, 0.8, seen)
     assert len(seen) == 2, "the front, and once more with the newcomers"
+    assert next(iter(found.spent.items())) == ("shared weights", 480.0)
     before = {name for name, _ in _named(seen[0])}
     newcomers = [p for p in found.front.runners_up if p.name not in before]
     assert newcomers
