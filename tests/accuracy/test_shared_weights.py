@@ -26,7 +26,7 @@ from nas.detector.faces import SupernetError
 from nas.space.anchors import scale_anchors
 from nas.space.search_space import read_space
 from nas.training.on_disk.checkpoint import load_checkpoint
-from nas.training.sharing.kept import read_shared
+from nas.training.sharing.kept import core_seconds, read_shared
 from nas.training.sharing.teaching import SharedTraining
 from tests.accuracy.learnable import candidates, learnable_data, some_candidates
 
@@ -79,7 +79,7 @@ def test_what_they_depend_on_names_the_file(monkeypatch: pytest.MonkeyPatch) -> 
 def test_killed_and_gone_on_equals_never_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = prepared().read_bytes()
+    _, whole = read_shared(prepared())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
     monkeypatch.setattr(shared_teaching, "KEEP_EVERY", 2)
     step = SharedTraining.one_step
@@ -98,7 +98,8 @@ def test_killed_and_gone_on_equals_never_killed(
     file = prepared()
     assert "from step 4 on" in capsys.readouterr().err
     assert [*(tmp_path / "other").rglob("*.state.pt")] == []
-    assert file.read_bytes() == whole
+    assert torch.equal(read_shared(file)[1], whole)
+    assert 0 < (core_seconds(file) or 0) < 1000
 
 
 def _elsewhere(file: Path, queue: multiprocessing.Queue[Score]) -> None:

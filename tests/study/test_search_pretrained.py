@@ -60,7 +60,8 @@ def test_another_start_is_another_folder() -> None:
 
     asked = (read_space("tiny"), read_data("shapes"), read_device("rpi4"))
     names = {
-        folder_of(Arguments(pretrained=one), *asked).name for one in (None, "none", "a/mine.pth")
+        folder_of(Arguments(pretrained=one), *asked, is_default_proxy=True).name
+        for one in (None, "none", "a/mine.pth")
     }
     assert names == {
         "tiny-shapes-rpi4-seed0",
