@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from rich.table import Table
 
-from nas.accuracy import ShortTrainingSettings
+from nas.accuracy import SharedWeightsSettings, ShortTrainingSettings
 from nas.files import write_whole
 from nas.latency.answer import HELD_OUT, LatencyKind
 from nas.space.image_size import written
@@ -225,12 +225,14 @@ def silent_lines(report: Findings) -> list[str]:
     """That the scores are too low to rank by, where they are."""
     scores = [t.score.score for t in report.ending.graded if t.score and t.score.is_map]
     proxy = report.settings.proxy
-    if not scores or max(scores) >= SILENT or not isinstance(proxy, ShortTrainingSettings):
+    if not isinstance(proxy, SharedWeightsSettings | ShortTrainingSettings):
+        return []
+    if not scores or max(scores) >= SILENT:
         return []
     return [
         f"The best score is {max(scores):.4f}: after {proxy.steps} steps no detector has learnt"
-        " enough of this data to be ranked by it. Give --proxy a YAML with kind: short_training"
-        f" and steps: {4 * proxy.steps}."
+        " enough of this data to be ranked by it. Give --proxy a YAML with"
+        f" kind: {proxy.kind} and steps: {4 * proxy.steps}."
     ]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from nas.accuracy import Regrade, Score, ShortTrainingSettings
+from nas.accuracy import Regrade, Score, SharedWeightsSettings, ShortTrainingSettings
 from nas.latency.answer import LatencyKind
 from nas.report.figures import pareto_figure, write_figure
 from nas.report.files import COLUMNS, MEASURED_COLUMNS, front_table, summary_lines, write_report
@@ -356,6 +356,14 @@ def test_scores_that_say_nothing_are_told(report: Findings) -> None:
     assert "after 30 steps no detector has learnt enough" in text
     assert "steps: 120" in text
     assert "no detector has learnt" not in " ".join(summary_lines(_real(report, 0.2)))
+
+
+def test_scores_of_shared_weights_that_say_nothing_are_told(report: Findings) -> None:
+    settings = some_settings(proxy=SharedWeightsSettings(steps=1500))
+    low = replace(_real(report, 0.009), settings=settings)
+    text = " ".join(summary_lines(low))
+    assert "after 1500 steps no detector has learnt enough" in text
+    assert "kind: shared_weights and steps: 6000" in text
 
 
 def test_taught_picks_lie_beside_their_models_and_on_the_page(
