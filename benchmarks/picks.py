@@ -18,7 +18,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import pool
@@ -43,8 +43,8 @@ class Arguments(pool.Arguments):
     """The CSV that results are appended to."""
     pool: Path = Path("benchmarks/pool.csv")
     """What random architectures of the bands reach."""
-    workers: tuple[str, ...] = ()  # type: ignore[assignment]
-    """A process of one thread for each: where it computes, cpu or cuda. None: nothing is taught."""
+    workers: tuple[Literal["cpu", "cuda"], ...] = ()
+    """A process of one thread for each: where it computes. Without any, nothing is taught."""
 
 
 @dataclass(frozen=True, kw_only=True)
