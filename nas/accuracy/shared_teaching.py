@@ -3,14 +3,15 @@
 A file is named by a digest of all that its weights depend on, so that a run that asks for the same
 ones reads them, and any other teaches its own. Beside it lies, while it is taught, the state to go
 on from after a kill. The files may be deleted at any time: a run has a copy of its own. Weights
-that are taught again on another machine, or by another number of threads, are others: the rounding
-of a sum is enough.
+that are taught again on another kind of processor are others: the rounding of a sum is enough.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -107,7 +108,8 @@ def _in_cache(
         if path.exists():
             check_shared(path, supernet)
         else:
-            _teach(path, supernet, settings, data, seed)
+            with _one_thread():
+                _teach(path, supernet, settings, data, seed)
     finally:
         lock.release()
     return path
@@ -142,6 +144,21 @@ def _teach(
         )
     write_shared(path, supernet, values, training.core_s)
     state_path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Computes each operator in one thread: on maps this small a second one mostly waits.
+
+    Of a step, two threads took 0.92 of the time and 1.7 times the core-seconds (LOG.md,
+    2026-11-27); and so the weights are the same on any number of cores.
+    """
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(count)
 
 
 def _digest(

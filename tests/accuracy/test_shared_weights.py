@@ -102,6 +102,21 @@ def test_killed_and_gone_on_equals_never_killed(
     assert 0 < (core_seconds(file) or 0) < 1000
 
 
+def test_weights_are_the_same_by_any_number_of_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, found = torch.get_num_threads(), []
+    for threads in (1, 4):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / str(threads)))
+        torch.set_num_threads(threads)
+        try:
+            found.append(read_shared(prepared())[1])
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(count)
+    assert torch.equal(*found)
+
+
 def _elsewhere(file: Path, queue: multiprocessing.Queue[Score]) -> None:
     torch.set_num_threads(1)
     queue.put(build_proxy(SETTINGS, learnable_data(), file).score(some_candidates(1)[0], 3))
