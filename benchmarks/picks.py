@@ -31,6 +31,7 @@ from nas.study.trial import Trial
 from nas.terminal import command_line
 
 NOTED: Final = Path("benchmarks/picked.csv")
+PICKED: Final = Path("benchmarks/picks.csv")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class Arguments(pool.Arguments):
 
     runs: tuple[Path, ...] = ()
     """Folders of finished searches, each called SET-NAME: NAME says by what it was graded."""
-    out: Path = Path("benchmarks/picks.csv")
+    out: Path = PICKED
     """The CSV that results are appended to."""
     pool: Path = Path("benchmarks/pool.csv")
     """What random architectures of the bands reach."""

@@ -263,14 +263,15 @@ def teach(job: Job, arguments: Arguments, device: str) -> Result:
     cv2.setNumThreads(1)
     one = job.member
     data = read_data(str(arguments.datasets / one.set / "data.yaml"))
+    start = None if arguments.start == "none" else load_seed(arguments.start)
     recipe = replace(
-        read_recipe("small", knows_pictures=True), epochs=None, steps=STEPS, evaluate_every=0
-    )
+        read_recipe("small", knows_pictures=start is not None),
+        epochs=None, steps=STEPS, evaluate_every=0,
+    )  # fmt: skip
     train_set = load_part(data, "train", one.candidate.image_size)
     begin = time.process_time()
     detector, rows = started(
-        recipe.build, one.candidate.spec, train_set, recipe, load_seed(arguments.start),
-        seed_number=job.seed,
+        recipe.build, one.candidate.spec, train_set, recipe, start, seed_number=job.seed
     )  # fmt: skip
     trained = train(
         detector, train_set, None, recipe, seed=job.seed, device=device, whole_rows=rows

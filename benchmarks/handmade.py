@@ -1,0 +1,204 @@
+"""The picks of a search against detectors made by hand and scaled to the same latency.
+
+    python benchmarks/handmade.py --datasets ../shared/datasets --workers cpu
+    python benchmarks/handmade.py --print
+
+Teaches hand-made detectors of search_spaces/reference/ and the plain grid of the default space,
+each at the image size at which its estimated Raspberry Pi 4 latency lies highest within a band of
+benchmarks/pool.csv, exactly as `picks.py` teaches the picks of the searches: one recipe, one number
+of steps, from the weights that fit it best. Where none fit (all but those of EfficientNet's blocks)
+it begins from scratch and nothing of it is frozen. The table then tells the best of each band
+beside the pick. What the CSV holds is not done again.
+
+With `--start none` picks and hand-made ones alike begin from scratch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import picks
+import pool
+from rows import read_rows
+
+from nas.data.dataset import DataConfig, read_data
+from nas.latency.answer import LatencyModel
+from nas.latency.device import read_device
+from nas.latency.load import load_table_model
+from nas.places import STARTER
+from nas.space.references import as_candidate, fits, reference_files
+from nas.space.search_space import Candidate
+from nas.space.spec import (
+    ModelSpec,
+    model_text,
+    parse_spec,
+    read_spec,
+    with_anchors,
+    with_classes,
+)
+from nas.study.after.baselines import grid
+from nas.study.candidates import Candidates, anchors_at, anchors_like
+from nas.terminal import command_line
+
+MODELS: Final = (
+    "yolov5n", "v5lite-e", "v5lite-s", "nanodet-m", "yolov8n", "yolov5-efficientnetv2",
+)  # fmt: skip
+"""By their files; `yolov5n` is taken at half its width (0.125) as well."""
+
+NARROW: Final = "yolov5n, width 0.125"
+SIZES: Final = tuple(range(96, 673, 32))
+"""Pixels at which a hand-made detector may fit a band."""
+
+SEARCHED_BY: Final = "shared"
+"""Whose picks of benchmarks/picked.csv are compared."""
+
+SCRATCH: Final = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments(pool.Arguments):
+    """Teach hand-made detectors in the bands of the pool, and print them beside the picks."""
+
+    bands: tuple[int, ...] = (0, 1, 2)
+    """Bands of the pool, from 0."""
+    out: Path = Path("benchmarks/handmade.csv")
+    """The CSV that results are appended to."""
+
+
+def main(arguments: Arguments) -> None:
+    """Teaches what the CSV does not hold yet, then prints its table."""
+    found = {
+        name: list(entrants(read_data(str(arguments.datasets / name / "data.yaml")), name))
+        for name in arguments.sets
+    }
+    rows = read_rows(arguments.out, pool.Result)
+    if not arguments.print:
+        done = {(*row.key, row.start) for row in rows}
+        jobs = list(all_jobs(found, arguments))
+        for start in dict.fromkeys(start for _, start in jobs):
+            own = [job for job, s in jobs if s == start and (*job.key, start) not in done]
+            pool.teach_all(own, replace(arguments, start=start))
+        rows = read_rows(arguments.out, pool.Result)
+    taught = read_rows(picks.PICKED, pool.Result)
+    show(found, [*rows, *taught], arguments)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entrant:
+    """A detector in a band; `start` is the weights that fit it best."""
+
+    name: str
+    member: pool.Member
+    start: str
+
+
+def entrants(data: DataConfig, name: str) -> Iterator[Entrant]:
+    """Everything that stands in a set's bands: picks, hand-made detectors, the grid's best fit."""
+    candidates = pool.candidates_of(data)
+    key = read_device("rpi4").key("ncnn", "fp32", None)
+    model = load_table_model(key, space=candidates.space, num_classes=data.num_classes)
+
+    def of(name_: str, band: int, candidate: Candidate, start: str) -> Entrant:
+        latency_ms = model.predict(candidate.spec, candidate.image_size).ms
+        member = pool.Member(set=name, band=band, candidate=candidate, latency_ms=latency_ms)
+        return Entrant(name=name_, member=member, start=start)
+
+    for one in read_rows(picks.NOTED, picks.Picked):
+        if (one.set, one.by) == (name, SEARCHED_BY):
+            candidate = candidates.rebuild(json.loads(one.choices))
+            yield of("pick", one.band, candidate, STARTER)
+    plain = [baseline.candidate for baseline in grid(candidates, model)]
+    for band in range(len(pool.BANDS)):
+        for title, spec in specs():
+            scaled = highest_within(scaled_to_data(spec, candidates), band, model)
+            if scaled is not None:
+                start = STARTER if "efficientnet" in title else SCRATCH
+                yield of(title, band, scaled, start)
+        best = highest_within(plain, band, model)
+        if best is not None:
+            yield of("grid", band, best, STARTER)
+
+
+def specs() -> Iterator[tuple[str, ModelSpec]]:
+    """The hand-made detectors by name."""
+    files = {path.stem: path for path in reference_files()}
+    for name in MODELS:
+        yield name, read_spec(files[name])
+    yield NARROW, parse_spec(model_text(files["yolov5n"]), NARROW, multiples=(0.33, 0.125))
+
+
+def scaled_to_data(spec: ModelSpec, candidates: Candidates) -> Iterator[Candidate]:
+    """A hand-made detector for a data set, at every size that it fits."""
+    own = with_classes(spec, candidates.num_classes)
+    for size in SIZES:
+        if fits(own, size):
+            anchors = anchors_at(anchors_like(candidates.anchors, own.anchors), size)
+            yield as_candidate(with_anchors(own, anchors), size)
+
+
+def highest_within(
+    candidates: Iterator[Candidate] | Sequence[Candidate], band: int, model: LatencyModel
+) -> Candidate | None:
+    """Of candidates the slowest one that a band admits, if any."""
+    low, high = pool.BANDS[band]
+    timed = [(model.predict(one.spec, one.image_size).ms, one) for one in candidates]
+    within = [pair for pair in timed if low <= pair[0] <= high]
+    return max(within, key=lambda pair: pair[0])[1] if within else None
+
+
+def all_jobs(
+    found: dict[str, list[Entrant]], arguments: Arguments
+) -> Iterator[tuple[pool.Job, str]]:
+    """Every training and its start. Picks that begin with weights are taught by `picks.py`."""
+    from_scratch = arguments.start == SCRATCH
+    for own in found.values():
+        for one in own:
+            if one.member.band in arguments.bands and (from_scratch or one.name != "pick"):
+                start = SCRATCH if from_scratch else one.start
+                yield pool.Job(member=one.member, seed=0), start
+
+
+def show(
+    found: dict[str, list[Entrant]], rows: Sequence[pool.Result], arguments: Arguments
+) -> None:
+    """Prints the detectors of each band, the best first, and the pick's distance to the next."""
+    from_scratch = arguments.start == SCRATCH
+    print("| set | band, ms | detector | px | estimated ms | begun with | mAP50-95: val, test |")
+    print("|---|---|---|---|---|---|---|")
+    reached = {(*row.key, row.start): row for row in rows}
+    gaps = []
+    for name, own in found.items():
+        for band in arguments.bands:
+            there = []
+            for one in own:
+                start = SCRATCH if from_scratch else one.start
+                row = reached.get((name, one.member.candidate.digest, 0, start))
+                if one.member.band == band and row is not None:
+                    there.append((one, row))
+            there.sort(key=lambda pair: -pair[1].val_map50_95)
+            for one, row in there:
+                low, high = pool.BANDS[band]
+                test = "" if row.test_map50_95 is None else f", {row.test_map50_95:.3f}"
+                print(
+                    f"| {name} | {low:g} to {high:g} | {one.name} | {row.image_size} |"
+                    f" {one.member.latency_ms:.1f} | {row.start} | {row.val_map50_95:.3f}{test} |"
+                )
+            picked = [row.val_map50_95 for one, row in there if one.name == "pick"]
+            others = [row.val_map50_95 for one, row in there if one.name != "pick"]
+            if picked and others:
+                gaps.append(picked[0] - max(others))
+    if gaps:
+        above = sum(gap > 0 for gap in gaps)
+        print(
+            f"\nThe pick is above the best other detector in {above} of {len(gaps)} bands, by"
+            f" {np.mean(gaps):+.3f} in the mean ({min(gaps):+.3f} to {max(gaps):+.3f})."
+        )
+
+
+if __name__ == "__main__":
+    command_line(Arguments, main)
