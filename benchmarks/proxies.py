@@ -1,6 +1,6 @@
 """How well each proxy ranks the pool's architectures, beside what costs nothing.
 
-    python benchmarks/proxies.py --datasets ../shared/datasets --proxies default "60 steps"
+    python benchmarks/proxies.py --datasets ../shared/datasets --proxies short_training "60 steps"
     python benchmarks/proxies.py --print
 
 Each proxy scores every architecture of benchmarks/pool.csv once, on one thread; a score is appended
@@ -42,7 +42,7 @@ from nas.data.dataset import read_data
 from nas.terminal import command_line
 
 PROXIES: Final[dict[str, AnyProxy]] = {
-    "default": ShortTrainingSettings(),
+    "short_training": ShortTrainingSettings(),
     "former": ShortTrainingSettings(
         image_scale=1 / 3, steps=90, val_images=None, cpu_bf16=False, pretrained="lite2"
     ),
@@ -55,11 +55,11 @@ PROXIES: Final[dict[str, AnyProxy]] = {
     "own size, 15 steps": ShortTrainingSettings(image_scale=1, steps=15),
     "half size, 60 steps": ShortTrainingSettings(image_scale=1 / 2, steps=60),
     "slower": ShortTrainingSettings(lr=0.004),
-    "shared": SharedWeightsSettings(),
+    "shared_weights": SharedWeightsSettings(),
     "naswot": NaswotSettings(),
     "macs": MacsSettings(),
 }
-"""By name; each is the default but for what its name says."""
+"""By name; those that are no proxy's are `short_training` but for what they say."""
 
 STAGES: Final = (1, 2, 3, 4)
 """Those that may be of either operator."""
@@ -73,7 +73,7 @@ class Arguments:
     """The folder of the data sets."""
     sets: tuple[str, ...] = SETS
     """Data sets by their folder's name."""
-    proxies: tuple[str, ...] = ("default", "former", "naswot", "macs")
+    proxies: tuple[str, ...] = ("shared_weights", "short_training", "naswot", "macs")
     """By the names in this file."""
     pool: Path = Path("benchmarks/pool.csv")
     """What the architectures reach."""
