@@ -2,16 +2,20 @@
 
     python benchmarks/samplers.py --seeds 4 --budget 200
     python benchmarks/samplers.py --seeds 4 --budget 200 --limit-ms 12
+    python benchmarks/samplers.py --seeds 1 --budget 2000 --samplers surrogate
 
 The score follows parameters, image size and single choices of each stage, with diminishing returns
 and noise; the latency, computation (three times slower where it is depthwise) and bytes moved. The
 search is the real one, in this process. Reported, as means over the seeds: the area under the front
-of the true scores over the logarithm of latency, refused and repeated trials, seconds.
+of the true scores over the logarithm of latency, refused and repeated trials; core-milliseconds
+that a trial takes in all and at the end, in the last tenth of them; megabytes that the process
+grows by in the second half of a search.
 """
 
 from __future__ import annotations
 
 import math
+import resource
 import tempfile
 import time
 from dataclasses import dataclass
@@ -22,7 +26,7 @@ import numpy as np
 import optuna
 import tyro
 
-from nas.accuracy import Score
+from nas.accuracy import Proxy, Score
 from nas.latency.answer import Latency, LatencyKind
 from nas.space.anchors import DEFAULT_ANCHORS
 from nas.space.image_size import ImageSize, side_of
@@ -35,7 +39,7 @@ from nas.study.on_disk.record import Record
 from nas.study.pareto import hypervolume
 from nas.study.sampling import SamplerName
 from nas.study.trial import Ending, Outcome
-from nas.study.workers import Inline
+from nas.study.workers import Graded, Inline
 
 NOISE = 0.015
 """Of the score a search sees: about that of a short training under another seed."""
@@ -56,6 +60,8 @@ class Arguments:
     """Searches with each sampler."""
     limit_ms: float | None = None
     """A latency limit."""
+    samplers: tuple[SamplerName, ...] = get_args(SamplerName)
+    """Which of them."""
 
 
 class Board:
@@ -115,39 +121,87 @@ def area(ending: Ending, limit_ms: float) -> float:
     )
 
 
+class Watched:
+    """A grader that notes when it is given each candidate, and what the process holds then."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._inline = Inline(proxy)
+        self.core_s: list[float] = []
+        self.megabytes: list[float] = []
+
+    def submit(self, number: int, candidate: Candidate, seed: int) -> None:
+        """Notes, and takes the candidate."""
+        self.core_s.append(time.process_time())
+        self.megabytes.append(resident_megabytes())
+        self._inline.submit(number, candidate, seed)
+
+    def collect(self, *, is_waiting: bool) -> list[Graded]:
+        """As the grader in this process does."""
+        return self._inline.collect(is_waiting=is_waiting)
+
+
+def resident_megabytes() -> float:
+    """What the process holds in memory now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """One search: what it reached, and what it took."""
+
+    area: float
+    refused: int
+    repeated: int
+    ms_each: float
+    ms_at_end: float
+    megabytes_more: float
+
+
+def searched(
+    arguments: Arguments, candidates: Candidates, sampler: SamplerName, seed: int
+) -> Searched:
+    """Searches once, in this process."""
+    grader = Watched(Landscape())
+    with tempfile.TemporaryDirectory() as folder:
+        ending = Search(
+            candidates=candidates,
+            model=Board(),
+            grader=grader,
+            record=Record(f"journal:{Path(folder) / 'study.log'}", "samplers"),
+            plan=SearchPlan(sampler=sampler, seed=seed, limit_ms=arguments.limit_ms, in_flight=4),
+        ).run(arguments.budget)
+    count = len(grader.core_s)
+    last = min(-2, -(count // 10))
+    return Searched(
+        area=area(ending, arguments.limit_ms or SLOWEST_MS),
+        refused=ending.count(Outcome.REFUSED),
+        repeated=ending.count(Outcome.REPEATED),
+        ms_each=1000 * (grader.core_s[-1] - grader.core_s[0]) / (count - 1),
+        ms_at_end=1000 * (grader.core_s[-1] - grader.core_s[last]) / (-last - 1),
+        megabytes_more=grader.megabytes[-1] - grader.megabytes[count // 2],
+    )
+
+
 def main(arguments: Arguments) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = read_space(arguments.space)
     candidates = Candidates(space=space, num_classes=6, anchors=DEFAULT_ANCHORS)
-    print("sampler   area (standard error)   refused   repeated   seconds a search")
-    for sampler in get_args(SamplerName):
-        rows = []
-        for seed in range(arguments.seeds):
-            begin = time.process_time()
-            with tempfile.TemporaryDirectory() as folder:
-                ending = Search(
-                    candidates=candidates,
-                    model=Board(),
-                    grader=Inline(Landscape()),
-                    record=Record(f"journal:{Path(folder) / 'study.log'}", "samplers"),
-                    plan=SearchPlan(
-                        sampler=sampler, seed=seed, limit_ms=arguments.limit_ms, in_flight=4
-                    ),
-                ).run(arguments.budget)
-            rows.append(
-                (
-                    area(ending, arguments.limit_ms or SLOWEST_MS),
-                    ending.count(Outcome.REFUSED),
-                    ending.count(Outcome.REPEATED),
-                    time.process_time() - begin,
-                )
-            )
-        table = np.array(rows)
-        mean = table.mean(axis=0)
-        error = table[:, 0].std(ddof=1) / math.sqrt(len(rows)) if len(rows) > 1 else math.nan
+    print("| sampler | area (standard error) | refused | repeated | ms a trial, at the end | MB |")
+    print("|---|---|---|---|---|---|")
+    for sampler in arguments.samplers:
+        rows = [searched(arguments, candidates, sampler, n) for n in range(arguments.seeds)]
+        mean = {
+            name: np.mean([getattr(row, name) for row in rows])
+            for name in Searched.__dataclass_fields__
+        }
+        error = math.nan
+        if len(rows) > 1:
+            error = np.std([row.area for row in rows], ddof=1) / math.sqrt(len(rows))
         print(
-            f"{sampler:8s}  {mean[0]:.4f} ({error:.4f})         {mean[1]:7.0f}   {mean[2]:8.0f}"
-            f"   {mean[3]:8.1f}",
+            f"| {sampler} | {mean['area']:.4f} ({error:.4f}) | {mean['refused']:.0f} |"
+            f" {mean['repeated']:.0f} | {mean['ms_each']:.0f}, {mean['ms_at_end']:.0f} |"
+            f" {mean['megabytes_more']:+.0f} |",
             flush=True,
         )
 
