@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from nas.latency.reach.facts import Facts
+from nas.latency.reach.ssh_runner import look
+from nas.latency.reach.wheels import cache_folder, fetch_wheels, platform_tags
 from tests.board.host import Sshd, emulate, qemu, start_sshd
 from tests.conftest import absent
 
 Start = Callable[..., Sshd]
+
+PILLOW = "13.0.0"
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +67,41 @@ def emulated(has_sshd: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield sshd
     finally:
         sshd.stop()
+
+
+@pytest.fixture(scope="session")
+def packages(emulated: Sshd) -> Path:
+    """A folder on the board with numpy, Pillow and both runtimes."""
+    facts = look(emulated.login())
+    folder = emulated.folder / "home" / "packages"
+    wheels = {*fetch_wheels("ncnn", facts), *fetch_wheels("onnxruntime", facts), pillow(facts)}
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+    return folder
+
+
+def pillow(facts: Facts) -> Path:
+    """Pillow's wheel for the board, kept where the runtimes' are."""
+    folder = cache_folder() / "pillow"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not list(folder.glob(f"pillow-{PILLOW}-*.whl")):
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--dest",
+            folder,
+        ]
+        command += [
+            "--only-binary=:all:",
+            "--python-version",
+            "".join(map(str, facts.python_version)),
+        ]
+        for tag in platform_tags(facts):
+            command += ["--platform", tag]
+        subprocess.run([*map(str, command), f"pillow=={PILLOW}"], check=True)
+    return next(folder.glob(f"pillow-{PILLOW}-*.whl"))

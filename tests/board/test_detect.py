@@ -9,61 +9,16 @@ import json
 import shlex
 import shutil
 import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nas.deploy.on_board import detect
-from nas.latency.reach.facts import Facts
-from nas.latency.reach.ssh_runner import look
-from nas.latency.reach.wheels import cache_folder, fetch_wheels, platform_tags
 from tests.board.host import MODEL, Sshd
 from tests.deploy.on_board.bundles import HEADS, detector_of, rgb, write_bundle, write_pictures
 
 pytestmark = [pytest.mark.board, pytest.mark.slow]
-
-PILLOW = "13.0.0"
-
-
-def pillow(facts: Facts) -> Path:
-    """Pillow's wheel for the board, kept where the runtimes' are."""
-    folder = cache_folder() / "pillow"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not list(folder.glob(f"pillow-{PILLOW}-*.whl")):
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--dest",
-            folder,
-        ]
-        command += [
-            "--only-binary=:all:",
-            "--python-version",
-            "".join(map(str, facts.python_version)),
-        ]
-        for tag in platform_tags(facts):
-            command += ["--platform", tag]
-        subprocess.run([*map(str, command), f"pillow=={PILLOW}"], check=True)
-    return next(folder.glob(f"pillow-{PILLOW}-*.whl"))
-
-
-@pytest.fixture(scope="module")
-def packages(emulated: Sshd) -> Path:
-    """A folder on the board with numpy, Pillow and both runtimes."""
-    facts = look(emulated.login())
-    folder = emulated.folder / "home" / "packages"
-    wheels = {*fetch_wheels("ncnn", facts), *fetch_wheels("onnxruntime", facts), pillow(facts)}
-    for wheel in wheels:
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(folder)
-    return folder
 
 
 def there(board: Sshd, packages: Path, *words: object) -> subprocess.CompletedProcess[str]:

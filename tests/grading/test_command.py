@@ -26,10 +26,10 @@ NAMES = ("red", "green")
 SIZE = 64
 
 
-def write_squares(folder: Path) -> None:
-    """Squares as a YOLO data set with the parts train and val."""
+def write_squares(folder: Path, count: int = 8) -> None:
+    """Squares as a YOLO data set with the parts train and val, so many pictures each."""
     for part, seed in (("train", 0), ("val", 1)):
-        pictures = squares(8, seed=seed)
+        pictures = squares(count, seed=seed)
         for index in range(len(pictures)):
             image = folder / "images" / part / f"{index}.png"
             label = folder / "labels" / part / f"{index}.txt"
