@@ -69,7 +69,7 @@ theirs, can raise, each under the room that raises it.
         nas.study
             RunError             a run's folder, or settings that are not the run's
             StorageError         the storage of a study
-            LimitError           a latency limit that no architecture meets
+            LimitError           limits that no architecture meets
             WorkerError          a grading process that died
             AuditError           a run, or a band of it, that can't be audited
             VerifyError          a run whose front can't be verified

@@ -16,8 +16,9 @@ import re
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import tyro
 import yaml
 
 from nas import NasError
@@ -63,6 +64,10 @@ class Arguments:
     """Its number of threads (default: the device's own, 4 on a Pi and 1 on host)."""
     max_latency_ms: float | None = None
     """Candidates whose latency by the table is above this are never trained."""
+    limit: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """What else candidates may have at most, never trained above it: "params <= 2e6",
+    "macs <= 3e8", "file_mb <= 4" (ncnn files), "memory_mb <= 64" (what ncnn allocates). May be
+    given several times."""
     proxy: str | None = None
     """What grades: shared_weights, one network taught for all candidates; short_training; macs and
     naswot, which train nothing; fake, for trying things out; or a YAML with a `kind`. By default
@@ -100,12 +105,14 @@ def run(arguments: Arguments) -> None:
     from nas.latency.load import load_table_model
     from nas.space.search_space import read_space
     from nas.study.feasible import find_within
+    from nas.study.limits import limits_of, read_limits
     from nas.study.on_disk.claim import claimed
     from nas.study.on_disk.folder import check_folder
     from nas.study.on_disk.run import open_run
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     check(arguments)
+    limits = read_limits(arguments.limit)
     if arguments.run is not None:
         check_folder(run_folder(arguments.run))
     space = read_space(arguments.space)
@@ -134,11 +141,12 @@ def run(arguments: Arguments) -> None:
     if space is not own_sizes:
         tell_saved(own_sizes, space, data, predictor)
     within = None
-    if arguments.max_latency_ms is not None:
+    if arguments.max_latency_ms is not None or limits:
         # Before anything is written: a limit that can't be met is a mistake, not a long search.
         within = find_within(
-            space, data.num_classes, predictor, arguments.max_latency_ms, arguments.seed
-        )
+            space, data.num_classes, predictor, arguments.max_latency_ms, arguments.seed,
+            limits_of(limits, key.precision),
+        )  # fmt: skip
     settings = settings_of(arguments, folder, space, data, predictor, proxy)
     with open_run(folder, settings) as opened, claimed(opened, arguments.storage) as record:
         if space is not own_sizes:
@@ -281,6 +289,8 @@ def folder_of(
     is_default_proxy: bool,
 ) -> Path:
     """The run's folder: as named, or after every flag that makes another run."""
+    from nas.study.limits import number_words, read_limits
+
     if arguments.run is not None:
         return run_folder(arguments.run)
     parts = [space.name, data.name, arguments.device]
@@ -289,6 +299,8 @@ def folder_of(
         parts.append(key.stem)
     if arguments.max_latency_ms is not None:
         parts.append(f"{arguments.max_latency_ms:g}ms")
+    for name, most in read_limits(arguments.limit).items():
+        parts.append(f"{name}{number_words(most)}")
     if arguments.proxy is not None and not is_default_proxy:
         parts.append(Path(arguments.proxy).stem)
     if arguments.pretrained is not None:
@@ -310,6 +322,7 @@ def settings_of(
     """Everything the search will run with, as settings.yaml keeps it."""
     from nas.accuracy import IN_FLIGHT
     from nas.study.anchors import anchors_for
+    from nas.study.limits import read_limits
     from nas.study.on_disk import run as runs
     from nas.study.on_disk.folder import study_name
     from nas.study.on_disk.storage import without_password
@@ -341,6 +354,7 @@ def settings_of(
             kind=predictor.kind,
         ),
         max_latency_ms=arguments.max_latency_ms,
+        limits=read_limits(arguments.limit),
         proxy=proxy,
         sampler=arguments.sampler,
         seed=arguments.seed,

@@ -17,11 +17,10 @@ import plotly.graph_objects as go
 
 from nas.files import write_whole
 from nas.latency.answer import HELD_OUT, Latency
-from nas.report.files import limit_words
 from nas.report.hover import baseline_hover, point_hover, taught_hover, trial_hover
+from nas.report.limits import limit_lines, limit_words, refused_words, size_limit_words
 from nas.study.after.finalists import plain_front
 from nas.study.findings import Findings
-from nas.study.trial import Outcome
 
 INK: Final = "#24303d"
 TRIAL: Final = "#8a97a6"
@@ -169,7 +168,9 @@ def _add_front(figure: go.Figure, report: Findings) -> None:
             line={"shape": "hv", "color": FRONT, "width": 2},
             marker={"size": 11, "color": FRONT, "line": {"color": "white", "width": 1}},
             error_x=_intervals(latencies),
-            hovertext=[point_hover(point) for point in points],
+            hovertext=[
+                point_hover(point, limit_lines(point.trial, report.settings)) for point in points
+            ],
             hoverinfo="text",
         )
     )
@@ -335,9 +336,8 @@ def _title(report: Findings) -> str:
     """What is shown, and under it of which kind and how far off, in small lines."""
     s, ending, front = report.settings, report.ending, report.front
     head = f"{s.space.name} on {s.data.name}: {len(ending.graded)} architectures graded"
-    refused = ending.count(Outcome.REFUSED)
-    if s.max_latency_ms is not None:
-        head += f", {refused} refused over {limit_words(report)}"
+    if refused := refused_words(report):
+        head += f", {refused}"
     threads = "1 thread" if s.latency.threads == 1 else f"{s.latency.threads} threads"
     board = f"{s.latency.device}, {s.latency.runtime} {s.latency.precision}, {threads}"
     lines = [f"latency on {board}"]
@@ -350,6 +350,8 @@ def _title(report: Findings) -> str:
         )
         assert one.score is not None, "what is graded has a score"
         lines.append(f"score: {one.score.kind}")
+    if s.limits:
+        lines.append(f"further limits: {', '.join(size_limit_words(s))}")
     if front.flattery is not None:
         lines.append(
             f"front: {front.finalists} finalists graded again; under seeds new to them they score"

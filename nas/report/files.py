@@ -16,14 +16,24 @@ from typing import Any, Final
 from rich.table import Table
 
 from nas.accuracy import SharedWeightsSettings, ShortTrainingSettings
+from nas.emit.footprint import file_bytes, memory_bytes
 from nas.files import write_whole
 from nas.latency.answer import HELD_OUT, LatencyKind
+from nas.report.limits import (
+    LATENCY,
+    limit_shares,
+    named_limits,
+    nearest_limit,
+    refused_words,
+    within_words,
+)
 from nas.space.image_size import written
 from nas.space.ops import macs, model_graph, params
 from nas.space.spec import dump_spec
 from nas.study.after.baselines import Baseline
 from nas.study.after.finalists import Point
 from nas.study.findings import Findings
+from nas.study.limits import MEGABYTE
 from nas.study.on_disk.pareto_file import FORMAT
 from nas.study.on_disk.run import Settings
 from nas.study.trial import Outcome
@@ -49,6 +59,10 @@ COLUMNS: Final = (
     "map50",
     "params",
     "macs",
+    "file_mb",
+    "memory_mb",
+    "nearest_limit",
+    "nearest_limit_share",
 )
 """Of a point in pareto.json and pareto.csv, and of a trial in trials.csv, in this order."""
 
@@ -70,7 +84,10 @@ def write_report(report: Findings, folder: Path) -> None:
     """Writes models/*.yaml, pareto.csv, trials.csv and pareto.json into a run's folder."""
     _write_models(report, folder / MODELS)
     unmeasured = dict.fromkeys(MEASURED_COLUMNS)
-    front = [point_row(point, is_on_front=True) | unmeasured for point in report.front.points]
+    front = [
+        point_row(point, report.settings, is_on_front=True) | unmeasured
+        for point in report.front.points
+    ]
     write_whole(folder / "pareto.csv", csv_text((*COLUMNS, *MEASURED_COLUMNS), front))
     write_whole(folder / "trials.csv", _trials_csv(report))
     settings = report.settings
@@ -83,13 +100,16 @@ def write_report(report: Findings, folder: Path) -> None:
         "space": settings.space.name,
         "data": settings.data.name,
         "seed": settings.seed,
+        "limits": named_limits(settings),
         "trials_finished": len(report.ending.graded),
         "front": front,
         "taught": [taught_row(point, report) for point in report.picks],
         "baselines": [baseline_row(one) for one in report.baselines],
         "core_seconds": {part: round(seconds, 1) for part, seconds in report.spent.items()},
         "runners_up": [
-            point_row(point, is_on_front=False) | unmeasured | {"yaml": model_yaml(point, report)}
+            point_row(point, settings, is_on_front=False)
+            | unmeasured
+            | {"yaml": model_yaml(point, report)}
             for point in report.front.runners_up
         ],
         "verification": None,
@@ -97,8 +117,9 @@ def write_report(report: Findings, folder: Path) -> None:
     write_whole(folder / "pareto.json", json.dumps(document, indent=2) + "\n")
 
 
-def point_row(point: Point, *, is_on_front: bool) -> dict[str, Any]:
+def point_row(point: Point, settings: Settings, *, is_on_front: bool) -> dict[str, Any]:
     """A point by COLUMNS; `model` is the path of its YAML in the run's folder, if it has one."""
+    nearest = nearest_limit(limit_shares(point.trial, settings))
     candidate, latency = point.trial.candidate, point.trial.latency
     graph = model_graph(candidate.spec, candidate.image_size)
     return {
@@ -116,6 +137,10 @@ def point_row(point: Point, *, is_on_front: bool) -> dict[str, Any]:
         "map50": point.map50,
         "params": params(graph),
         "macs": macs(graph),
+        "file_mb": round(file_bytes(graph, settings.latency.precision) / MEGABYTE, 4),
+        "memory_mb": round(memory_bytes(graph, settings.latency.precision) / MEGABYTE, 2),
+        "nearest_limit": None if nearest is None else nearest[0],
+        "nearest_limit_share": None if nearest is None else round(nearest[1], 4),
     }
 
 
@@ -160,8 +185,10 @@ def front_table(report: Findings) -> Table:
         table.add_column("taught", justify="right", no_wrap=True)
     table.add_column("params, M", justify="right", no_wrap=True)
     table.add_column("MACs, M", justify="right", no_wrap=True)
+    if report.settings.limits:
+        table.add_column("nearest limit", justify="right", no_wrap=True)
     for point in points:
-        row = point_row(point, is_on_front=True)
+        row = point_row(point, report.settings, is_on_front=True)
         latency = point.trial.latency
         times = [
             f"{_ms(latency.ms)} ({_ms(latency.low_ms)} - {_ms(latency.high_ms)})"
@@ -176,6 +203,9 @@ def front_table(report: Findings) -> Table:
             taught = report.taught.get(point.trial.candidate.digest)
             grades.append("" if taught is None else f"{taught.score.score:.4f}")
         size = [f"{row['params'] / 1e6:.3f}", f"{row['macs'] / 1e6:.1f}"]
+        if report.settings.limits:
+            name = "latency" if row["nearest_limit"] == LATENCY else row["nearest_limit"]
+            size.append(f"{name} {row['nearest_limit_share']:.0%}")
         table.add_row(point.name, *times, *grades, *size)
     return table
 
@@ -183,10 +213,10 @@ def front_table(report: Findings) -> Table:
 def summary_lines(report: Findings) -> list[str]:
     """What a reader of the front should know beside it, a sentence a line."""
     ending, front = report.ending, report.front
-    refused, repeated = ending.count(Outcome.REFUSED), ending.count(Outcome.REPEATED)
+    repeated, refused = ending.count(Outcome.REPEATED), refused_words(report)
     lines = [f"{len(ending.graded)} architectures graded"]
-    if report.settings.max_latency_ms is not None:
-        lines[0] += f", {refused} refused over {limit_words(report)} without training"
+    if refused:
+        lines[0] += f", {refused} without training"
     lines[0] += f", {repeated} repeated by the sampler and answered from memory."
     slowest = max((p.trial.latency.high_ms for p in front.points), default=0.0)
     limit_ms = report.settings.max_latency_ms
@@ -198,7 +228,7 @@ def summary_lines(report: Findings) -> list[str]:
     if ending.is_exhausted:
         lines.append(
             f"The search ended before its budget of {report.settings.budget}: the space"
-            " has no other architecture" + _under_limit(report.settings) + " that it could find."
+            " has no other architecture" + within_words(report.settings) + " that it could find."
         )
     diverged = sum(bool(t.score and t.score.is_diverged) for t in ending.graded)
     if diverged:
@@ -251,19 +281,9 @@ def taught_lines(report: Findings) -> list[str]:
     ]
 
 
-def limit_words(report: Findings) -> str:
-    """The limit, and on which kind of latency it was held."""
-    limit = f"{report.settings.max_latency_ms:g} ms"
-    return limit if report.kind is None else f"{limit} ({report.kind.value})"
-
-
 def _ms(value: float) -> str:
     """Milliseconds with as many decimals as can be told apart."""
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def _under_limit(settings: Settings) -> str:
-    return "" if settings.max_latency_ms is None else f" within {settings.max_latency_ms:g} ms"
 
 
 def _table_title(report: Findings) -> str:
@@ -298,7 +318,7 @@ def _trials_csv(report: Findings) -> str:
         rows.append(
             {
                 "number": trial.number,
-                **point_row(point, is_on_front=trial.number in on_front),
+                **point_row(point, report.settings, is_on_front=trial.number in on_front),
                 "is_diverged": trial.score.is_diverged,
                 "seconds": round(trial.score.seconds, 3),
                 **own,

@@ -24,9 +24,10 @@ def trial_hover(trial: Trial) -> str:
     return _join([*lines, *map(escape, readable(trial.candidate))])
 
 
-def point_hover(point: Point) -> str:
-    """Of a point of the front."""
+def point_hover(point: Point, limits: Iterable[str] = ()) -> str:
+    """Of a point of the front; `limits` says how near it is to them, a line each."""
     lines = [f"<b>{point.name}</b>", *_facts(point.trial.candidate, point.trial.latency)]
+    lines += limits
     lines.append(_score_line(point.score, point.map50))
     if point.again:
         lines.append("each new seed: " + ", ".join(f"{s.score:.4f}" for s in point.again))

@@ -21,6 +21,7 @@ from nas.study.after.finalists import plain_front, regrade_front
 from nas.study.after.picks import choose_picks, teach_picks
 from nas.study.candidates import Candidates
 from nas.study.findings import Findings
+from nas.study.limits import SizeLimits, limits_of
 from nas.study.loop import Search, SearchPlan
 from nas.study.on_disk.record import BASELINE, CLOSING, REGRADE, TAUGHT, Record
 from nas.study.on_disk.run import Run, Settings
@@ -69,6 +70,7 @@ def conduct(
     """
     settings = run.settings
     limit_ms = settings.max_latency_ms
+    sizes = limits_of(settings.limits, settings.latency.precision)
     plain = grid(candidates, model)
     search = Search(
         candidates=candidates,
@@ -82,8 +84,11 @@ def conduct(
             in_flight=settings.in_flight,
             # Its extremes are what random draws of some forty choices never are.
             opening=tuple(
-                b.candidate for b in plain if limit_ms is None or b.latency.ms <= limit_ms
+                b.candidate
+                for b in plain
+                if (limit_ms is None or b.latency.ms <= limit_ms) and sizes.is_met(b.candidate)
             ),
+            sizes=sizes,
         ),
         within=within,
         observe=watcher.search,
@@ -91,7 +96,7 @@ def conduct(
     try:
         ending = search.run(settings.budget)
         beside = (references(candidates, model), plain) if settings.baselines else ()
-        found = _conclude(settings, ending, beside, grader, record, watcher)
+        found = _conclude(settings, ending, beside, sizes, grader, record, watcher)
         known = known_newcomers(ending.trials, found.front, settings.seed, record)
         found = replace(found, front=with_newcomers(found.front, known))
         found = replace(found, doubts=doubts, spent=spent(ending, record, prepared_s))
@@ -113,7 +118,7 @@ def conduct(
         publish(found)
     if verify is not None and found.front.points:
         correction = verify()
-        refused = brought_under(ending, correction, limit_ms, settings.budget)
+        refused = brought_under(ending, correction, limit_ms, settings.budget, sizes)
         if refused:
             shown = watcher.step("refused ones that the board brings under the limit")
             new = grade_newcomers(refused, found.front, settings.seed, record, grader, shown)
@@ -143,6 +148,7 @@ def _conclude(
     settings: Settings,
     ending: Ending,
     beside: tuple[list[Baseline], ...],
+    sizes: SizeLimits,
     grader: Grader,
     record: Record,
     watcher: Watcher,
@@ -160,7 +166,8 @@ def _conclude(
         for found in beside:
             is_foreign = any(b.origin != "grid" for b in found)
             count = 0 if proxy.of_space_alone and is_foreign else proxy.baselines
-            graded = spread(found, count, slowest_ms)
+            within = [b for b in found if sizes.is_met(b.candidate)]
+            graded = spread(within, count, slowest_ms)
             shown = watcher.step(f"baselines, {found[0].origin}" if found else "baselines")
             baselines += grade_baselines(graded, seed, record, grader, shown, ending.graded)
             baselines += [b for b in found if b not in graded]

@@ -7,10 +7,10 @@ timing and the number of workers; and a search that was killed goes through its 
 same way, without the sampler and without grading, and then goes on as if it had never stopped.
 
 Three things end a trial without work: an architecture that was asked for before is answered from
-memory, one over the latency limit is told as PRUNED with the constraint `over_limit_ms` (TPE ranks
-such trials by their excess behind every finished one, and learns from it), and only what is left
-is graded and counts against the budget. A sampler that only repeats itself, or is only refused,
-does not spin: see nas.study.unseen.
+memory, one over a limit is told as PRUNED with the constraint `over_limit_ms`, or that of another
+limit (TPE ranks such trials by their excess behind every finished one, and learns from it), and
+only what is left is graded and counts against the budget. A sampler that only repeats itself, or
+is only refused, does not spin: see nas.study.unseen.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from nas.accuracy import Score
 from nas.latency.answer import Latency, LatencyModel
 from nas.space.search_space import Candidate
 from nas.study.candidates import Candidates
-from nas.study.on_disk.record import CONSTRAINT, Asked, Record
+from nas.study.limits import NO_SIZE_LIMITS, SizeLimits
+from nas.study.on_disk.record import CONSTRAINT, SIZE_CONSTRAINT, Asked, Record
 from nas.study.sampler_view import View
 from nas.study.sampling import SamplerName, chooser, distributions, make_sampler, to_params
 from nas.study.surrogate.pool import CandidatePool
@@ -49,6 +50,7 @@ class SearchPlan:
 
     limit_ms   a candidate predicted above it is never graded; None refuses nothing
     in_flight  graded trials that may be untold at a time; the result depends on it
+    sizes      a candidate over one of these limits is never graded either
     opening    what is asked for first, before the sampler: good guesses that it then builds on
     """
 
@@ -57,6 +59,7 @@ class SearchPlan:
     limit_ms: float | None
     in_flight: int
     opening: tuple[Candidate, ...] = ()
+    sizes: SizeLimits = NO_SIZE_LIMITS
 
     def __post_init__(self) -> None:
         assert self.in_flight >= 1, "one trial at least is in flight"
@@ -76,7 +79,7 @@ class Search:
         within: Candidate | None = None,
         observe: Callable[[SearchStanding], None] = lambda standing: None,
     ) -> None:
-        """`within` is a candidate known to meet the limit, for fresh draws to start from."""
+        """`within` is a candidate known to meet the limits, for fresh draws to start from."""
         self._candidates = candidates
         self._model = model
         self._grader = grader
@@ -91,6 +94,7 @@ class Search:
         self._trials: list[Trial] = []
         self._first: dict[str, int] = {}
         self._latencies: dict[str, Latency] = {}
+        self._size_shares: dict[str, dict[str, float]] = {}
         self._waiting: deque[int] = deque()
         self._repeats = 0
         self._idle = 0
@@ -143,9 +147,8 @@ class Search:
         drawn = self._view.draw(self._sampler(number))
         candidate = self._candidates.build(chooser(drawn))
         trial = self._judge(candidate, number)
-        over_ms = self._over_limit_ms(trial.latency)
-        if over_ms is not None:
-            drawn.set_constraint(CONSTRAINT, over_ms)
+        for name, over in self._constraints(trial).items():
+            drawn.set_constraint(name, over)
         self._add(trial)
         return True
 
@@ -156,7 +159,7 @@ class Search:
         if self._surrogate is None:
             plan = self._plan
             pool = CandidatePool(
-                self._candidates, self._model, plan.limit_ms, plan.seed, self._within
+                self._candidates, self._model, plan.limit_ms, plan.seed, self._within, plan.sizes
             )
             self._surrogate = SurrogateSampler(self._candidates, pool, plan.seed)
         return self._surrogate
@@ -167,7 +170,7 @@ class Search:
         self._view.insert(
             to_params(dict(candidate.choices), self._options),
             self._distributions,
-            over_limit_ms=self._over_limit_ms(trial.latency),
+            constraints=self._constraints(trial),
         )
         self._add(trial)
 
@@ -202,13 +205,10 @@ class Search:
         """What becomes of a candidate, latency first."""
         latency = self._predict(candidate)
         original = self._first.get(candidate.digest)
-        over_ms = self._over_limit_ms(latency)
         if original is not None:
             outcome = Outcome.REPEATED
-        elif over_ms is not None and over_ms > 0:
-            outcome = Outcome.REFUSED
         else:
-            outcome = Outcome.GRADED
+            outcome = Outcome.GRADED if self._is_within(candidate) else Outcome.REFUSED
         return Trial(
             number=number,
             candidate=candidate,
@@ -289,12 +289,29 @@ class Search:
         """How far a latency is over the limit in ms, below 0 under it; None without a limit."""
         return None if self._plan.limit_ms is None else latency.ms - self._plan.limit_ms
 
+    def _shares(self, candidate: Candidate) -> dict[str, float]:
+        """How much of each limit but the latency's a candidate takes."""
+        if candidate.digest not in self._size_shares:
+            self._size_shares[candidate.digest] = self._plan.sizes.shares(candidate)
+        return self._size_shares[candidate.digest]
+
+    def _is_within(self, candidate: Candidate) -> bool:
+        """Whether a candidate is over no limit."""
+        over_ms = self._over_limit_ms(self._predict(candidate))
+        if over_ms is not None and over_ms > 0:
+            return False
+        return all(share <= 1 for share in self._shares(candidate).values())
+
+    def _constraints(self, trial: Trial) -> dict[str, float]:
+        """By how much a trial is over each limit, below 0 under it, as samplers are told."""
+        over_ms = self._over_limit_ms(trial.latency)
+        found = {} if over_ms is None else {CONSTRAINT: over_ms}
+        shares = self._shares(trial.candidate)
+        return found | {SIZE_CONSTRAINT + name: 100 * (share - 1) for name, share in shares.items()}
+
     def _is_fresh(self, candidate: Candidate) -> bool:
         """Whether a candidate would be graded."""
-        if candidate.digest in self._first:
-            return False
-        over_ms = self._over_limit_ms(self._predict(candidate))
-        return over_ms is None or over_ms <= 0
+        return candidate.digest not in self._first and self._is_within(candidate)
 
     def _fresh(self, number: int) -> Candidate | None:
         """A candidate that would be graded, drawn without the sampler; None if there is none."""

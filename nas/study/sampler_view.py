@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from nas.study.on_disk.record import CONSTRAINT, DIRECTIONS
+from nas.study.on_disk.record import DIRECTIONS
 
 
 class View:
@@ -38,7 +38,7 @@ class View:
         distributions: Mapping[str, BaseDistribution],
         *,
         system_attrs: Mapping[str, Any] | None = None,
-        over_limit_ms: float | None = None,
+        constraints: Mapping[str, float] | None = None,
     ) -> None:
         """A new trial whose parameters are known: recorded, or drawn without the sampler."""
         self._study.add_trial(
@@ -47,7 +47,7 @@ class View:
                 params=dict(params),
                 distributions=dict(distributions),
                 system_attrs=dict(system_attrs or {}),
-                constraints=None if over_limit_ms is None else {CONSTRAINT: over_limit_ms},
+                constraints=dict(constraints) if constraints else None,
             )
         )
 

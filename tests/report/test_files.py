@@ -61,7 +61,7 @@ def test_pareto_json_has_the_fields_that_others_rely_on(tmp_path: Path, report: 
     document = json.loads((tmp_path / "pareto.json").read_text())
     assert list(document) == [
         "format", "device", "runtime", "precision", "threads", "space", "data", "seed",
-        "trials_finished", "front", "taught", "baselines", "core_seconds", "runners_up",
+        "limits", "trials_finished", "front", "taught", "baselines", "core_seconds", "runners_up",
         "verification",
     ]  # fmt: skip
     assert document["trials_finished"] == 25
@@ -74,11 +74,14 @@ def test_pareto_json_has_the_fields_that_others_rely_on(tmp_path: Path, report: 
         assert list(point) == [
             "name", "digest", "model", "image_size", "latency_ms", "latency_low_ms",
             "latency_high_ms", "latency_kind", "score", "score_kind", "map50_95", "map50",
-            "params", "macs", *MEASURED_COLUMNS,
+            "params", "macs", "file_mb", "memory_mb", "nearest_limit", "nearest_limit_share",
+            *MEASURED_COLUMNS,
         ]  # fmt: skip
         assert all(point[name] is None for name in MEASURED_COLUMNS), "nothing is measured yet"
         assert point["latency_low_ms"] <= point["latency_ms"] <= point["latency_high_ms"]
         assert point["latency_ms"] <= 20.0
+        assert point["nearest_limit"] == "latency_ms"
+        assert point["nearest_limit_share"] == pytest.approx(point["latency_ms"] / 20, abs=1e-4)
         assert point["map50_95"] is None
         assert "not a mAP" in point["score_kind"]
 

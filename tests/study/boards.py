@@ -14,6 +14,7 @@ from nas.space.ops import macs, model_graph
 from nas.space.search_space import Candidate, SearchSpace, parse_space, read_space
 from nas.space.spec import ModelSpec
 from nas.study.candidates import Candidates
+from nas.study.limits import NO_SIZE_LIMITS, SizeLimits
 from nas.study.loop import Search, SearchPlan
 from nas.study.on_disk.record import Record
 from nas.study.sampling import SamplerName
@@ -103,6 +104,7 @@ def search(
     in_flight: int = 4,
     opening: tuple[Candidate, ...] = (),
     within: Candidate | None = None,
+    sizes: SizeLimits = NO_SIZE_LIMITS,
     observe: Callable[[SearchStanding], None] = lambda standing: None,
 ) -> Ending:
     """A search in this process, its record in `folder`."""
@@ -112,7 +114,12 @@ def search(
         grader=Inline(proxy),
         record=Record(f"journal:{folder / 'study.log'}", "test"),
         plan=SearchPlan(
-            sampler=sampler, seed=seed, limit_ms=limit_ms, in_flight=in_flight, opening=opening
+            sampler=sampler,
+            seed=seed,
+            limit_ms=limit_ms,
+            in_flight=in_flight,
+            opening=opening,
+            sizes=sizes,
         ),
         within=within,
         observe=observe,

@@ -180,6 +180,44 @@ def test_interrupted_it_says_so_and_resumes(checkout: Path) -> None:
     assert "12 architectures graded" in out
 
 
+def test_limits_hold_and_stand_in_what_it_leaves(checkout: Path) -> None:
+    flags = ["--budget", "10", "--proxy", "fast.yaml", "--sampler", "random", "--max-latency-ms"]
+    flags += ["0.5", "--limit", "params <= 1.2e5", "--limit", "memory_mb <= 2.5"]
+    code, out, err = _finish(search(checkout, *flags))
+    assert code == 0, err
+    folder = (
+        checkout / "runs" / "tiny-pictures-fake-0.5ms-params1.2e5-memory_mb2.5-fast-random-seed0"
+    )
+    document = json.loads((folder / "pareto.json").read_text())
+    assert document["limits"] == {"latency_ms": 0.5, "params": 1.2e5, "memory_mb": 2.5}
+    assert read_settings(folder).limits == {"params": 1.2e5, "memory_mb": 2.5}
+    with (folder / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in (*rows, *document["front"]):
+        shares = {
+            "latency_ms": float(row["latency_ms"]) / 0.5,
+            "params": int(row["params"]) / 1.2e5,
+            "memory_mb": float(row["memory_mb"]) / 2.5,
+        }
+        assert max(shares.values()) <= 1
+        assert float(row["nearest_limit_share"]) == pytest.approx(max(shares.values()), rel=0.01)
+        assert shares[row["nearest_limit"]] == pytest.approx(max(shares.values()), rel=0.01)
+    graded = {one["name"] for one in document["baselines"] if one["score"] is not None}
+    assert len(graded) < len(document["baselines"])
+    told = re.search(r"(\d+) refused \((\d+) over 0.5 ms \(predicted\), (\d+) over params", out)
+    assert told is not None, out
+    assert 0 < max(int(told[2]), int(told[3])) <= int(told[1])
+    assert "nearest limit" in out
+    page = (folder / "pareto.html").read_text(encoding="utf-8")
+    assert "further limits: params" in page
+    assert "of the limit" in page
+    # Other limits are another run.
+    again = [*flags[:-1], "memory_mb <= 3", "--run", str(folder)]
+    code, _, err = _finish(search(checkout, *again))
+    assert code == 2
+    assert "limits.memory_mb: 2.5 there, 3.0 now" in err
+
+
 def test_without_a_device_it_is_an_estimated_pi_and_says_so(checkout: Path) -> None:
     flags = ("--budget", "9", "--proxy", "fast.yaml", "--max-latency-ms", "50")
     code, out, err = _finish(search(checkout, *flags, device=None))
@@ -370,6 +408,12 @@ def test_a_search_by_shared_weights_teaches_them_once(checkout: Path) -> None:
     ("flags", "message"),
     [
         (["--max-latency-ms", "0.001"], "the fastest of tiny takes 0."),
+        (["--limit", "params <= 100"], "params <= 100 leaves out 100% of 300 random ones, and the"),
+        (
+            ["--limit", "params < 1e6"],
+            '--limit "params < 1e6": a limit is NAME <= NUMBER; got no <=',
+        ),
+        (["--limit", "weight <= 4"], "the name is one of params, macs, file_mb, memory_mb; got"),
         (["--budget", "0"], "--budget: the budget is at least 1; got 0"),
         (["--threads", "4"], "python -m nas.profile --device fake --threads 4"),
         (["--threads", "0"], "--threads: there is at least 1 thread; got 0"),

@@ -14,6 +14,7 @@ from typing import Final
 from nas.latency.verified.residuals import Interval90, ResidualCorrection
 from nas.study.after.finalists import Front, Point
 from nas.study.after.grading_again import grade_further
+from nas.study.limits import NO_SIZE_LIMITS, SizeLimits
 from nas.study.on_disk.record import CLOSING, Record
 from nas.study.trial import Ending, Outcome, Trial
 from nas.study.workers import Grader
@@ -25,9 +26,16 @@ LEAST: Final = 4
 
 
 def brought_under(
-    ending: Ending, correction: ResidualCorrection, limit_ms: float | None, budget: int
+    ending: Ending,
+    correction: ResidualCorrection,
+    limit_ms: float | None,
+    budget: int,
+    sizes: SizeLimits = NO_SIZE_LIMITS,
 ) -> list[Trial]:
-    """Refused trials that keep the limit by the corrected prediction, the slowest of them."""
+    """Refused trials that keep the limit by the corrected prediction, the slowest of them.
+
+    One that is over another limit (`sizes`) stays refused.
+    """
     if limit_ms is None or not correction.is_applied:
         return []
     found: dict[str, tuple[float, Trial]] = {}
@@ -35,7 +43,8 @@ def brought_under(
         latency = trial.latency
         predicted = Interval90(ms=latency.ms, low_ms=latency.low_ms, high_ms=latency.high_ms)
         ms = correction.corrected(predicted).ms
-        if trial.outcome is Outcome.REFUSED and ms <= limit_ms:
+        is_kept = ms <= limit_ms and sizes.is_met(trial.candidate)
+        if trial.outcome is Outcome.REFUSED and is_kept:
             found.setdefault(trial.candidate.digest, (ms, trial))
     ordered = sorted(found.values(), key=lambda pair: (-pair[0], pair[1].number))
     return [trial for _, trial in ordered[: max(LEAST, int(SHARE * budget))]]

@@ -25,6 +25,8 @@ class FrontRow(Strict):
 
     model          the path of its YAML in the run's folder; None of a runner-up
     yaml           the YAML itself, of a runner-up
+    file_mb        its ncnn files in the run's precision; memory_mb: what ncnn allocates
+    nearest_limit  the limit that it takes the largest share of; None in a run without limits
     measured_ms    in calm, timed as a whole; with its 95 % interval, samples and date
     keeps_limit    the probability that it keeps the run's limit
     corrected_ms   the prediction, corrected by what was measured; with its 90 % interval
@@ -44,6 +46,10 @@ class FrontRow(Strict):
     map50: float | None
     params: int
     macs: int
+    file_mb: float | None = None
+    memory_mb: float | None = None
+    nearest_limit: str | None = None
+    nearest_limit_share: float | None = None
     measured_ms: float | None = None
     measured_low_ms: float | None = None
     measured_high_ms: float | None = None

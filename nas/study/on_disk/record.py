@@ -7,8 +7,9 @@ once more when its score is known, so that a kill at any moment loses the trials
 nothing half-written. The search's sampler never reads from here while it runs (see
 `nas.study.loop`): it sees results in an order that timing can't change.
 
-Trial states: COMPLETE is graded, or repeated and answered from memory; PRUNED is refused, with the
-constraint `over_limit_ms` above 0; RUNNING is in hand, or was when the search was killed.
+Trial states: COMPLETE is graded, or repeated and answered from memory; PRUNED is refused, with a
+constraint (`over_limit_ms`, `over_limit_params` ...) above 0; RUNNING is in hand, or was when the
+search was killed.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ DIRECTIONS: Final = ("maximize", "minimize")
 
 CONSTRAINT: Final = "over_limit_ms"
 """The constraint's name: latency minus limit in ms, above 0 where a candidate is refused."""
+
+SIZE_CONSTRAINT: Final = "over_limit_"
+"""Begins the name of each other limit's: percent over it, which samplers add to the ms."""
 
 IDENTITY: Final = "settings"
 """The study attribute that says which settings its trials depend on."""

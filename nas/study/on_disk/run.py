@@ -5,7 +5,7 @@
               trials.csv, pareto.json, pareto.csv, pareto.html, models/   (nas.report.files)
 
 A search goes on in a folder if, and only if, it would ask for the same trials and give them the
-same numbers: same space, data, latency model, limit, proxy, sampler and seed. The budget may grow,
+same numbers: same space, data, latency model, limits, proxy, sampler and seed. The budget may grow,
 versions may change (and are warned of), everything else is an error that names the difference.
 """
 
@@ -110,6 +110,7 @@ class LatencySettings(Strict):
 class Settings(Strict):
     """settings.yaml: everything that a search ran with.
 
+    limits  what else a candidate may have at most, by the names of nas.study.limits
     study  the study's name in its storage, by which the run is known wherever its folder goes;
            None in a run begun before that was kept
     seed_weights  16 digits of the SHA-256 of the file that the proxy's candidates are cut from, so
@@ -121,6 +122,7 @@ class Settings(Strict):
     data: DataSettings
     latency: LatencySettings
     max_latency_ms: float | None
+    limits: dict[str, float] = Field(default_factory=dict)
     proxy: ProxySettings
     sampler: SamplerName
     seed: int

@@ -1,4 +1,4 @@
-"""What a surrogate chooses from: architectures whose latency is known, and that meet the limit.
+"""What a surrogate chooses from: architectures whose latency is known, and that meet the limits.
 
 Latency and description cost a millisecond and no training, so there are thousands of them: random
 ones of the whole space at first, and then neighbours of whatever is on the front. What the pool
@@ -19,6 +19,7 @@ from nas.latency.answer import LatencyModel
 from nas.space.blocks import blocks
 from nas.space.search_space import Candidate
 from nas.study.candidates import REFERENCE_SIZE, Candidates
+from nas.study.limits import NO_SIZE_LIMITS, SizeLimits
 from nas.study.sampling import is_ordinal
 from nas.study.surrogate.description import block_amounts, describe
 from nas.study.unseen import ENUMERABLE
@@ -58,10 +59,12 @@ class CandidatePool:
         limit_ms: float | None,
         seed: int,
         within: Candidate | None = None,
+        sizes: SizeLimits = NO_SIZE_LIMITS,
     ) -> None:
-        """`within` is a candidate known to meet the limit, for a limit that hardly any meets."""
+        """`within` is a candidate known to meet the limits, for limits that hardly any meets."""
         self._candidates, self._model, self._seed = candidates, model, seed
         self._limit_ms = math.inf if limit_ms is None else limit_ms
+        self._sizes = sizes
         self._options = candidates.space.options()
         self._object_share = median_share(candidates)
         self._known: dict[str, Member] = {}
@@ -76,7 +79,7 @@ class CandidatePool:
         return len(self._members)
 
     def member(self, candidate: Candidate) -> Member:
-        """The candidate described, whether it meets the limit or not."""
+        """The candidate described, whether it meets the limits or not."""
         known = self._known.get(candidate.digest)
         if known is None:
             ms = self._model.predict(candidate.spec, candidate.image_size).ms
@@ -114,7 +117,7 @@ class CandidatePool:
 
     def _add(self, candidate: Candidate) -> None:
         member = self.member(candidate)
-        if member.latency_ms <= self._limit_ms:
+        if member.latency_ms <= self._limit_ms and self._sizes.is_met(candidate):
             self._members[candidate.digest] = member
 
     def _row(self, candidate: Candidate, latency_ms: float) -> Array:
