@@ -63,13 +63,16 @@ def import_weights(source: Path, target: Path) -> None:
 def export_weights(source: Path, target: Path) -> None:
     """Reads our checkpoint and writes Ultralytics', made of its own classes and our modules."""
     from nas.integrations.checkpoints import check_target
+    from nas.integrations.rectangles import told_weights
     from nas.integrations.ultralytics_weights import export_ultralytics
 
     check_target(source, target)
     theirs = enter()
     install(theirs)
-    export_ultralytics(theirs, source, target)
+    size = export_ultralytics(theirs, source, target)
     say(f"{target}: a checkpoint for Ultralytics' model=")
+    if told := told_weights(size, "Ultralytics"):
+        say(f"{target}: {told}")
 
 
 def enter() -> Any:
@@ -109,6 +112,7 @@ def build(theirs: Any, document: dict[str, Any], ch: int) -> tuple[Any, list[int
     from torch import nn
 
     from nas.detector.convolution import activation_module
+    from nas.integrations.rectangles import told_training
     from nas.integrations.rows import build_rows, mark_head, read_mapping
     from nas.integrations.trainers import require
     from nas.integrations.ultralytics_weights import without_anchors
@@ -133,6 +137,8 @@ def build(theirs: Any, document: dict[str, Any], ch: int) -> tuple[Any, list[int
     head.legacy = True
     modules = nn.Sequential(*rows.modules, mark_head(head, rows))
     say(f"model YAML: {len(modules)} rows, read and built by nas, Detect by Ultralytics")
+    if told := told_training(spec.image_size, "Ultralytics"):
+        say(told)
     return modules, sorted({*rows.saved, *rows.head_inputs})
 
 

@@ -17,7 +17,7 @@ from nas.integrations.checkpoints import checkpoint_of, save_pickled
 from nas.integrations.pickles import read_model
 from nas.integrations.rows import read_mapping
 from nas.integrations.trainers import require
-from nas.space.image_size import longest
+from nas.space.image_size import ImageSize, longest
 from nas.space.spec import ModelSpec, dump_spec
 from nas.training.on_disk.checkpoint import Checkpoint, load_checkpoint
 
@@ -42,8 +42,10 @@ def read_ultralytics(path: Path) -> Checkpoint:
     return checkpoint_of(pickled, spec, weights, where)
 
 
-def export_ultralytics(theirs: Any, source: Path, target: Path) -> None:
-    """Writes one of our checkpoints as Ultralytics pickles its own; `theirs` is its `nn.tasks`.
+def export_ultralytics(theirs: Any, source: Path, target: Path) -> ImageSize:
+    """Writes one of our checkpoints as Ultralytics pickles its own; returns the size ours is for.
+
+    theirs  Ultralytics' `nn.tasks`
 
     Runs with our parser in place (nas.integrations.ultralytics). NasError for a head with anchors
     or a light one.
@@ -68,3 +70,4 @@ def export_ultralytics(theirs: Any, source: Path, target: Path) -> None:
     content = {"epoch": -1, "model": model.eval(), "ema": None, "optimizer": None}
     content["train_args"] = {"imgsz": longest(checkpoint.image_size), "task": "detect"}
     save_pickled(content, target)
+    return checkpoint.image_size

@@ -66,6 +66,7 @@ def import_weights(source: Path, target: Path) -> None:
 def export_weights(checkout: Path, source: Path, target: Path) -> None:
     """Reads our checkpoint and writes YOLOv5's, made of its own classes and of our modules."""
     from nas.integrations.checkpoints import check_target
+    from nas.integrations.rectangles import told_weights
     from nas.integrations.yolov5_weights import export_yolov5
 
     check_target(source, target)
@@ -75,8 +76,10 @@ def export_weights(checkout: Path, source: Path, target: Path) -> None:
         )
     theirs = enter(checkout)
     install(theirs)
-    export_yolov5(theirs, source, target)
+    size = export_yolov5(theirs, source, target)
     say(f"{target}: a checkpoint for YOLOv5's --weights")
+    if told := told_weights(size, "YOLOv5"):
+        say(f"{target}: {told}")
 
 
 def checkout_of(script: Path) -> Path:
@@ -133,6 +136,7 @@ def build(theirs: Any, document: dict[str, Any], ch: list[int]) -> tuple[Any, li
     """What their `parse_model` returns: the rows in sequence, and which of them are read later."""
     from torch import nn
 
+    from nas.integrations.rectangles import told_training
     from nas.integrations.rows import build_rows, mark_head, read_mapping
     from nas.integrations.trainers import require
     from nas.space.modules import SpecError
@@ -149,6 +153,8 @@ def build(theirs: Any, document: dict[str, Any], ch: list[int]) -> tuple[Any, li
     head = theirs.Detect(spec.num_classes, anchors, rows.head_channels)
     modules = nn.Sequential(*rows.modules, mark_head(head, rows))
     say(f"model YAML: {len(modules)} rows, read and built by nas, Detect by YOLOv5")
+    if told := told_training(spec.image_size, "YOLOv5"):
+        say(told)
     return modules, sorted({*rows.saved, *rows.head_inputs})
 
 

@@ -22,7 +22,7 @@ from nas.integrations.rows import read_mapping
 from nas.integrations.trainers import require
 from nas.space.anchors import Anchors
 from nas.space.blocks import layers, strides
-from nas.space.image_size import longest
+from nas.space.image_size import ImageSize, longest
 from nas.space.spec import ModelSpec, dump_spec, with_anchors
 from nas.training.on_disk.checkpoint import Checkpoint, load_checkpoint
 
@@ -45,8 +45,10 @@ def read_yolov5(path: Path) -> Checkpoint:
     return checkpoint_of(pickled, spec, weights, where)
 
 
-def export_yolov5(theirs: Any, source: Path, target: Path) -> None:
-    """Writes one of our checkpoints as YOLOv5 pickles its own; `theirs` is its `models.yolo`.
+def export_yolov5(theirs: Any, source: Path, target: Path) -> ImageSize:
+    """Writes one of our checkpoints as YOLOv5 pickles its own; returns the size that ours is for.
+
+    theirs  YOLOv5's `models.yolo`
 
     Runs in YOLOv5's process, with our parser in place (nas.integrations.yolov5). SpecError for a
     head without anchors.
@@ -65,6 +67,7 @@ def export_yolov5(theirs: Any, source: Path, target: Path) -> None:
     unknown = ("best_fitness", "ema", "updates", "optimizer", "git", "date")
     content = {"epoch": -1, "model": model.eval(), "opt": {"imgsz": longest(checkpoint.image_size)}}
     save_pickled({**content, **dict.fromkeys(unknown)}, target)
+    return checkpoint.image_size
 
 
 def _anchors_name(spec: ModelSpec) -> str:
