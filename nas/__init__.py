@@ -71,6 +71,7 @@ theirs, can raise, each under the room that raises it.
             StorageError         the storage of a study
             LimitError           limits that no architecture meets
             WorkerError          a grading process that died
+            ClusterError         a Dask cluster out of reach, unsafe, or with no fit worker
             AuditError           a run, or a band of it, that can't be audited
             VerifyError          a run whose front can't be verified
         nas.report

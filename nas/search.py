@@ -14,6 +14,8 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -26,6 +28,8 @@ from nas.files import write_whole
 from nas.terminal import command_line, run_folder, say, show_table
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from nas.accuracy import AnyProxy
     from nas.data.dataset import DataConfig
     from nas.latency.answer import TableModel
@@ -35,9 +39,11 @@ if TYPE_CHECKING:
     from nas.report.display import Display
     from nas.space.search_space import Candidate, SearchSpace
     from nas.study.after.verification import Verification
+    from nas.study.cluster.grader import ClusterGrader
     from nas.study.findings import Findings
     from nas.study.on_disk.record import Record
     from nas.study.on_disk.run import Run, Settings
+    from nas.study.workers import Workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +99,9 @@ class Arguments:
     host: str = ""
     """Where --verify logs in to the board, as ssh takes it (default: here, or where its file
     says)."""
+    cluster: str | None = None
+    """A Dask scheduler whose workers grade instead of processes here, tls://HOST:8786; without TLS
+    on this machine alone, tcp://127.0.0.1:8786."""
 
 
 def run(arguments: Arguments) -> None:
@@ -148,13 +157,35 @@ def run(arguments: Arguments) -> None:
             limits_of(limits, key.precision),
         )  # fmt: skip
     settings = settings_of(arguments, folder, space, data, predictor, proxy)
-    with open_run(folder, settings) as opened, claimed(opened, arguments.storage) as record:
+    with (
+        cluster_of(arguments, proxy) as client,
+        open_run(folder, settings) as opened,
+        claimed(opened, arguments.storage) as record,
+    ):
         if space is not own_sizes:
             write_whole(Path(space.where), yaml.safe_dump(space.document(), sort_keys=False))
         if opened.settings.budget > arguments.budget:
             say(f"--budget {arguments.budget}: the run was begun for {opened.settings.budget}")
-        report = search(opened, record, space, data, predictor, within, runner)
+        report = search(opened, record, space, data, predictor, within, runner, client)
         show(report, folder)
+
+
+@contextmanager
+def cluster_of(arguments: Arguments, proxy: AnyProxy) -> Iterator[Client | None]:
+    """The scheduler that --cluster names, reached and with a worker that fits; None without."""
+    if arguments.cluster is None:
+        yield None
+        return
+    from nas.study.cluster.connection import connected
+
+    with connected(arguments.cluster) as client:
+        import functools
+
+        from nas.study.cluster.grader import check_workers
+        from nas.study.cluster.kit import traits
+
+        check_workers(client, functools.partial(traits, proxy))
+        yield client
 
 
 def runner_of(arguments: Arguments, device: Device, key: TableKey) -> Runner:
@@ -198,6 +229,10 @@ def check(arguments: Arguments) -> None:
     for flag, (holds, rule, got) in rules.items():
         if not holds:
             raise NasError(flag, rule, str(got))
+    if arguments.cluster is not None:
+        from nas.study.cluster.connection import check_address
+
+        check_address(arguments.cluster)
 
 
 def with_pretrained(proxy: AnyProxy, asked: str | None) -> AnyProxy:
@@ -383,14 +418,14 @@ def search(
     predictor: TableModel,
     within: Candidate | None,
     runner: Runner | None,
+    client: Client | None,
 ) -> Findings:
-    """Conducts the run with a worker process for each core, shown on stderr."""
+    """Conducts the run with a worker process for each core, or a cluster's, shown on stderr."""
     import functools
 
     from rich.console import Console
 
     from nas.accuracy import (
-        build_proxy,
         build_teacher,
         prepare_proxy,
         prepared_seconds,
@@ -417,19 +452,17 @@ def search(
         space=space, num_classes=data.num_classes, anchors=settings.data.anchors
     )
     count = worker_count(settings.proxy)
-    if count > settings.in_flight:
+    found = count if client is None else len(client.scheduler_info()["workers"])
+    if found > settings.in_flight:
         say(
-            f"{settings.in_flight} of {count} workers have work: the run was begun with in_flight:"
+            f"{settings.in_flight} of {found} workers have work: the run was begun with in_flight:"
             f" {settings.in_flight}, and another number draws other trials (docs/files.md)"
         )
     prepared = prepare_proxy(
         settings.proxy, data, space, candidates.build, settings.seed, opened.folder
     )
     with (
-        Workers(
-            functools.partial(build_proxy, settings.proxy, data, prepared),
-            min(count, settings.in_flight),
-        ) as workers,
+        grader_of(client, settings, data, prepared, min(count, settings.in_flight)) as grader,
         Workers(
             functools.partial(
                 build_teacher, settings.proxy, data, opened.folder / FOLDER, prepared
@@ -442,7 +475,7 @@ def search(
             opened,
             candidates=candidates,
             model=predictor,
-            grader=workers,
+            grader=grader,
             teacher=teachers,
             record=record,
             watcher=display,
@@ -470,6 +503,27 @@ def verify(opened: Run, key: TableKey, runner: Runner, display: Display) -> Resi
         found = tell_measured(folder, settings)
     assert found is not None, "something was timed"
     return found.correction
+
+
+def grader_of(
+    client: Client | None,
+    settings: Settings,
+    data: DataConfig,
+    prepared: Path | None,
+    count: int,
+) -> Workers | ClusterGrader:
+    """What grades: the workers of a cluster, or `count` processes here."""
+    import functools
+
+    from nas.accuracy import build_proxy
+    from nas.study.workers import Workers
+
+    if client is None:
+        return Workers(functools.partial(build_proxy, settings.proxy, data, prepared), count)
+    from nas.study.cluster.grader import ClusterGrader
+    from nas.study.cluster.kit import kit_for
+
+    return ClusterGrader(client, kit_for(settings.proxy, data, prepared))
 
 
 def tell_measured(folder: Path, settings: Settings) -> Verification | None:

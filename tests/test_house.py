@@ -63,6 +63,8 @@ COMMANDS = {
 LIBRARIES = {
     "torch": {"detector", "training", "deploy", "accuracy", "integrations", "grading"},
     "optuna": {"study"},
+    "dask": {"study"},
+    "distributed": {"study"},
     "plotly": {"report"},
     "cv2": {"data", "training", "grading", "report"},
     "faster_coco_eval": {"training"},
@@ -199,7 +201,8 @@ try:
     runpy.run_module("nas.{command}", run_name="__main__", alter_sys=True)
 except SystemExit as stop:
     assert not stop.code, stop.code
-heavy = {{"torch", "optuna", "plotly", "cv2", "onnxruntime", "scipy"}} & set(sys.modules)
+libraries = {{"torch", "optuna", "plotly", "cv2", "onnxruntime", "scipy", "distributed"}}
+heavy = libraries & set(sys.modules)
 assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -7,6 +7,7 @@ each of them. Only the implementations know torch, and only once they are prepar
 
 from __future__ import annotations
 
+from nas.accuracy.arithmetic import ONE_THREAD, arithmetic, use_one_thread
 from nas.accuracy.choice import (
     build_proxy,
     build_teacher,
@@ -39,6 +40,7 @@ from nas.accuracy.settings import (
 
 __all__ = [
     "IN_FLIGHT",
+    "ONE_THREAD",
     "PROXIES",
     "AnyProxy",
     "FakeSettings",
@@ -53,6 +55,7 @@ __all__ = [
     "Score",
     "SharedWeightsSettings",
     "ShortTrainingSettings",
+    "arithmetic",
     "build_proxy",
     "build_teacher",
     "check_proxy",
@@ -62,6 +65,7 @@ __all__ = [
     "prepared_seconds",
     "read_proxy",
     "start_of",
+    "use_one_thread",
     "weights_file",
     "worker_count",
 ]

@@ -20,22 +20,13 @@ from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
-from typing import Final, Protocol
+from typing import Protocol
 
 from nas import NasError
-from nas.accuracy import Proxy, Score
+from nas.accuracy import ONE_THREAD, Proxy, Score
 from nas.space.search_space import Candidate
 
 logger = logging.getLogger(__name__)
-
-ONE_THREAD: Final = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "OPENCV_FOR_THREADS_NUM": "1",
-}
-"""Read by torch, numpy and OpenCV when they are loaded: one thread, so that two workers on two
-cores do not wait for each other, and scores do not depend on how many cores there are."""
 
 MakeProxy = Callable[[], Proxy]
 
@@ -105,14 +96,19 @@ class _Task:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Said:
+class Said:
+    """What was logged while a candidate was graded."""
+
     level: int
     message: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Failed:
-    """`mistake` is the user's; without one the traceback tells of ours."""
+class Failed:
+    """A grading that ended in an exception.
+
+    `mistake` is the user's; without one the traceback tells of ours.
+    """
 
     mistake: NasError | None
     trace: str
@@ -201,13 +197,13 @@ class Workers:
         if isinstance(message, Graded):
             worker.is_idle = True
             return [message]
-        if isinstance(message, _Said):
+        if isinstance(message, Said):
             # Every worker reads the same data and finds the same faults in it: once is enough.
             if message.message not in self._said:
                 self._said.add(message.message)
                 logger.log(message.level, "%s", message.message)
             return []
-        assert isinstance(message, _Failed), message
+        assert isinstance(message, Failed), message
         if message.mistake is not None:
             raise message.mistake
         raise GradingError(f"a grading process failed:\n{message.trace}")
@@ -245,15 +241,15 @@ def _inherited() -> Iterator[None]:
                 os.environ[name] = value
 
 
-class _Teller(logging.Handler):
+class Teller(logging.Handler):
     """Sends what is logged in a worker to the search."""
 
-    def __init__(self, send: Callable[[object], None]) -> None:
+    def __init__(self, send: Callable[[Said], object]) -> None:
         super().__init__(logging.WARNING)
         self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._send(_Said(level=record.levelno, message=record.getMessage()))
+        self._send(Said(level=record.levelno, message=record.getMessage()))
 
 
 def _work(pipe: connection.Connection, make_proxy: MakeProxy) -> None:
@@ -266,7 +262,7 @@ def _work(pipe: connection.Connection, make_proxy: MakeProxy) -> None:
         with lock:  # a proxy's threads may log while it works
             pipe.send(message)
 
-    logging.getLogger().addHandler(_Teller(send))
+    logging.getLogger().addHandler(Teller(send))
     try:
         proxy = make_proxy()
         while True:
@@ -278,10 +274,10 @@ def _work(pipe: connection.Connection, make_proxy: MakeProxy) -> None:
             digest = task.candidate.digest
             send(Graded(number=task.number, digest=digest, seed=task.seed, score=score))
     except NasError as mistake:
-        send(_Failed(mistake=mistake, trace=""))
+        send(Failed(mistake=mistake, trace=""))
     except BaseException:
         # Whatever it is, the search must hear of it: it ends there, with this traceback.
-        send(_Failed(mistake=None, trace=traceback.format_exc()))
+        send(Failed(mistake=None, trace=traceback.format_exc()))
 
 
 def _die_with_parent() -> None:
