@@ -298,6 +298,10 @@ def test_damaged_weights_are_named(home: Path) -> None:
         with pytest.raises(NasError, match=rf"damaged\.pt: .*{told}"):
             export.run(asked(home, weights=home / "damaged.pt"))
     whole = (home / "best.pt").read_bytes()
+    for count in (0, 3, 1000, 20_000, len(whole) // 2, len(whole) - 1):
+        (home / "damaged.pt").write_bytes(whole[:count])
+        with pytest.raises(CheckpointError, match="numbers and text alone, whole; got something"):
+            export.run(asked(home, weights=home / "damaged.pt"))
     place = whole.index(content["weights"][first].numpy().tobytes()) + 9
     changed = whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :]
     (home / "damaged.pt").write_bytes(changed)

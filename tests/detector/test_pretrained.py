@@ -331,6 +331,7 @@ def test_epsilon_and_input_scale_are_folded_exactly() -> None:
     ("content", "message"),
     [
         (b"no weights", "weights holds tensors"),
+        (b"PK\x03\x04" + bytes(20_000), "weights holds tensors.* or a part of it"),
         ({"backbone.conv.weight": torch.zeros(1)}, "backbone.conv.weight"),
         ([1, 2], "state dict"),
         ({"conv_stem.weight": torch.zeros(8, 3, 3, 3)}, "blocks.0.0.conv_dw.weight"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Mapping
 from dataclasses import replace
@@ -101,7 +102,8 @@ def cut(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document: Any = torch.load(path, map_location="cpu", weights_only=True)
+        # All of it first: of a file that was cut short torch tells an error of the disk's kind.
+        content = path.read_bytes()
     except OSError as error:
         raise SeedError(
             str(path),
@@ -109,11 +111,13 @@ def _read(path: Path) -> dict[str, Any]:
             str(error.strerror or error),
             "Correct the path, or give starter, lite2 or none",
         ) from error
+    try:
+        document: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise SeedError(
             str(path),
-            "a file of weights holds tensors, numbers and text alone",
-            f"something else ({type(error).__name__})",
+            "a file of weights holds tensors, numbers and text alone, whole",
+            f"something else, or a part of it ({type(error).__name__})",
             "Save the network's state_dict() with torch.save",
         ) from error
     if not isinstance(document, Mapping):

@@ -197,19 +197,9 @@ _KINDS: Final[Mapping[str, Callable[[Any], bool]]] = {
 def _load(path: Path) -> Any:
     """What torch finds in the file: tensors, numbers and text, in lists and mappings."""
     try:
-        with path.open("rb") as file:
-            if zipfile.is_zipfile(file):
-                # torch reads over a flipped bit; the sums that it wrote beside the tensors don't.
-                with zipfile.ZipFile(file) as archive:
-                    damaged = archive.testzip()
-                if damaged is not None:
-                    raise _damage(path, damaged)
-            file.seek(0)
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except CheckpointError:
-        raise
-    except zipfile.BadZipFile as error:
-        raise _damage(path, str(error)) from error
+        # All of it first: of a file that was cut short torch's own reading tells an error of the
+        # disk's kind.
+        file = io.BytesIO(path.read_bytes())
     except OSError as error:
         raise CheckpointError(
             str(path),
@@ -217,6 +207,19 @@ def _load(path: Path) -> Any:
             str(error.strerror or error),
             "Correct the path",
         ) from error
+    try:
+        if zipfile.is_zipfile(file):
+            # torch reads over a flipped bit; the sums that it wrote beside the tensors don't.
+            with zipfile.ZipFile(file) as archive:
+                damaged = archive.testzip()
+            if damaged is not None:
+                raise _damage(path, damaged)
+        file.seek(0)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
+    except zipfile.BadZipFile as error:
+        raise _damage(path, str(error)) from error
     except Exception as error:  # a damaged pickle may raise anything at all
         raise CheckpointError(
             str(path),
