@@ -236,7 +236,8 @@ def summary_lines(report: Findings) -> list[str]:
     if front.flattery is not None:
         lines.append(
             f"{front.finalists} finalists were graded again under seeds new to them: the search's"
-            f" scores had flattered them by {front.flattery:+.4f} on average, and"
+            f" scores were {abs(front.flattery):.4f} {'above' if front.flattery >= 0 else 'below'}"
+            " the new ones on average, and"
             f" {front.finalists - len(front.points)} of them left the front."
         )
     lines += silent_lines(report) + taught_lines(report)
