@@ -1,11 +1,13 @@
 """The same int8 files on this machine and on another core: mAP of both, and boxes that differ.
 
     python benchmarks/cores.py --bundle runs/export-NAME-192px --data ../shared/datasets/bccd \\
-        --there "qemu-aarch64-static -cpu cortex-a72 -L ROOT ROOT/usr/bin/python3.11"
+        --there "qemu-aarch64-static -cpu cortex-a72 -L ROOT ROOT/usr/bin/python3.11" \\
+        --packages PACKAGES
 
-detect.py of the bundle runs over the validation part on both, decoding and scaling by Pillow and
-numpy on both, so that the networks read equal pixels. A row for each file and one of fp32 on this
-machine beside its int8 is added to cores.csv.
+ROOT is an ARM Debian with Python, PACKAGES a folder of unpacked wheels for it; the tests of a board
+(tests/board) make both. detect.py of the bundle runs over the validation part here and there, each
+decoding and scaling by Pillow and numpy, so that the networks read equal pixels. A row for each
+file, and a row of fp32 here beside its int8, is added to cores.csv.
 """
 
 from __future__ import annotations

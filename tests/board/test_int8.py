@@ -10,7 +10,8 @@ An int8 pair of ncnn does not give the same maps on both, for two reasons that t
    (1e-6): where a number lies that near the middle between two steps, it falls to the other side.
    A picture without such a number has equal outputs on both cores.
 
-ONNX Runtime has the second reason alone. The emulation's times mean nothing.
+ONNX Runtime's boxes are equal in most pictures, as the second reason alone would have it. The
+emulation's times mean nothing.
 """
 
 from __future__ import annotations
