@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from nas.study.findings import Findings
     from nas.study.on_disk.record import Record
     from nas.study.on_disk.run import Run, Settings
+    from nas.study.on_disk.warm_start import EarlierRun
     from nas.study.workers import Workers
 
 
@@ -84,6 +85,10 @@ class Arguments:
     sampler: Literal["surrogate", "tpe", "nsgaii", "random"] = "surrogate"
     """What proposes architectures: a Gaussian process over a pool whose latency is known, or one of
     Optuna's."""
+    warm_start: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """An earlier run, by name or folder, of any data and board: what it learnt is a prior, held
+    against this run's own scores, and three of its front are asked first. May be given several
+    times."""
     seed: int = 0
     """Of the sampler, the trainings and everything else that is drawn."""
     run: str | None = None
@@ -156,7 +161,8 @@ def run(arguments: Arguments) -> None:
             space, data.num_classes, predictor, arguments.max_latency_ms, arguments.seed,
             limits_of(limits, key.precision),
         )  # fmt: skip
-    settings = settings_of(arguments, folder, space, data, predictor, proxy)
+    warm_start, read = earlier_runs(arguments, folder, space, data, proxy)
+    settings = settings_of(arguments, folder, space, data, predictor, proxy, warm_start)
     with (
         cluster_of(arguments, proxy) as client,
         open_run(folder, settings) as opened,
@@ -166,7 +172,7 @@ def run(arguments: Arguments) -> None:
             write_whole(Path(space.where), yaml.safe_dump(space.document(), sort_keys=False))
         if opened.settings.budget > arguments.budget:
             say(f"--budget {arguments.budget}: the run was begun for {opened.settings.budget}")
-        report = search(opened, record, space, data, predictor, within, runner, client)
+        report = search(opened, record, space, data, predictor, within, runner, client, read)
         show(report, folder)
 
 
@@ -342,8 +348,38 @@ def folder_of(
         parts.append(f"from-{Path(arguments.pretrained).stem}")
     if arguments.sampler != Arguments.sampler:
         parts.append(arguments.sampler)
+    parts += [f"after-{run_folder(one).name}" for one in arguments.warm_start]
     parts.append(f"seed{arguments.seed}")
     return run_folder(re.sub(r"[^\w.-]+", "_", "-".join(parts)))
+
+
+def earlier_runs(
+    arguments: Arguments, folder: Path, space: SearchSpace, data: DataConfig, proxy: AnyProxy
+) -> tuple[dict[str, str], dict[str, EarlierRun]]:
+    """The folders that --warm-start names by the digest of what they taught, and those read now.
+
+    What the run's folder keeps of them already is not read again: they may have changed since.
+    """
+    from nas.study.on_disk.run import read_settings
+    from nas.study.on_disk.warm_start import kept_runs, read_earlier
+
+    if not arguments.warm_start:
+        return {}, {}
+    is_begun = (folder / "settings.yaml").exists()
+    before = read_settings(folder).warm_start if is_begun else {}
+    kept = {before[digest]: digest for digest in kept_runs(folder) if digest in before}
+    digests: dict[str, str] = {}
+    read: dict[str, EarlierRun] = {}
+    for flag in arguments.warm_start:
+        place = run_folder(flag)
+        where = str(place.resolve())
+        if where in kept:
+            digests[kept[where]] = where
+            continue
+        found = read_earlier(place, space, data.num_classes, proxy, folder)
+        digests[found.digest] = before.get(found.digest, where)  # which may have been moved
+        read[found.digest] = found
+    return digests, read
 
 
 def settings_of(
@@ -353,6 +389,7 @@ def settings_of(
     data: DataConfig,
     predictor: TableModel,
     proxy: AnyProxy,
+    warm_start: dict[str, str],
 ) -> Settings:
     """Everything the search will run with, as settings.yaml keeps it."""
     from nas.accuracy import IN_FLIGHT
@@ -395,6 +432,7 @@ def settings_of(
         seed=arguments.seed,
         # Never by the number of cores: the same seed draws the same trials on every machine.
         in_flight=proxy.in_flight or (before.in_flight if before else IN_FLIGHT),
+        warm_start=warm_start,
         storage=without_password(arguments.storage or "study.db"),
         study=before.study if before else study_name(folder),
         seed_weights=seed_digest(proxy),
@@ -419,6 +457,7 @@ def search(
     within: Candidate | None,
     runner: Runner | None,
     client: Client | None,
+    read: dict[str, EarlierRun],
 ) -> Findings:
     """Conducts the run with a worker process for each core, or a cluster's, shown on stderr."""
     import functools
@@ -435,6 +474,8 @@ def search(
     from nas.study.after.picks import FOLDER
     from nas.study.candidates import Candidates
     from nas.study.conduct import conduct
+    from nas.study.limits import limits_of
+    from nas.study.on_disk.warm_start import take_over
     from nas.study.workers import Workers
 
     settings = opened.settings
@@ -451,6 +492,12 @@ def search(
     candidates = Candidates(
         space=space, num_classes=data.num_classes, anchors=settings.data.anchors
     )
+    taken = take_over(
+        opened.folder, tuple(settings.warm_start), read, candidates, predictor,
+        settings.max_latency_ms, limits_of(settings.limits, settings.latency.precision),
+    )  # fmt: skip
+    for one in taken:
+        say(f"warm start from {one.name}: {one.words(settings.sampler)}")
     count = worker_count(settings.proxy)
     found = count if client is None else len(client.scheduler_info()["workers"])
     if found > settings.in_flight:
@@ -481,6 +528,7 @@ def search(
             watcher=display,
             publish=functools.partial(publish, folder=opened.folder),
             within=within,
+            taken=taken,
             doubts=tuple(predictor.provenance["doubts"]),
             prepared_s=prepared_seconds(settings.proxy, prepared),
             verify=functools.partial(verify, opened, predictor.key, runner, display)

@@ -12,7 +12,7 @@ FLAGS = {
     "max_temp_c",
     "predict": "model data device image_size runtime precision threads json",
     "search": "budget space data image_size device runtime precision threads max_latency_ms "
-    "limit proxy pretrained sampler seed run storage baselines verify host cluster",
+    "limit proxy pretrained sampler warm_start seed run storage baselines verify host cluster",
     "audit": "run count band data storage json",
     "train": "models data epochs image_size weights pretrained recipe resume seeds run",
     "pretrain": "data space image_size epochs minutes recipe seed run",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from nas.study.limits import SizeLimits, limits_of
 from nas.study.loop import Search, SearchPlan
 from nas.study.on_disk.record import BASELINE, CLOSING, REGRADE, TAUGHT, Record
 from nas.study.on_disk.run import Run, Settings
+from nas.study.on_disk.warm_start import TakenRun
 from nas.study.trial import Ending, SearchStanding
 from nas.study.workers import Grader
 
@@ -52,6 +53,7 @@ def conduct(
     watcher: Watcher,
     publish: Callable[[Findings], None],
     within: Candidate | None = None,
+    taken: tuple[TakenRun, ...] = (),
     doubts: tuple[str, ...] = (),
     prepared_s: float | None = None,
     verify: Callable[[], ResidualCorrection] | None = None,
@@ -60,6 +62,7 @@ def conduct(
 
     teacher  teaches the picks of the front to the end, as the proxy's `finish` has it
     publish  writes the run's files: before the picks are taught, and again with them
+    taken    of earlier runs: a prior for the surrogate, and what is asked for first
     doubts   of the latency model
     prepared_s  what the proxy's weights took before any grading, in seconds of one core
     verify   times what was published last on the board, and says what its residuals teach; the
@@ -83,11 +86,16 @@ def conduct(
             limit_ms=limit_ms,
             in_flight=settings.in_flight,
             # Its extremes are what random draws of some forty choices never are.
-            opening=tuple(
-                b.candidate
-                for b in plain
-                if (limit_ms is None or b.latency.ms <= limit_ms) and sizes.is_met(b.candidate)
+            opening=opening(
+                taken,
+                candidates,
+                [
+                    b.candidate
+                    for b in plain
+                    if (limit_ms is None or b.latency.ms <= limit_ms) and sizes.is_met(b.candidate)
+                ],
             ),
+            earlier=tuple(one.earlier for one in taken),
             sizes=sizes,
         ),
         within=within,
@@ -127,6 +135,14 @@ def conduct(
             publish(found)
             verify()
     return found
+
+
+def opening(
+    taken: Sequence[TakenRun], candidates: Candidates, plain: Sequence[Candidate]
+) -> tuple[Candidate, ...]:
+    """What is asked for first: the earlier runs' fronts, then the plain grid, each once."""
+    before = [candidates.rebuild(choices) for one in taken for choices in one.front]
+    return tuple({one.digest: one for one in (*before, *plain)}.values())
 
 
 def spent(ending: Ending, record: Record, prepared_s: float | None) -> dict[str, float]:

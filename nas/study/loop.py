@@ -32,6 +32,7 @@ from nas.study.on_disk.record import CONSTRAINT, SIZE_CONSTRAINT, Asked, Record
 from nas.study.sampler_view import View
 from nas.study.sampling import SamplerName, chooser, distributions, make_sampler, to_params
 from nas.study.surrogate.pool import CandidatePool
+from nas.study.surrogate.prior import EarlierScores
 from nas.study.surrogate.sampler import SurrogateSampler
 from nas.study.trial import Ending, Outcome, SearchStanding, Trial
 from nas.study.unseen import draw_fresh
@@ -52,6 +53,7 @@ class SearchPlan:
     in_flight  graded trials that may be untold at a time; the result depends on it
     sizes      a candidate over one of these limits is never graded either
     opening    what is asked for first, before the sampler: good guesses that it then builds on
+    earlier    what other runs graded: the surrogate's prior; no trial of this search
     """
 
     sampler: SamplerName
@@ -60,6 +62,7 @@ class SearchPlan:
     in_flight: int
     opening: tuple[Candidate, ...] = ()
     sizes: SizeLimits = NO_SIZE_LIMITS
+    earlier: tuple[EarlierScores, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.in_flight >= 1, "one trial at least is in flight"
@@ -161,7 +164,7 @@ class Search:
             pool = CandidatePool(
                 self._candidates, self._model, plan.limit_ms, plan.seed, self._within, plan.sizes
             )
-            self._surrogate = SurrogateSampler(self._candidates, pool, plan.seed)
+            self._surrogate = SurrogateSampler(self._candidates, pool, plan.seed, plan.earlier)
         return self._surrogate
 
     def _enter(self, candidate: Candidate, number: int) -> None:

@@ -18,6 +18,7 @@ from nas.study.limits import NO_SIZE_LIMITS, SizeLimits
 from nas.study.loop import Search, SearchPlan
 from nas.study.on_disk.record import Record
 from nas.study.sampling import SamplerName
+from nas.study.surrogate.prior import EarlierScores
 from nas.study.trial import Ending, SearchStanding
 from nas.study.workers import Inline
 
@@ -103,6 +104,7 @@ def search(
     limit_ms: float | None = None,
     in_flight: int = 4,
     opening: tuple[Candidate, ...] = (),
+    earlier: tuple[EarlierScores, ...] = (),
     within: Candidate | None = None,
     sizes: SizeLimits = NO_SIZE_LIMITS,
     observe: Callable[[SearchStanding], None] = lambda standing: None,
@@ -120,6 +122,7 @@ def search(
             in_flight=in_flight,
             opening=opening,
             sizes=sizes,
+            earlier=earlier,
         ),
         within=within,
         observe=observe,

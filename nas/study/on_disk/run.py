@@ -2,6 +2,7 @@
 
     runs/NAME/settings.yaml   everything the search ran with
               study.db        every trial (nas.study.on_disk.record)
+              warm_start.json what was taken over of earlier runs (nas.study.on_disk.warm_start)
               trials.csv, pareto.json, pareto.csv, pareto.html, models/   (nas.report.files)
 
 A search goes on in a folder if, and only if, it would ask for the same trials and give them the
@@ -111,6 +112,7 @@ class Settings(Strict):
     """settings.yaml: everything that a search ran with.
 
     limits  what else a candidate may have at most, by the names of nas.study.limits
+    warm_start  folder of each earlier run that it builds on, by the digest of what was taken over
     study  the study's name in its storage, by which the run is known wherever its folder goes;
            None in a run begun before that was kept
     seed_weights  16 digits of the SHA-256 of the file that the proxy's candidates are cut from, so
@@ -127,6 +129,7 @@ class Settings(Strict):
     sampler: SamplerName
     seed: int
     in_flight: Annotated[int, Field(ge=1)]
+    warm_start: dict[str, str] = Field(default_factory=dict)
     storage: str
     study: str | None = None
     seed_weights: str | None = None

@@ -102,6 +102,22 @@ class GaussianProcess:
             deviation=np.sqrt(variance) * self._unit,
         )
 
+    def expect(self, inputs: Array) -> Array:
+        """The mean alone of what is believed of inputs (m, d), at a fraction of the cost."""
+        scaled = (inputs - self._middle) / self._spread
+        found: Array = self._across(scaled, self.settings) @ self._answer * self._unit + self._level
+        return found
+
+    def explained(self) -> float:
+        """The share of the scores' variance that each of the others tells of it: 1 at most.
+
+        Leaving one out needs no further fit (Rasmussen and Williams 2006, eq. 5.12).
+        """
+        inverse = cho_solve(self._factor, np.eye(len(self._scores)))
+        off = self._answer / np.diag(inverse)
+        whole = float(((self._scores - self._scores.mean()) ** 2).sum())
+        return 1.0 - float((off**2).sum()) / whole if whole > 1e-12 else 0.0
+
     def _diagonal(self, settings: Hyperparameters) -> Array:
         return self._known + math.exp(settings.variances[2])
 

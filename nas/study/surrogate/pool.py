@@ -8,9 +8,9 @@ holds follows from its seed and from what it was told, and from no clock.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,24 +121,30 @@ class CandidatePool:
             self._members[candidate.digest] = member
 
     def _row(self, candidate: Candidate, latency_ms: float) -> Array:
-        found = blocks(candidate.spec, candidate.image_size)
-        image = (found[0].height, found[0].width)
-        total = np.sum([block_amounts(block, image) for block in found], axis=0)
-        described = describe(total, image, latency_ms, self._object_share)
-        return np.concatenate([described, self._coordinates(candidate)])
+        described = described_row(candidate, latency_ms, self._object_share)
+        return np.concatenate([described, coordinates(candidate, self._options)])
 
-    def _coordinates(self, candidate: Candidate) -> Array:
-        """The choices: a number's place among its options in 0..1, a word as one of so many."""
-        choices, found = dict(candidate.choices), []
-        for name, values in self._options.items():
-            place = values.index(choices[name])
-            if len(values) == 1:
-                continue
-            if is_ordinal(values):
-                found.append(place / (len(values) - 1))
-            else:
-                found += [float(place == number) for number in range(len(values))]
-        return np.array(found)
+
+def described_row(candidate: Candidate, latency_ms: float, object_share: float) -> Array:
+    """The description (len(NAMES),) of a candidate of any space."""
+    found = blocks(candidate.spec, candidate.image_size)
+    image = (found[0].height, found[0].width)
+    total = np.sum([block_amounts(block, image) for block in found], axis=0)
+    return describe(total, image, latency_ms, object_share)
+
+
+def coordinates(candidate: Candidate, options: Mapping[str, tuple[Any, ...]]) -> Array:
+    """A candidate's choices: a number's place among its options in 0..1, a word as one of many."""
+    choices, found = dict(candidate.choices), []
+    for name, values in options.items():
+        place = values.index(choices[name])
+        if len(values) == 1:
+            continue
+        if is_ordinal(values):
+            found.append(place / (len(values) - 1))
+        else:
+            found += [float(place == number) for number in range(len(values))]
+    return np.array(found)
 
 
 def median_share(candidates: Candidates) -> float:

@@ -8,6 +8,7 @@ here is fitted when there is time, but whenever the told trials reach a size tha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +24,7 @@ from nas.study.sampling import distributions, from_params, to_params
 from nas.study.surrogate.gaussian import GaussianProcess, Hyperparameters
 from nas.study.surrogate.improvement import expected_improvement
 from nas.study.surrogate.pool import CandidatePool, Member
+from nas.study.surrogate.prior import EarlierScores, Prior
 
 Array = NDArray[np.float64]
 
@@ -45,7 +47,15 @@ SPREAD: Final = 64
 class SurrogateSampler(BaseSampler):
     """Proposes candidates of a pool for two objectives: (score, latency in ms)."""
 
-    def __init__(self, candidates: Candidates, pool: CandidatePool, seed: int) -> None:
+    def __init__(
+        self,
+        candidates: Candidates,
+        pool: CandidatePool,
+        seed: int,
+        earlier: Sequence[EarlierScores] = (),
+    ) -> None:
+        """`earlier` is what other runs graded: a prior, held against what this one is told."""
+        self._prior = Prior(earlier)
         self._candidates, self._pool, self._seed = candidates, pool, seed
         self._options = candidates.space.options()
         self._by_number: dict[int, Member] = {}
@@ -110,41 +120,47 @@ class SurrogateSampler(BaseSampler):
                 self._fitted_at = len(self._told)
 
     def _fit(self, start: Hyperparameters | None) -> GaussianProcess:
+        self._prior.hold(self._told, np.array(self._scores))
         rows, scores = self._observed()
         return GaussianProcess(rows, scores, start=start)
 
     def _observed(self) -> tuple[Array, Array]:
-        """The trials that are learnt from: all, or those nearest to the front and the latest."""
+        """The trials that are learnt from: all, or those nearest to the front and the latest.
+
+        Their rows, and what their scores have beside what the earlier runs expect of them.
+        """
         rows, scores = np.stack([one.row for one in self._told]), np.array(self._scores)
+        left = scores - self._prior.offsets(self._told)
         if len(scores) <= OBSERVED:
-            return rows, scores
+            return rows, left
         latencies = np.array([one.latency_ms for one in self._told])
         front = non_dominated(latencies, scores)
         heights = scores[front][np.searchsorted(latencies[front], latencies, side="right") - 1]
         nearest = np.argsort(heights - scores, kind="stable")[: OBSERVED // 2]
         latest = np.setdiff1d(np.arange(len(scores)), nearest)[-(OBSERVED - len(nearest)) :]
         kept = np.sort(np.concatenate([nearest, latest]))
-        return rows[kept], scores[kept]
+        return rows[kept], left[kept]
 
     def _propose(self, free: Sequence[Member], pending: Sequence[Member], number: int) -> Member:
         latencies = np.array([one.latency_ms for one in free])
         if self._settings is None:
             return free[self._most_apart(latencies, pending, number)]
-        rows, scores = self._observed()
-        process = GaussianProcess(rows, scores, settings=self._settings)
+        rows, left = self._observed()
+        process = GaussianProcess(rows, left, settings=self._settings)
         told_ms = [one.latency_ms for one in self._told]
         reached = list(self._scores)
         if pending:
             # As if they had reached what is believed: another like them adds little.
             waiting = np.stack([one.row for one in pending])
             believed = process.believe(waiting).mean
-            rows, scores = np.concatenate([rows, waiting]), np.concatenate([scores, believed])
-            process = GaussianProcess(rows, scores, settings=self._settings)
+            rows, left = np.concatenate([rows, waiting]), np.concatenate([left, believed])
+            process = GaussianProcess(rows, left, settings=self._settings)
             told_ms += [one.latency_ms for one in pending]
-            reached += believed.tolist()
+            reached += (believed + self._prior.offsets(pending)).tolist()
+        believed_free = process.believe(np.stack([one.row for one in free]))
         gains = expected_improvement(
             np.array(told_ms), np.array(reached), latencies,
-            process.believe(np.stack([one.row for one in free])),
+            replace(believed_free, mean=believed_free.mean + self._prior.offsets(free)),
             slowest_ms=self._pool.slowest_ms, base_score=0.0,
         )  # fmt: skip
         return free[int(np.argmax(gains))]

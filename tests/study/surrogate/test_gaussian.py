@@ -75,6 +75,31 @@ def test_a_score_of_a_large_known_error_counts_little() -> None:
     assert abs(believed[0] - scores[3]) < 0.2 < abs(trusting[0] - scores[3])
 
 
+def test_what_it_expects_is_the_mean_that_it_believes() -> None:
+    process = GaussianProcess(*_told())
+    asked = _told(count=7, seed=1)[0]
+    np.testing.assert_allclose(process.expect(asked), process.believe(asked).mean, rtol=1e-12)
+
+
+def test_what_is_explained_is_what_leaving_each_one_out_shows() -> None:
+    rows, scores = _told(count=14)
+    process = GaussianProcess(rows, scores)
+    # By hand, in the scale of all: the others' mean, level and scale unchanged.
+    covariance = process._covariance(process.settings) + np.diag(
+        process._diagonal(process.settings)
+    )
+    off = []
+    for place in range(14):
+        rest = np.delete(np.arange(14), place)
+        told = np.linalg.solve(covariance[np.ix_(rest, rest)], process._scores[rest])
+        off.append(process._scores[place] - covariance[place, rest] @ told)
+    expected = 1 - np.sum(np.square(off)) / np.sum(process._scores**2)
+    np.testing.assert_allclose(process.explained(), expected, rtol=1e-9)
+    shuffled = np.random.default_rng(3).permutation(scores)
+    assert GaussianProcess(rows, shuffled).explained() < 0.25 < process.explained()
+    assert GaussianProcess(rows, np.full(14, 0.2)).explained() == 0.0
+
+
 def test_equal_scores_and_one_score_are_no_error() -> None:
     rows, scores = _told()
     flat = GaussianProcess(rows, np.full(len(rows), 0.2)).believe(rows)
