@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from postgres_server import programs, server
+
+from tests.conftest import absent
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -19,3 +22,12 @@ def dask_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     cache = tmp_path_factory.mktemp("workers") / "cache"
     with local_cluster(4, {"XDG_CACHE_HOME": str(cache)}) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def new_database() -> Iterator[Callable[[], str]]:
+    """What gives the URL of an empty database of a PostgreSQL server (marker `cluster`)."""
+    if programs() is None:
+        absent("no PostgreSQL (Debian's package postgresql)", "NAS_REQUIRE_POSTGRES")
+    with server() as make:
+        yield make

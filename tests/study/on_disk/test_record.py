@@ -1,11 +1,12 @@
 """What is on disk: whole trials, readable by Optuna's own tools.
 
-One suite over every storage that can be had without a server: the contract of `Record`.
+One suite over every kind of storage: the contract of `Record`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from nas.study.on_disk.storage import StorageError, without_password
 from nas.study.trial import Outcome, SearchStanding
 from nas.study.workers import Inline
 from tests.study.boards import MacBoard, Notebook, candidates_of, notebook
+
+# A process ends with its connections; the tests open many in one process.
+pytestmark = pytest.mark.filterwarnings("ignore:.*psycopg.Connection object.*:ResourceWarning")
 
 
 def fill(
@@ -40,9 +44,19 @@ def fill(
     return search
 
 
-@pytest.fixture(params=["sqlite:///{}/study.db", "journal:{}/study.log"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(request.param.format(tmp_path))
+@pytest.fixture(
+    params=[
+        "sqlite:///{}/study.db",
+        "journal:{}/study.log",
+        pytest.param("postgresql", marks=pytest.mark.cluster),
+    ]
+)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "postgresql":
+        yield request.getfixturevalue("new_database")()
+        gc.collect()  # here, and not in a test that knows nothing of psycopg's connections
+    else:
+        yield request.param.format(tmp_path)
 
 
 def storage_of(url: str) -> optuna.storages.BaseStorage:
