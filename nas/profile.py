@@ -16,14 +16,13 @@ Nothing is timed then: the table is an estimate, made from what was timed otherw
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas import NasError
-from nas.terminal import Milestones, command_line, say
+from nas.terminal import Milestones, command_line, say, seconds
 
 if TYPE_CHECKING:
     from nas.latency.device import Device, TableKey
@@ -192,14 +191,6 @@ def read_own_log(path: Path, arguments: Arguments, device: Device) -> tuple[Publ
         say(f"{path}: {note}")
     threads = log.threads if log.threads is not None else arguments.threads
     return log, device.key(arguments.runtime, arguments.precision, threads)
-
-
-def seconds(text: str) -> float:
-    """Seconds in a time limit like 90s, 4m or 1h; NasError for anything else."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
-    if not match or float(match[1]) == 0:
-        raise NasError("--time-limit", "a time limit is a number with s, m or h", repr(text))
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def max_temp_c(arguments: Arguments) -> float | None:

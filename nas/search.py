@@ -14,18 +14,18 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import tyro
 import yaml
 
 from nas import NasError
 from nas.files import write_whole
-from nas.terminal import command_line, run_folder, say, show_table
+from nas.terminal import command_line, duration_words, run_folder, say, seconds, show_table
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -47,12 +47,19 @@ if TYPE_CHECKING:
     from nas.study.workers import Workers
 
 
+ENOUGH_STEPS: Final = 20
+"""Of shared weights, after which it can be told how long they will take."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
     """Search for detectors on the accuracy/latency front; the same command resumes."""
 
     budget: int = 200
     """Distinct architectures to grade."""
+    time_limit: str = ""
+    """For example 20m, 90s or 1h: what the run may take on the clock, shared weights, finalists and
+    taught picks included; --budget still bounds the number. --verify comes after it."""
     space: str = "fused_mbconv"
     """A search space: a YAML file, or the name of one in search_spaces/."""
     data: str = "shapes"
@@ -109,6 +116,14 @@ class Arguments:
     on this machine alone, tcp://127.0.0.1:8786."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """When the command was begun, on the monotonic clock, and the seconds that the run may take."""
+
+    begin_s: float
+    limit_s: float | None
+
+
 def run(arguments: Arguments) -> None:
     """Reads and checks everything, searches, grades the finalists again, and reports."""
     import optuna
@@ -124,6 +139,8 @@ def run(arguments: Arguments) -> None:
     from nas.study.on_disk.folder import check_folder
     from nas.study.on_disk.run import open_run
 
+    begin_s = time.monotonic()
+    limit_s = seconds(arguments.time_limit) if arguments.time_limit else None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     check(arguments)
     limits = read_limits(arguments.limit)
@@ -172,7 +189,10 @@ def run(arguments: Arguments) -> None:
             write_whole(Path(space.where), yaml.safe_dump(space.document(), sort_keys=False))
         if opened.settings.budget > arguments.budget:
             say(f"--budget {arguments.budget}: the run was begun for {opened.settings.budget}")
-        report = search(opened, record, space, data, predictor, within, runner, client, read)
+        allowance = Allowance(begin_s=begin_s, limit_s=limit_s)
+        report = search(
+            opened, record, space, data, predictor, within, runner, client, read, allowance
+        )
         show(report, folder)
 
 
@@ -458,6 +478,7 @@ def search(
     runner: Runner | None,
     client: Client | None,
     read: dict[str, EarlierRun],
+    allowance: Allowance,
 ) -> Findings:
     """Conducts the run with a worker process for each core, or a cluster's, shown on stderr."""
     import functools
@@ -475,7 +496,9 @@ def search(
     from nas.study.candidates import Candidates
     from nas.study.conduct import conduct
     from nas.study.limits import limits_of
+    from nas.study.on_disk.record import TAUGHT
     from nas.study.on_disk.warm_start import take_over
+    from nas.study.time_budget import TimeBudget
     from nas.study.workers import Workers
 
     settings = opened.settings
@@ -505,9 +528,21 @@ def search(
             f"{settings.in_flight} of {found} workers have work: the run was begun with in_flight:"
             f" {settings.in_flight}, and another number draws other trials (docs/files.md)"
         )
+    before_s = record.spent_s()
     prepared = prepare_proxy(
-        settings.proxy, data, space, candidates.build, settings.seed, opened.folder
-    )
+        settings.proxy, data, space, candidates.build, settings.seed, opened.folder,
+        on_step=watch_preparation(allowance, before_s),
+    )  # fmt: skip
+    prepared_s = prepared_seconds(settings.proxy, prepared)
+    time_budget = TimeBudget(
+        allowance.limit_s, proxy=settings.proxy, has_baselines=settings.baselines,
+        workers=max(1, min(found, settings.in_flight)), teachers=count,
+        begin_s=allowance.begin_s, before_s=before_s, prepared_core_s=prepared_s,
+        keep=record.keep_spent,
+        taught_s=[one.seconds for one in record.scores(TAUGHT).values()],
+    )  # fmt: skip
+    if time_budget.is_limited:
+        say(time_budget.plan_words())
     with (
         grader_of(client, settings, data, prepared, min(count, settings.in_flight)) as grader,
         Workers(
@@ -530,11 +565,44 @@ def search(
             within=within,
             taken=taken,
             doubts=tuple(predictor.provenance["doubts"]),
-            prepared_s=prepared_seconds(settings.proxy, prepared),
+            prepared_s=prepared_s,
+            time_budget=time_budget,
             verify=functools.partial(verify, opened, predictor.key, runner, display)
             if runner is not None
             else None,
         )
+
+
+def watch_preparation(allowance: Allowance, before_s: float) -> Callable[[int, int], None] | None:
+    """What stops the teaching of shared weights as soon as it is seen to leave no time to search.
+
+    Its state is kept now and then, and a larger limit goes on from there.
+    """
+    limit_s = allowance.limit_s
+    if limit_s is None:
+        return None
+    first: list[tuple[int, float]] = []
+
+    def on_step(done: int, steps: int) -> None:
+        now_s = time.monotonic()
+        if not first:
+            first.append((done, now_s))
+        begun, begun_s = first[0]
+        if done - begun < ENOUGH_STEPS:
+            return
+        left_s = (now_s - begun_s) / (done - begun) * (steps - done)
+        ends_s = before_s + now_s - allowance.begin_s + left_s
+        if ends_s > limit_s:
+            raise NasError(
+                "--time-limit",
+                "the weights that all candidates share are taught within it, and time is left",
+                f"{duration_words(limit_s)}, where they would be done after"
+                f" {duration_words(ends_s)}",
+                "Give it twice as much, which goes on from what is taught; or --proxy"
+                " short_training, which teaches nothing beforehand",
+            )
+
+    return on_step
 
 
 def verify(opened: Run, key: TableKey, runner: Runner, display: Display) -> ResidualCorrection:

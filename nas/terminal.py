@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -160,16 +161,27 @@ class Milestones:
         left_s = spent_s / (done - self._first) * (self._total - done)
         left_s = max(0.0, min(left_s, self._limit_s - spent_s))
         end = f", {note}" if note else ""
-        say(f"{self._name}: {done}/{self._total}, about {_duration(left_s)} left{end}")
+        say(f"{self._name}: {done}/{self._total}, about {duration_words(left_s)} left{end}")
 
 
 def _tenth(done: int, total: int) -> int:
     return 10 * done // max(total, 1)
 
 
-def _duration(seconds: float) -> str:
+def duration_words(seconds: float) -> str:
+    """Minutes and seconds: 9 min 05 s; tenths of a few seconds."""
+    if 0.05 <= seconds < 0.95:
+        return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def seconds(text: str) -> float:
+    """Seconds in a time limit like 90s, 4m or 1h; NasError for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
+    if not match or float(match[1]) == 0:
+        raise NasError("--time-limit", "a time limit is a number with s, m or h", repr(text))
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def cores() -> int:

@@ -11,8 +11,9 @@ FLAGS = {
     "profile": "device host space runtime precision threads time_limit validate from_log from_csv "
     "max_temp_c",
     "predict": "model data device image_size runtime precision threads json",
-    "search": "budget space data image_size device runtime precision threads max_latency_ms "
-    "limit proxy pretrained sampler warm_start seed run storage baselines verify host cluster",
+    "search": "budget time_limit space data image_size device runtime precision threads "
+    "max_latency_ms limit proxy pretrained sampler warm_start seed run storage baselines verify "
+    "host cluster",
     "audit": "run count band data storage json",
     "train": "models data epochs image_size weights pretrained recipe resume seeds run",
     "pretrain": "data space image_size epochs minutes recipe seed run",

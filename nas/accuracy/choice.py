@@ -63,11 +63,13 @@ def prepare_proxy(
     build: Callable[[Choose], Candidate],
     seed: int,
     run: Path | None = None,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> Path | None:
     """The file that `build_proxy` wants, made if it isn't there; None of most proxies.
 
     build   makes the space's candidates, with the classes and the anchors of the data
     run     a run's folder, which keeps a copy: it goes on with what it began with
+    on_step hears of each step of a teaching: how many are done, of how many
 
     May take minutes, and says so on stderr. Raises NasError.
     """
@@ -75,7 +77,7 @@ def prepare_proxy(
         return None
     from nas.accuracy.shared_teaching import taught
 
-    return taught(settings, data, space, build, seed, run)
+    return taught(settings, data, space, build, seed, run, on_step)
 
 
 def prepared_seconds(settings: AnyProxy, prepared: Path | None) -> float | None:

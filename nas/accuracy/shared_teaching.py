@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -36,6 +36,7 @@ from nas.space.search_space import Candidate, SearchSpace
 from nas.terminal import say
 from nas.training.display import follow
 from nas.training.on_disk.written import write_bytes
+from nas.training.progress import Progress
 from nas.training.sharing.begin import begin
 from nas.training.sharing.kept import (
     FORMAT,
@@ -52,6 +53,9 @@ TAUGHT_BY: Final = ("image_scale", "steps", "batch_size", "lr", "frozen_stages")
 RUN_FILE: Final = "shared_weights.pt"
 """The copy in a run's folder."""
 
+OnStep = Callable[[int, int], None]
+"""Told how many steps are done, of how many."""
+
 KEEP_EVERY: Final = 100
 """Steps between two states on the disk."""
 
@@ -63,11 +67,13 @@ def taught(
     build: Build,
     seed: int,
     run: Path | None,
+    on_step: OnStep | None = None,
 ) -> Path:
     """The file of a space's shared weights; they are taught where the cache has none.
 
     build   makes candidates with the classes and the anchors of the data
     run     a run's folder, which keeps the weights that it began with
+    on_step hears how many steps are done, of how many; what it raises ends the teaching
 
     Goes on where a teaching was killed; waits where another process teaches the same. Progress goes
     to stderr. SupernetError for a space that can't share and for a damaged file, TrainingError
@@ -82,7 +88,7 @@ def taught(
     if own is not None and own.exists():
         check_shared(own, supernet)
         return own
-    path = _in_cache(supernet, settings, data, seed)
+    path = _in_cache(supernet, settings, data, seed, on_step)
     if own is None:
         return path
     write_bytes(own, path.read_bytes())
@@ -90,7 +96,11 @@ def taught(
 
 
 def _in_cache(
-    supernet: Supernet, settings: SharedWeightsSettings, data: DataConfig, seed: int
+    supernet: Supernet,
+    settings: SharedWeightsSettings,
+    data: DataConfig,
+    seed: int,
+    on_step: OnStep | None,
 ) -> Path:
     """The file in the user's cache, taught if need be."""
     folder = platformdirs.user_cache_path(PROGRAM, appauthor=False) / "shared_weights"
@@ -109,14 +119,19 @@ def _in_cache(
             check_shared(path, supernet)
         else:
             with _one_thread():
-                _teach(path, supernet, settings, data, seed)
+                _teach(path, supernet, settings, data, seed, on_step)
     finally:
         lock.release()
     return path
 
 
 def _teach(
-    path: Path, supernet: Supernet, settings: SharedWeightsSettings, data: DataConfig, seed: int
+    path: Path,
+    supernet: Supernet,
+    settings: SharedWeightsSettings,
+    data: DataConfig,
+    seed: int,
+    on_step: OnStep | None,
 ) -> None:
     """Teaches, goes on from the state that lies beside the file, and takes the state away."""
 
@@ -136,11 +151,17 @@ def _teach(
     verb = "teaching" if state is None else f"from step {training.step} on teaching"
     say(f"{verb} the weights that all candidates share, once; kept as {path}")
     with follow("shared weights", training.steps, training.step) as show:
+
+        def hear(step: Progress) -> None:
+            show(step)
+            if on_step is not None:
+                on_step(step.step, step.steps)
+
         values = teach(
             training,
             keep_every=KEEP_EVERY,
             keep=lambda one: write_state(state_path, one.state()),
-            on_step=show,
+            on_step=hear,
         )
     write_shared(path, supernet, values, training.core_s)
     state_path.unlink(missing_ok=True)

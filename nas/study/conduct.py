@@ -18,7 +18,7 @@ from nas.study.after.closing import (
     with_newcomers,
 )
 from nas.study.after.finalists import plain_front, regrade_front
-from nas.study.after.picks import choose_picks, teach_picks
+from nas.study.after.picks import affordable_picks, choose_picks, teach_picks
 from nas.study.candidates import Candidates
 from nas.study.findings import Findings
 from nas.study.limits import SizeLimits, limits_of
@@ -26,6 +26,7 @@ from nas.study.loop import Search, SearchPlan
 from nas.study.on_disk.record import BASELINE, CLOSING, REGRADE, TAUGHT, Record
 from nas.study.on_disk.run import Run, Settings
 from nas.study.on_disk.warm_start import TakenRun
+from nas.study.time_budget import TimeBudget, ending_words
 from nas.study.trial import Ending, SearchStanding
 from nas.study.workers import Grader
 
@@ -57,6 +58,7 @@ def conduct(
     doubts: tuple[str, ...] = (),
     prepared_s: float | None = None,
     verify: Callable[[], ResidualCorrection] | None = None,
+    time_budget: TimeBudget | None = None,
 ) -> Findings:
     """The run, to its end; what it found is published then, or when it is interrupted.
 
@@ -66,7 +68,8 @@ def conduct(
     doubts   of the latency model
     prepared_s  what the proxy's weights took before any grading, in seconds of one core
     verify   times what was published last on the board, and says what its residuals teach; the
-             loop is closed then (nas.study.after.closing)
+             loop is closed then (nas.study.after.closing); no time limit holds for it
+    time_budget  what the search and the teaching of its picks may take on the wall clock
 
     Everything that was done before, in the search and after it, is read from the record. After
     KeyboardInterrupt what was done until then is published, and the exception goes on.
@@ -100,6 +103,7 @@ def conduct(
         ),
         within=within,
         observe=watcher.search,
+        time_budget=time_budget,
     )
     try:
         ending = search.run(settings.budget)
@@ -112,10 +116,21 @@ def conduct(
         so_far = Ending(trials=search.trials, is_exhausted=False)
         front = plain_front(so_far.graded)
         publish(Findings(settings=settings, ending=so_far, front=front, doubts=doubts))
+        if time_budget is not None:
+            time_budget.note(is_last=True)
         raise
     publish(found)
     finish = settings.proxy.finish
     picks = choose_picks(found.front, finish.picks) if finish is not None else []
+    if time_budget is not None:
+        time_budget.note(is_last=True)
+        seconds = [trial.score.seconds for trial in ending.graded if trial.score]
+        all_picks = len(picks)
+        if finish is not None:
+            picks = affordable_picks(
+                found.front, finish, lambda count: time_budget.teaching_fits(count, seconds),
+                start=start_of(settings.proxy), seed=settings.seed, run=run.folder, record=record,
+            )  # fmt: skip
     if finish is not None and picks:
         taught = teach_picks(
             picks, finish,
@@ -124,6 +139,14 @@ def conduct(
         )  # fmt: skip
         found = replace(found, taught=taught, spent=spent(ending, record, prepared_s))
         publish(found)
+    if time_budget is not None:
+        time_budget.note(is_last=True)
+        wanted = len(ending.graded) if ending.is_exhausted else settings.budget
+        words = ending_words(
+            time_budget, graded=len(ending.graded), wanted=wanted, picks=len(picks),
+            all_picks=all_picks,
+        )  # fmt: skip
+        found = replace(found, time_words=words)
     if verify is not None and found.front.points:
         correction = verify()
         refused = brought_under(ending, correction, limit_ms, settings.budget, sizes)

@@ -19,6 +19,7 @@ class Findings:
 
     doubts  what to know of the latency table behind it, a sentence each
     taught  the picks of the front that were taught to the end, by architecture digest
+    time_words  what a time limit cut short, a sentence each
     spent   what each part cost, in seconds of the processes that graded, those of earlier sessions
             included
     """
@@ -30,6 +31,7 @@ class Findings:
     doubts: tuple[str, ...] = ()
     taught: Mapping[str, Taught] = field(default_factory=dict)
     spent: Mapping[str, float] = field(default_factory=dict)
+    time_words: tuple[str, ...] = ()
 
     @property
     def picks(self) -> tuple[Point, ...]:

@@ -34,6 +34,7 @@ from nas.study.sampling import SamplerName, chooser, distributions, make_sampler
 from nas.study.surrogate.pool import CandidatePool
 from nas.study.surrogate.prior import EarlierScores
 from nas.study.surrogate.sampler import SurrogateSampler
+from nas.study.time_budget import TimeBudget
 from nas.study.trial import Ending, Outcome, SearchStanding, Trial
 from nas.study.unseen import draw_fresh
 from nas.study.workers import Grader
@@ -81,8 +82,12 @@ class Search:
         plan: SearchPlan,
         within: Candidate | None = None,
         observe: Callable[[SearchStanding], None] = lambda standing: None,
+        time_budget: TimeBudget | None = None,
     ) -> None:
-        """`within` is a candidate known to meet the limits, for fresh draws to start from."""
+        """`within` is a candidate known to meet the limits, for fresh draws to start from.
+
+        time_budget  ends the search before its budget; what it asks for until then is the same
+        """
         self._candidates = candidates
         self._model = model
         self._grader = grader
@@ -90,6 +95,7 @@ class Search:
         self._plan = plan
         self._within = within
         self._observe = observe
+        self._time = time_budget
         self._view = View()
         self._surrogate: SurrogateSampler | None = None
         self._options = candidates.space.options()
@@ -112,6 +118,7 @@ class Search:
     def run(self, budget: int) -> Ending:
         """Grades until `budget` distinct architectures have a score, or the space has no more.
 
+        Ends before where there is no time for another one: then a larger budget goes on the same.
         What the record holds counts, also beyond the budget.
         """
         self._budget = budget
@@ -122,7 +129,7 @@ class Search:
             self._replay(asked)
         self._say(None)
         is_exhausted = False
-        while len(self._first) < budget and not is_exhausted:
+        while len(self._first) < budget and not is_exhausted and self._has_time():
             self._make_room()
             is_exhausted = not self._ask()
         while self._waiting:
@@ -134,6 +141,18 @@ class Search:
         self._collect(is_waiting=False)
         while self._in_flight() >= self._plan.in_flight:
             self._settle_next()
+
+    def _has_time(self) -> bool:
+        """Whether one more grading may begin. Of the first ones only as many as run at once."""
+        if self._time is None or not self._time.is_limited:
+            return True
+        while True:
+            trials = [self._trials[number] for number in self._first.values()]
+            done = [trial.score.seconds for trial in trials if trial.score is not None]
+            in_hand = len(trials) - len(done)
+            if done or in_hand < self._time.workers:
+                return self._time.grading_fits(done, in_hand)
+            self._collect(is_waiting=True)
 
     def _ask(self) -> bool:
         """Asks for one more candidate and sees what becomes of it; False if there is none left."""
@@ -272,6 +291,8 @@ class Search:
             if trial.score is not None:
                 continue
             self._record.finish(trial, graded.score)
+            if self._time is not None:
+                self._time.note()
             self._trials[trial.number] = replace(trial, score=graded.score)
             self._say(self._trials[trial.number])
 

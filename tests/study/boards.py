@@ -19,6 +19,7 @@ from nas.study.loop import Search, SearchPlan
 from nas.study.on_disk.record import Record
 from nas.study.sampling import SamplerName
 from nas.study.surrogate.prior import EarlierScores
+from nas.study.time_budget import TimeBudget
 from nas.study.trial import Ending, SearchStanding
 from nas.study.workers import Inline
 
@@ -108,6 +109,7 @@ def search(
     within: Candidate | None = None,
     sizes: SizeLimits = NO_SIZE_LIMITS,
     observe: Callable[[SearchStanding], None] = lambda standing: None,
+    time_budget: TimeBudget | None = None,
 ) -> Ending:
     """A search in this process, its record in `folder`."""
     running = Search(
@@ -126,5 +128,6 @@ def search(
         ),
         within=within,
         observe=observe,
+        time_budget=time_budget,
     )
     return running.run(budget)

@@ -218,6 +218,26 @@ def test_limits_hold_and_stand_in_what_it_leaves(checkout: Path) -> None:
     assert "limits.memory_mb: 2.5 there, 3.0 now" in err
 
 
+def test_a_time_limit_ends_a_run_cleanly_and_a_larger_one_goes_on(checkout: Path) -> None:
+    flags = ["--budget", "6", "--proxy", "slow.yaml", "--no-baselines", "--time-limit"]
+    code, out, err = _finish(search(checkout, *flags, "0.1s"))
+    assert code == 0, err
+    assert "nothing more is graded; a larger --time-limit goes on from there" in err
+    assert "ended at its time limit of 0.1 s with 0 of at most 6 graded" in out
+    code, out, err = _finish(search(checkout, *flags, "30m"))
+    assert code == 0, err
+    assert "6 architectures graded" in out
+    assert "of the time limit of 30 min 00 s" in err
+    assert "ended at its time limit" not in out
+    spent = re.search(r"The run has taken (\d+ min )?(\d+) s of 30 min 00 s", out)
+    assert spent is not None, out
+    # All that was there before counts: the same limit leaves the run as it is.
+    code, again, err = _finish(search(checkout, *flags, "1s"))
+    assert code == 0, err
+    assert "6 architectures graded" in again
+    assert "6/6" in err
+
+
 def test_without_a_device_it_is_an_estimated_pi_and_says_so(checkout: Path) -> None:
     flags = ("--budget", "9", "--proxy", "fast.yaml", "--max-latency-ms", "50")
     code, out, err = _finish(search(checkout, *flags, device=None))
@@ -414,6 +434,7 @@ def test_a_search_by_shared_weights_teaches_them_once(checkout: Path) -> None:
             '--limit "params < 1e6": a limit is NAME <= NUMBER; got no <=',
         ),
         (["--limit", "weight <= 4"], "the name is one of params, macs, file_mb, memory_mb; got"),
+        (["--time-limit", "20"], "--time-limit: a time limit is a number with s, m or h; got '20'"),
         (["--budget", "0"], "--budget: the budget is at least 1; got 0"),
         (["--threads", "4"], "python -m nas.profile --device fake --threads 4"),
         (["--threads", "0"], "--threads: there is at least 1 thread; got 0"),

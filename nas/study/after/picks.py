@@ -53,11 +53,36 @@ def teach_all(
     """
     folder, kind = run / FOLDER, finish.kind(start)
 
-    def is_valid(key: tuple[str, int], score: Score) -> bool:
-        is_kept = score.is_diverged or weights_file(folder, *key).exists()
-        return score.kind == kind and is_kept
+    def is_known(key: tuple[str, int], score: Score) -> bool:
+        return is_taught(key, score, folder, kind)
 
-    return grade_further(wanted, TAUGHT, record, teacher, on_done, is_valid=is_valid)
+    return grade_further(wanted, TAUGHT, record, teacher, on_done, is_valid=is_known)
+
+
+def is_taught(key: tuple[str, int], score: Score, folder: Path, kind: str) -> bool:
+    """Whether a recorded score is of such a teaching, and its weights are still there."""
+    return score.kind == kind and (score.is_diverged or weights_file(folder, *key).exists())
+
+
+def affordable_picks(
+    front: Front,
+    finish: Finish,
+    is_affordable: Callable[[int], bool],
+    *,
+    start: str,
+    seed: int,
+    run: Path,
+    record: Record,
+) -> list[Point]:
+    """As many picks as `is_affordable` allows teachings of; what was taught before is free."""
+    kind = finish.kind(start)
+    scores = record.scores(TAUGHT)
+    taught = {key for key, one in scores.items() if is_taught(key, one, run / FOLDER, kind)}
+    for count in range(finish.picks, 0, -1):
+        picks = choose_picks(front, count)
+        if is_affordable(sum((p.trial.candidate.digest, seed) not in taught for p in picks)):
+            return picks
+    return []
 
 
 def teach_picks(

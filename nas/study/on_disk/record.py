@@ -67,6 +67,9 @@ CLOSING: Final = "closing"
 """Study attributes `closing:<digest>:<seed>` hold the scores of refused ones that a verification
 brought under the limit."""
 
+SPENT: Final = "spent_s"
+"""The study attribute of the seconds that the run has taken, all its sessions together."""
+
 TAUGHT: Final = "taught"
 """Study attributes `taught:<digest>:<seed>` hold what was reached by teaching to the end."""
 
@@ -243,6 +246,16 @@ class Record:
                     _, digest, seed = name.split(":")
                     found[digest, int(seed)] = score_from_dict(document)
         return found
+
+    def spent_s(self) -> float:
+        """Seconds of the wall clock that the run has taken, all its sessions together."""
+        with door(self._place):
+            return float(self._study.user_attrs.get(SPENT, 0.0))
+
+    def keep_spent(self, seconds: float) -> None:
+        """Writes down what the run has taken until now."""
+        with self._written():
+            self._study.set_user_attr(SPENT, round(seconds, 1))
 
     def keep_score(self, kind: str, digest: str, seed: int, score: Score) -> None:
         """Writes a further score of a kind."""
