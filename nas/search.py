@@ -522,7 +522,7 @@ def search(
     for one in taken:
         say(f"warm start from {one.name}: {one.words(settings.sampler)}")
     count = worker_count(settings.proxy)
-    found = count if client is None else len(client.scheduler_info()["workers"])
+    found = count if client is None else len(client.scheduler_info(n_workers=-1)["workers"])
     if found > settings.in_flight:
         say(
             f"{settings.in_flight} of {found} workers have work: the run was begun with in_flight:"

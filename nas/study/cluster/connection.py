@@ -81,7 +81,7 @@ def connected(address: str) -> Iterator[Client]:
             else "Start it with dask scheduler --host 127.0.0.1",
         ) from error
     with client:
-        info = client.scheduler_info()
+        info = client.scheduler_info(n_workers=-1)
         _check_own(at, info["address"])
         count = len(info["workers"])
         say(f"cluster: {address}, {count} worker{'' if count == 1 else 's'}")

@@ -228,7 +228,7 @@ class ClusterGrader:
             self._supply(address)
         except GONE:
             return  # it is gone again; if it is still there, the next look tries once more
-        except NasError as error:
+        except ClusterError as error:
             self._left_out.add(address)
             logger.warning("the worker at %s is left out. %s", address, error)
             return
@@ -250,11 +250,10 @@ class ClusterGrader:
         files = self._kit.files
         lacking = run_there(self._client, address, on_worker.missing, files)
         if lacking:
-            count, size = len(lacking), sum(files[i].path.stat().st_size for i in lacking)
-            logger.warning("sending %d files, %.1f MB, to %s", count, size / 1e6, address)
+            logger.warning("sending %d files to %s", len(lacking), address)
         batch: list[tuple[SentFile, bytes]] = []
         for index in lacking:
-            batch.append((files[index], files[index].path.read_bytes()))
+            batch.append((files[index], _content(files[index])))
             is_last = index == lacking[-1]
             if is_last or sum(len(content) for _, content in batch) >= SENT_AT_ONCE:
                 run_there(self._client, address, on_worker.take_in, batch)
@@ -271,6 +270,19 @@ class ClusterGrader:
             )
 
 
+def _content(file: SentFile) -> bytes:
+    """What is sent of a file. NasError, which ends the search, where it is no longer there."""
+    try:
+        return file.path.read_bytes()
+    except OSError as error:
+        raise NasError(
+            str(file.path),
+            "the files of a search stay where they are while it lasts",
+            error.strerror or str(error),
+            "Put it back: the same command resumes",
+        ) from error
+
+
 def check_workers(client: Client, traits: Callable[[], dict[str, str]]) -> None:
     """ClusterError where there are workers and none of them may grade: said before the search."""
     own, errors = traits(), []
@@ -280,7 +292,7 @@ def check_workers(client: Client, traits: Callable[[], dict[str, str]]) -> None:
             return
         except GONE:
             continue
-        except NasError as error:
+        except ClusterError as error:
             errors.append(str(error))
     if errors:
         raise ClusterError(FLAG, "a worker at least may grade", "  ".join(errors))
@@ -326,8 +338,11 @@ def run_there(client: Client, address: str, function: Callable[..., Any], *given
     """What a function gives on a worker. OSError where it is gone, ClusterError where it fails."""
     results = client.run(function, *given, workers=[address], on_error="return")
     result = results.get(address, OSError("no answer"))
-    if isinstance(result, (NasError, *GONE)):
+    if isinstance(result, GONE):
         raise result
+    if isinstance(result, NasError):
+        where = f"worker {address}, {result.where}"
+        raise ClusterError(where, result.rule, result.got, result.remedy)
     if isinstance(result, ModuleNotFoundError):
         raise ClusterError(
             f"worker {address}",

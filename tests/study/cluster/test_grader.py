@@ -17,6 +17,7 @@ import dask
 import numpy as np
 import pytest
 
+from nas import NasError
 from nas.accuracy import (
     FakeSettings,
     Score,
@@ -199,6 +200,18 @@ def test_a_real_grading_where_the_data_is_not(
         assert [one.split()[1] for one in said] == [str(sent)] * (sent > 0)
         assert found.is_map
         assert replace(found, seconds=0.0) == replace(wanted, seconds=0.0)
+
+
+def test_a_file_that_is_taken_away_meanwhile_ends_the_search(
+    tmp_path: Path, dask_client: Client
+) -> None:
+    lost = SentFile(path=tmp_path / "1.png", digest="0" * 64)
+    kit = replace(kit_of(partial(Misfit, "nothing")), files=(lost,))
+    with (
+        ClusterGrader(dask_client, kit) as grader,
+        pytest.raises(NasError, match=r"1\.png: the files of a search stay where they are"),
+    ):
+        _score(grader, _candidate())
 
 
 def _spoil(file: SentFile) -> None:
