@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 ENOUGH_STEPS: Final = 20
 """Of shared weights, after which it can be told how long they will take."""
 
+BOARD: Final = "rpi4"
+"""Whose latency counts where none is named."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
@@ -67,9 +70,11 @@ class Arguments:
     image_size: Literal["auto"] | None = None
     """auto: in the place of each square of the space the least rectangle of that longer side that
     suits the data's pictures. By default the space's own sizes."""
-    device: str = "rpi4"
-    """The board whose latency counts: a folder of latency_tables/ with a table, measured by
-    nas.profile or estimated; `host` is this machine."""
+    device: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """The board whose latency counts (default: rpi4): a folder of latency_tables/ with a table,
+    measured by nas.profile or estimated; `host` is this machine. Given again, the latency on that
+    board is told as well, and may have a limit: --device rpi4 --device rpi5:fp16 --limit
+    "rpi5_ms <= 20" (behind the colon its precision, where it is not the search's)."""
     runtime: Literal["ncnn", "onnxruntime", "tflite"] = "ncnn"
     """The runtime of the latency table; tflite is estimated, never measured."""
     precision: str = "fp32"
@@ -115,6 +120,27 @@ class Arguments:
     """A Dask scheduler whose workers grade instead of processes here, tls://HOST:8786; without TLS
     on this machine alone, tcp://127.0.0.1:8786."""
 
+    @property
+    def boards(self) -> dict[str, str]:
+        """Every board and its precision, the one whose latency counts first.
+
+        NasError for one that is named twice, and for the first with a precision of its own.
+        """
+        found: dict[str, str] = {}
+        for text in self.device or (BOARD,):
+            name, colon, precision = text.partition(":")
+            if colon and not found:
+                raise NasError(
+                    f"--device {text}",
+                    "the first board has the precision of the search",
+                    precision,
+                    f"Say it by --device {name} --precision {precision}",
+                )
+            if name in found:
+                raise NasError(f"--device {text}", "each board is named once", "a second time")
+            found[name] = precision if colon else self.precision
+        return found
+
 
 @dataclass(frozen=True, kw_only=True)
 class Allowance:
@@ -143,7 +169,8 @@ def run(arguments: Arguments) -> None:
     limit_s = seconds(arguments.time_limit) if arguments.time_limit else None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     check(arguments)
-    limits = read_limits(arguments.limit)
+    names = list(arguments.boards)
+    limits = read_limits(arguments.limit, names[1:])
     if arguments.run is not None:
         check_folder(run_folder(arguments.run))
     space = read_space(arguments.space)
@@ -156,7 +183,7 @@ def run(arguments: Arguments) -> None:
         say(f"{data.name}, {tally}")
     if isinstance(proxy, LearningSettings):
         check_gradable(data)
-    device = read_device(arguments.device)
+    device, *others = map(read_device, names)
     own_sizes = space
     if arguments.image_size is not None:
         space = suited_space(space, data)
@@ -165,8 +192,16 @@ def run(arguments: Arguments) -> None:
         space.where = str((folder / f"{space.name}.yaml").resolve())
     key = device.key(arguments.runtime, arguments.precision, arguments.threads)
     predictor = load_table_model(key, space=space, num_classes=data.num_classes)
-    for doubt in predictor.provenance["doubts"]:
-        say(f"latency table: {doubt}")
+    boards = {
+        one.name: load_table_model(
+            one.key(arguments.runtime, arguments.boards[one.name], arguments.threads),
+            space=space, num_classes=data.num_classes,
+        )
+        for one in others
+    }  # fmt: skip
+    for name, model in {device.name: predictor, **boards}.items():
+        for doubt in model.provenance["doubts"]:
+            say(f"latency table{f' of {name}' if boards else ''}: {doubt}")
     runner = runner_of(arguments, device, key) if arguments.verify else None
     check_folder(folder)
     if space is not own_sizes:
@@ -176,10 +211,11 @@ def run(arguments: Arguments) -> None:
         # Before anything is written: a limit that can't be met is a mistake, not a long search.
         within = find_within(
             space, data.num_classes, predictor, arguments.max_latency_ms, arguments.seed,
-            limits_of(limits, key.precision),
+            limits_of(limits, key.precision, boards),
         )  # fmt: skip
     warm_start, read = earlier_runs(arguments, folder, space, data, proxy)
-    settings = settings_of(arguments, folder, space, data, predictor, proxy, warm_start)
+    predictors = (predictor, *boards.values())
+    settings = settings_of(arguments, folder, space, data, predictors, proxy, warm_start)
     with (
         cluster_of(arguments, proxy) as client,
         open_run(folder, settings) as opened,
@@ -191,7 +227,7 @@ def run(arguments: Arguments) -> None:
             say(f"--budget {arguments.budget}: the run was begun for {opened.settings.budget}")
         allowance = Allowance(begin_s=begin_s, limit_s=limit_s)
         report = search(
-            opened, record, space, data, predictor, within, runner, client, read, allowance
+            opened, record, space, data, predictor, boards, within, runner, client, read, allowance
         )
         show(report, folder)
 
@@ -354,13 +390,13 @@ def folder_of(
 
     if arguments.run is not None:
         return run_folder(arguments.run)
-    parts = [space.name, data.name, arguments.device]
+    parts = [space.name, data.name, *arguments.boards]
     key = device.key(arguments.runtime, arguments.precision, arguments.threads)
     if key != device.key(Arguments.runtime, Arguments.precision):
         parts.append(key.stem)
     if arguments.max_latency_ms is not None:
         parts.append(f"{arguments.max_latency_ms:g}ms")
-    for name, most in read_limits(arguments.limit).items():
+    for name, most in read_limits(arguments.limit, list(arguments.boards)[1:]).items():
         parts.append(f"{name}{number_words(most)}")
     if arguments.proxy is not None and not is_default_proxy:
         parts.append(Path(arguments.proxy).stem)
@@ -407,11 +443,14 @@ def settings_of(
     folder: Path,
     space: SearchSpace,
     data: DataConfig,
-    predictor: TableModel,
+    predictors: Sequence[TableModel],
     proxy: AnyProxy,
     warm_start: dict[str, str],
 ) -> Settings:
-    """Everything the search will run with, as settings.yaml keeps it."""
+    """Everything the search will run with, as settings.yaml keeps it.
+
+    predictors   of the board whose latency counts, then of the others
+    """
     from nas.accuracy import IN_FLIGHT
     from nas.study.anchors import anchors_for
     from nas.study.limits import read_limits
@@ -424,6 +463,12 @@ def settings_of(
     if before is None or not is_same_data:
         say(f"fitting anchors to {data.name}")
     flag = arguments.space if arguments.image_size is None else space.flag
+    latencies = tuple(
+        runs.LatencySettings(
+            **asdict(one.key), fingerprint=runs.fingerprint(one, space), kind=one.kind
+        )
+        for one in predictors
+    )
     return runs.Settings(
         format=runs.FORMAT,
         space=runs.SpaceSettings(
@@ -440,13 +485,10 @@ def settings_of(
             else anchors_for(data, arguments.seed),
             where=whole_path(arguments.data),
         ),
-        latency=runs.LatencySettings(
-            **asdict(predictor.key),
-            fingerprint=runs.fingerprint(predictor, space),
-            kind=predictor.kind,
-        ),
+        latency=latencies[0],
         max_latency_ms=arguments.max_latency_ms,
-        limits=read_limits(arguments.limit),
+        limits=read_limits(arguments.limit, list(arguments.boards)[1:]),
+        boards=latencies[1:],
         proxy=proxy,
         sampler=arguments.sampler,
         seed=arguments.seed,
@@ -474,6 +516,7 @@ def search(
     space: SearchSpace,
     data: DataConfig,
     predictor: TableModel,
+    boards: Mapping[str, TableModel],
     within: Candidate | None,
     runner: Runner | None,
     client: Client | None,
@@ -565,6 +608,7 @@ def search(
             within=within,
             taken=taken,
             doubts=tuple(predictor.provenance["doubts"]),
+            boards=boards,
             prepared_s=prepared_s,
             time_budget=time_budget,
             verify=functools.partial(verify, opened, predictor.key, runner, display)

@@ -168,9 +168,7 @@ def _add_front(figure: go.Figure, report: Findings) -> None:
             line={"shape": "hv", "color": FRONT, "width": 2},
             marker={"size": 11, "color": FRONT, "line": {"color": "white", "width": 1}},
             error_x=_intervals(latencies),
-            hovertext=[
-                point_hover(point, limit_lines(point.trial, report.settings)) for point in points
-            ],
+            hovertext=[point_hover(point, limit_lines(point.trial, report)) for point in points],
             hoverinfo="text",
         )
     )

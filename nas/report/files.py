@@ -29,13 +29,13 @@ from nas.report.limits import (
 )
 from nas.space.image_size import written
 from nas.space.ops import macs, model_graph, params
+from nas.space.search_space import Candidate
 from nas.space.spec import dump_spec
 from nas.study.after.baselines import Baseline
 from nas.study.after.finalists import Point
 from nas.study.findings import Findings
 from nas.study.limits import MEGABYTE
 from nas.study.on_disk.pareto_file import FORMAT
-from nas.study.on_disk.run import Settings
 from nas.study.trial import Outcome
 
 MODELS: Final = "models"
@@ -66,6 +66,9 @@ COLUMNS: Final = (
 )
 """Of a point in pareto.json and pareto.csv, and of a trial in trials.csv, in this order."""
 
+BOARD_COLUMN: Final = "on_"
+"""Begins the CSVs' columns of another board's latency."""
+
 MEASURED_COLUMNS: Final = (
     "measured_ms",
     "measured_low_ms",
@@ -85,8 +88,7 @@ def write_report(report: Findings, folder: Path) -> None:
     _write_models(report, folder / MODELS)
     unmeasured = dict.fromkeys(MEASURED_COLUMNS)
     front = [
-        point_row(point, report.settings, is_on_front=True) | unmeasured
-        for point in report.front.points
+        point_row(point, report, is_on_front=True) | unmeasured for point in report.front.points
     ]
     write_whole(folder / "pareto.csv", csv_text((*COLUMNS, *MEASURED_COLUMNS), front))
     write_whole(folder / "trials.csv", _trials_csv(report))
@@ -107,7 +109,7 @@ def write_report(report: Findings, folder: Path) -> None:
         "baselines": [baseline_row(one) for one in report.baselines],
         "core_seconds": {part: round(seconds, 1) for part, seconds in report.spent.items()},
         "runners_up": [
-            point_row(point, settings, is_on_front=False)
+            point_row(point, report, is_on_front=False)
             | unmeasured
             | {"yaml": model_yaml(point, report)}
             for point in report.front.runners_up
@@ -117,9 +119,10 @@ def write_report(report: Findings, folder: Path) -> None:
     write_whole(folder / "pareto.json", json.dumps(document, indent=2) + "\n")
 
 
-def point_row(point: Point, settings: Settings, *, is_on_front: bool) -> dict[str, Any]:
+def point_row(point: Point, report: Findings, *, is_on_front: bool) -> dict[str, Any]:
     """A point by COLUMNS; `model` is the path of its YAML in the run's folder, if it has one."""
-    nearest = nearest_limit(limit_shares(point.trial, settings))
+    precision = report.settings.latency.precision
+    nearest = nearest_limit(limit_shares(point.trial, report))
     candidate, latency = point.trial.candidate, point.trial.latency
     graph = model_graph(candidate.spec, candidate.image_size)
     return {
@@ -137,11 +140,25 @@ def point_row(point: Point, settings: Settings, *, is_on_front: bool) -> dict[st
         "map50": point.map50,
         "params": params(graph),
         "macs": macs(graph),
-        "file_mb": round(file_bytes(graph, settings.latency.precision) / MEGABYTE, 4),
-        "memory_mb": round(memory_bytes(graph, settings.latency.precision) / MEGABYTE, 2),
+        "file_mb": round(file_bytes(graph, precision) / MEGABYTE, 4),
+        "memory_mb": round(memory_bytes(graph, precision) / MEGABYTE, 2),
         "nearest_limit": None if nearest is None else nearest[0],
         "nearest_limit_share": None if nearest is None else round(nearest[1], 4),
-    }
+    } | ({"boards": board_cells(candidate, report)} if report.boards else {})
+
+
+def board_cells(candidate: Candidate, report: Findings) -> dict[str, Any]:
+    """What a detector takes on the search's other boards, by their names."""
+    found = {}
+    for board, model in report.boards.items():
+        latency = model.predict(candidate.spec, candidate.image_size)
+        found[board] = {
+            "latency_ms": latency.ms,
+            "latency_low_ms": latency.low_ms,
+            "latency_high_ms": latency.high_ms,
+            "latency_kind": latency.kind.value,
+        }
+    return found
 
 
 def taught_row(point: Point, report: Findings) -> dict[str, Any]:
@@ -178,6 +195,9 @@ def front_table(report: Findings) -> Table:
     table.add_column("model", no_wrap=True)
     for kind in kinds:
         table.add_column(f"{kind.value} ms", justify="right", no_wrap=True)
+    for board in report.boards:
+        told = {board_cells(p.trial.candidate, report)[board]["latency_kind"] for p in points}
+        table.add_column(f"{board}, {' or '.join(sorted(told))} ms", justify="right")
     table.add_column("mAP50-95" if has_map else "score, no mAP", justify="right", no_wrap=True)
     if has_map:
         table.add_column("mAP50", justify="right", no_wrap=True)
@@ -188,7 +208,7 @@ def front_table(report: Findings) -> Table:
     if report.settings.limits:
         table.add_column("nearest limit", justify="right", no_wrap=True)
     for point in points:
-        row = point_row(point, report.settings, is_on_front=True)
+        row = point_row(point, report, is_on_front=True)
         latency = point.trial.latency
         times = [
             f"{_ms(latency.ms)} ({_ms(latency.low_ms)} - {_ms(latency.high_ms)})"
@@ -196,6 +216,7 @@ def front_table(report: Findings) -> Table:
             else ""
             for kind in kinds
         ]
+        times += [_ms(cells["latency_ms"]) for cells in row.get("boards", {}).values()]
         grades = [f"{point.score:.4f}"]
         if has_map:
             grades.append("" if point.map50 is None else f"{point.map50:.4f}")
@@ -319,7 +340,7 @@ def _trials_csv(report: Findings) -> str:
         rows.append(
             {
                 "number": trial.number,
-                **point_row(point, report.settings, is_on_front=trial.number in on_front),
+                **point_row(point, report, is_on_front=trial.number in on_front),
                 "is_diverged": trial.score.is_diverged,
                 "seconds": round(trial.score.seconds, 3),
                 **own,
@@ -331,12 +352,22 @@ def _trials_csv(report: Findings) -> str:
 
 
 def csv_text(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """The rows as a CSV with these columns, header first."""
+    """The rows as a CSV with these columns, header first, and behind them those of `boards`."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n", extrasaction="raise")
+    flat = [_flat(row) for row in rows]
+    boards = dict.fromkeys(name for row in flat for name in row if name.startswith(BOARD_COLUMN))
+    writer = csv.DictWriter(text, [*columns, *boards], lineterminator="\n", extrasaction="raise")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(flat)
     return text.getvalue()
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose other boards, if any, are columns: on_rpi5_latency_ms ..."""
+    found = {name: value for name, value in row.items() if name != "boards"}
+    for board, cells in row.get("boards", {}).items():
+        found |= {f"{BOARD_COLUMN}{board}_{name}": value for name, value in cells.items()}
+    return found
 
 
 def _write_models(report: Findings, folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from nas.study.findings import Findings
-from nas.study.limits import limits_of, number_words
+from nas.study.limits import BOARD, limits_of, number_words
 from nas.study.on_disk.run import Settings
 from nas.study.trial import Outcome, Trial
 
@@ -19,12 +19,12 @@ def named_limits(settings: Settings) -> dict[str, float]:
     return latency | settings.limits
 
 
-def limit_shares(trial: Trial, settings: Settings) -> dict[str, float]:
+def limit_shares(trial: Trial, report: Findings) -> dict[str, float]:
     """How much of each limit a trial's detector takes (1: all of it), by the quantity."""
-    found = {}
+    settings, found = report.settings, {}
     if settings.max_latency_ms is not None:
         found[LATENCY] = trial.latency.ms / settings.max_latency_ms
-    sizes = limits_of(settings.limits, settings.latency.precision)
+    sizes = limits_of(settings.limits, settings.latency.precision, report.boards)
     return found | sizes.shares(trial.candidate)
 
 
@@ -56,7 +56,7 @@ def refused_words(report: Findings) -> str:
     over_latency = [] if settings.max_latency_ms is None else [limit_words(report)]
     if not settings.limits:
         return f"{len(refused)} refused over {over_latency[0]}"
-    shares = [limit_shares(trial, settings) for trial in refused]
+    shares = [limit_shares(trial, report) for trial in refused]
     words = [*over_latency, *size_limit_words(settings)]
     names = named_limits(settings)
     told = [
@@ -73,12 +73,23 @@ def within_words(settings: Settings) -> str:
     return f" within {' and '.join(words)}" if words else ""
 
 
-def limit_lines(trial: Trial, settings: Settings) -> list[str]:
-    """How near a detector is to each limit that is not of latency, a line each."""
-    sizes = limits_of(settings.limits, settings.latency.precision)
-    return [
+def limit_lines(trial: Trial, report: Findings) -> list[str]:
+    """How near a detector is to each limit that is not of latency, a line each.
+
+    Before them its latency on each other board, whether it has a limit or not.
+    """
+    settings, candidate = report.settings, trial.candidate
+    sizes = limits_of(settings.limits, settings.latency.precision, report.boards)
+    shares = sizes.shares(candidate)
+    lines = []
+    for board, model in report.boards.items():
+        latency = model.predict(candidate.spec, candidate.image_size)
+        share = shares.pop(board + BOARD, None)
+        told = "" if share is None else f": {share:.0%} of the limit"
+        lines.append(f"{board} {latency.ms:.3g} ms {latency.kind.value}{told}")
+    return lines + [
         f"{name} {share * settings.limits[name]:.3g}: {share:.0%} of the limit"
         if name.endswith("_mb")
         else f"{name} {share * settings.limits[name] / 1e6:.3g} M: {share:.0%} of the limit"
-        for name, share in sizes.shares(trial.candidate).items()
+        for name, share in shares.items()
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -56,6 +56,7 @@ def conduct(
     within: Candidate | None = None,
     taken: tuple[TakenRun, ...] = (),
     doubts: tuple[str, ...] = (),
+    boards: Mapping[str, LatencyModel] | None = None,
     prepared_s: float | None = None,
     verify: Callable[[], ResidualCorrection] | None = None,
     time_budget: TimeBudget | None = None,
@@ -66,6 +67,7 @@ def conduct(
     publish  writes the run's files: before the picks are taught, and again with them
     taken    of earlier runs: a prior for the surrogate, and what is asked for first
     doubts   of the latency model
+    boards   what answers for the search's other boards, by name
     prepared_s  what the proxy's weights took before any grading, in seconds of one core
     verify   times what was published last on the board, and says what its residuals teach; the
              loop is closed then (nas.study.after.closing); no time limit holds for it
@@ -76,7 +78,8 @@ def conduct(
     """
     settings = run.settings
     limit_ms = settings.max_latency_ms
-    sizes = limits_of(settings.limits, settings.latency.precision)
+    boards = boards or {}
+    sizes = limits_of(settings.limits, settings.latency.precision, boards)
     plain = grid(candidates, model)
     search = Search(
         candidates=candidates,
@@ -111,11 +114,14 @@ def conduct(
         found = _conclude(settings, ending, beside, sizes, grader, record, watcher)
         known = known_newcomers(ending.trials, found.front, settings.seed, record)
         found = replace(found, front=with_newcomers(found.front, known))
-        found = replace(found, doubts=doubts, spent=spent(ending, record, prepared_s))
+        found = replace(found, doubts=doubts, boards=boards)
+        found = replace(found, spent=spent(ending, record, prepared_s))
     except KeyboardInterrupt:
         so_far = Ending(trials=search.trials, is_exhausted=False)
         front = plain_front(so_far.graded)
-        publish(Findings(settings=settings, ending=so_far, front=front, doubts=doubts))
+        publish(
+            Findings(settings=settings, ending=so_far, front=front, doubts=doubts, boards=boards)
+        )
         if time_budget is not None:
             time_budget.note(is_last=True)
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from nas.latency.answer import LatencyKind
+from nas.latency.answer import LatencyKind, LatencyModel
 from nas.study.after.baselines import Baseline
 from nas.study.after.finalists import Front, Point
 from nas.study.after.picks import Taught
@@ -18,6 +18,7 @@ class Findings:
     """All that is known at the end of a search, or where it was interrupted.
 
     doubts  what to know of the latency table behind it, a sentence each
+    boards  the search's other boards by name: what answers for the latency there
     taught  the picks of the front that were taught to the end, by architecture digest
     time_words  what a time limit cut short, a sentence each
     spent   what each part cost, in seconds of the processes that graded, those of earlier sessions
@@ -29,6 +30,7 @@ class Findings:
     front: Front
     baselines: tuple[Baseline, ...] = ()
     doubts: tuple[str, ...] = ()
+    boards: Mapping[str, LatencyModel] = field(default_factory=dict)
     taught: Mapping[str, Taught] = field(default_factory=dict)
     spent: Mapping[str, float] = field(default_factory=dict)
     time_words: tuple[str, ...] = ()

@@ -1,18 +1,21 @@
 """Limits beside the latency: what a detector may be at most, known from its graph before any work.
 
 --limit "params <= 2e6" --limit "file_mb <= 4" --limit "memory_mb <= 64" --limit "macs <= 3e8"
+
+A search for several boards may have one of the latency on each but the first: "rpi5_ms <= 20".
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
 from nas import NasError
 from nas.emit.footprint import file_bytes, memory_bytes
+from nas.latency.answer import LatencyModel
 from nas.space.block import Block
 from nas.space.blocks import blocks
 from nas.space.image_size import ImageSize
@@ -67,6 +70,9 @@ file_mb    its ncnn files, `.param` and `.bin` (nas.emit.footprint)
 memory_mb  what ncnn allocates at its peak for one image on one thread (there, too)
 """
 
+BOARD: Final = "_ms"
+"""Behind the name of a board: the latency there, in ms."""
+
 NUMBER: Final = re.compile(r"\d+(\.\d*)?([eE][+-]?\d+)?")
 """What a limit's number looks like."""
 
@@ -79,7 +85,7 @@ class SizeLimit:
     most: float
 
     def __post_init__(self) -> None:
-        assert self.name in QUANTITIES, self.name
+        assert self.name in QUANTITIES or self.name.endswith(BOARD), self.name
         assert self.most > 0, self.most
 
     def __str__(self) -> str:
@@ -91,10 +97,12 @@ class SizeLimits:
     """All such limits of a search; without any every candidate meets them.
 
     precision   of the run, which files and memory go by
+    boards      the boards of a search but its first, by name, which may have limits here as well
     """
 
     limits: tuple[SizeLimit, ...] = ()
     precision: str = "fp32"
+    boards: Mapping[str, LatencyModel] = field(default_factory=dict)
 
     def shares(self, candidate: Candidate) -> dict[str, float]:
         """How much of each limit the candidate takes, by name: above 1 it is over it."""
@@ -105,34 +113,42 @@ class SizeLimits:
         return all(self._amount(one, candidate) <= one.most for one in self.limits)
 
     def _amount(self, limit: SizeLimit, candidate: Candidate) -> float:
-        count = QUANTITIES[limit.name]
-        return count(candidate.spec, candidate.image_size, self.precision)
+        spec, image_size = candidate.spec, candidate.image_size
+        if limit.name in QUANTITIES:
+            return QUANTITIES[limit.name](spec, image_size, self.precision)
+        return self.boards[limit.name.removesuffix(BOARD)].predict(spec, image_size).ms
 
 
 NO_SIZE_LIMITS: Final = SizeLimits()
 """Of a search that asks for none."""
 
 
-def limits_of(named: Mapping[str, float], precision: str) -> SizeLimits:
+def limits_of(
+    named: Mapping[str, float], precision: str, boards: Mapping[str, LatencyModel] | None = None
+) -> SizeLimits:
     """The limits as a run's settings keep them."""
     found = tuple(SizeLimit(name=name, most=most) for name, most in named.items())
-    return SizeLimits(limits=found, precision=precision)
+    return SizeLimits(limits=found, precision=precision, boards=boards or {})
 
 
-def read_limits(texts: Sequence[str]) -> dict[str, float]:
-    """What each --limit says, by name in the order of QUANTITIES; NasError for a bad one."""
+def read_limits(texts: Sequence[str], boards: Sequence[str] = ()) -> dict[str, float]:
+    """What each --limit says, by name in the order of QUANTITIES; NasError for a bad one.
+
+    boards   of the search but its first, which may have a limit each
+    """
+    names = [*QUANTITIES, *(board + BOARD for board in boards)]
     found: dict[str, float] = {}
     for text in texts:
-        name, most = _read(text)
+        name, most = _read(text, names)
         if name in found:
             raise NasError(f'--limit "{text}"', "a quantity has one limit", "a second one of it")
         found[name] = most
-    return {name: found[name] for name in QUANTITIES if name in found}
+    return {name: found[name] for name in names if name in found}
 
 
-def _read(text: str) -> tuple[str, float]:
-    """Name and number of `NAME <= NUMBER`."""
-    where, known = f'--limit "{text}"', ", ".join(QUANTITIES)
+def _read(text: str, names: Sequence[str]) -> tuple[str, float]:
+    """Name and number of `NAME <= NUMBER`, the name one of `names`."""
+    where, known = f'--limit "{text}"', ", ".join(names)
     name, sign, number = (part.strip() for part in text.partition("<="))
     if not sign:
         raise NasError(
@@ -143,8 +159,12 @@ def _read(text: str) -> tuple[str, float]:
         )
     if name in ("latency", "latency_ms", "max_latency_ms"):
         raise NasError(where, f"the name is one of {known}", name, "Say it by --max-latency-ms")
-    if name not in QUANTITIES:
-        raise NasError(where, f"the name is one of {known}", repr(name))
+    if name not in names:
+        remedy = ""
+        if name.endswith(BOARD):
+            board = name.removesuffix(BOARD)
+            remedy = f"A board that is not the first may have a limit: --device {board}"
+        raise NasError(where, f"the name is one of {known}", repr(name), remedy)
     if not NUMBER.fullmatch(number) or not 0 < float(number) < float("inf"):
         raise NasError(
             where,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nas import NasError
@@ -168,3 +169,17 @@ def test_what_a_board_brings_under_the_latency_stays_refused_over_another(tmp_pa
     everything = brought_under(ending, Halved(), 12.0, 400)  # type: ignore[arg-type]
     assert all(TIGHT.is_met(trial.candidate) for trial in found)
     assert len(found) < len(everything)
+
+
+def test_another_board_may_have_a_limit_by_its_name() -> None:
+    assert read_limits(["rpi5_ms <= 20", "params <= 3"], ["rpi5"]) == {"params": 3, "rpi5_ms": 20}
+    with pytest.raises(NasError, match="A board that is not the first may have") as error:
+        read_limits(["rpi5_ms <= 20"])
+    assert "--device rpi5" in str(error.value)
+    board = MacBoard()
+    candidate = candidates_of("large").random(np.random.default_rng(0))
+    ms = board.predict(candidate.spec, candidate.image_size).ms
+    exact = limits_of({"rpi5_ms": ms}, "fp32", {"rpi5": board})
+    assert exact.is_met(candidate)
+    assert exact.shares(candidate) == {"rpi5_ms": 1.0}
+    assert not limits_of({"rpi5_ms": 0.99 * ms}, "fp32", {"rpi5": board}).is_met(candidate)

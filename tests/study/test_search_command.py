@@ -238,6 +238,43 @@ def test_a_time_limit_ends_a_run_cleanly_and_a_larger_one_goes_on(checkout: Path
     assert "6/6" in err
 
 
+def test_a_second_board_is_told_and_may_have_a_limit(checkout: Path) -> None:
+    flags = ["--budget", "8", "--proxy", "fast.yaml", "--no-baselines", "--run", "two-boards"]
+    flags += ["--device", "rpi4", "--limit", "rpi4_ms <= 9"]
+    code, out, err = _finish(search(checkout, *flags))
+    assert code == 0, err
+    folder = checkout / "runs" / "two-boards"
+    document = json.loads((folder / "pareto.json").read_text())
+    assert (document["device"], document["limits"]) == ("fake", {"rpi4_ms": 9.0})
+    assert len(document["front"]) > 1
+    for row in document["front"]:
+        other = row["boards"]["rpi4"]
+        assert other["latency_ms"] <= 9
+        assert other["latency_low_ms"] < other["latency_ms"] < other["latency_high_ms"]
+        assert (row["latency_kind"], other["latency_kind"]) == ("predicted", "estimated")
+    with (folder / "trials.csv").open(newline="") as file:
+        trials = list(csv.DictReader(file))
+    times = [float(row["on_rpi4_latency_ms"]) for row in trials]
+    assert len(times) == 8
+    assert max(times) <= 9
+    assert re.search(r"\d+ over rpi4_ms <= 9", out)
+    assert "rpi4, estimated" in " ".join(out.split())
+    assert "of the limit" in (folder / "pareto.html").read_text(encoding="utf-8")
+    code, _, err = _finish(search(checkout, *flags[:-4], "--device", "rpi4:int8"))
+    assert code == 2
+    assert "boards" in err
+    for wrong, message in (
+        (["--device", "fake"], "--device fake: each board is named once; got a second time"),
+        (["--device", "rpi4:fp99"], "fp99"),
+        (["--device", "nowhere"], "nowhere"),
+        (["--limit", "rpi4_ms <= 9"], "a board that is not the first may have a limit"),
+    ):
+        code, _, err = _finish(search(checkout, *wrong, "--run", "none"))
+        assert code == 2, err
+        assert message.lower() in err.lower()
+        assert not (checkout / "runs" / "none").exists()
+
+
 def test_without_a_device_it_is_an_estimated_pi_and_says_so(checkout: Path) -> None:
     flags = ("--budget", "9", "--proxy", "fast.yaml", "--max-latency-ms", "50")
     code, out, err = _finish(search(checkout, *flags, device=None))

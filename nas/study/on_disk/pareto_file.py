@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from nas.documents import Strict, read_json
 from nas.latency.answer import LatencyKind
@@ -20,6 +20,15 @@ FILE: Final = "pareto.json"
 """In the run's folder."""
 
 
+class BoardRow(Strict):
+    """A detector's latency on another board of its search."""
+
+    latency_ms: float
+    latency_low_ms: float
+    latency_high_ms: float
+    latency_kind: LatencyKind
+
+
 class FrontRow(Strict):
     """A point of the front, or a runner-up.
 
@@ -27,6 +36,7 @@ class FrontRow(Strict):
     yaml           the YAML itself, of a runner-up
     file_mb        its ncnn files in the run's precision; memory_mb: what ncnn allocates
     nearest_limit  the limit that it takes the largest share of; None in a run without limits
+    boards         its latency on the search's other boards, by their names
     measured_ms    in calm, timed as a whole; with its 95 % interval, samples and date
     keeps_limit    the probability that it keeps the run's limit
     corrected_ms   the prediction, corrected by what was measured; with its 90 % interval
@@ -50,6 +60,7 @@ class FrontRow(Strict):
     memory_mb: float | None = None
     nearest_limit: str | None = None
     nearest_limit_share: float | None = None
+    boards: dict[str, BoardRow] = Field(default_factory=dict)
     measured_ms: float | None = None
     measured_low_ms: float | None = None
     measured_high_ms: float | None = None

@@ -113,6 +113,7 @@ class Settings(Strict):
 
     limits  what else a candidate may have at most, by the names of nas.study.limits
     warm_start  folder of each earlier run that it builds on, by the digest of what was taken over
+    boards  the latency models of the search's other boards, whose limits stand in `limits`
     study  the study's name in its storage, by which the run is known wherever its folder goes;
            None in a run begun before that was kept
     seed_weights  16 digits of the SHA-256 of the file that the proxy's candidates are cut from, so
@@ -125,6 +126,7 @@ class Settings(Strict):
     latency: LatencySettings
     max_latency_ms: float | None
     limits: dict[str, float] = Field(default_factory=dict)
+    boards: tuple[LatencySettings, ...] = ()
     proxy: ProxySettings
     sampler: SamplerName
     seed: int
