@@ -17,6 +17,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
+from threadpoolctl import ThreadpoolController
 
 from nas.study.candidates import Candidates
 from nas.study.pareto import non_dominated
@@ -75,7 +76,15 @@ class SurrogateSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The parameters of the candidate that is expected to add most."""
+        """The parameters of the candidate that is expected to add most.
+
+        One thread computes them: several gain nothing on so little and wait for one another on a
+        busy machine, and their number would be in the last bits of what is proposed.
+        """
+        with ThreadpoolController().limit(limits=1, user_api="blas"):
+            return self._sample(study, trial)
+
+    def _sample(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
         others = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number]
         self._learn(others)
         pending = [self._member(one) for one in others if one.state is TrialState.RUNNING]
