@@ -20,7 +20,7 @@ from nas.bundle.worth import Worth
 from nas.data.dataset import load_part, read_data
 from nas.data.drawn import NAMES
 from nas.deploy.on_board import detect
-from nas.deploy.report import Exported, ExportFolderError, ExportReport
+from nas.deploy.report import Exported, ExportFolderError, ExportReport, Int8Facts, Int8Speed
 from nas.deploy.weights import as_stored
 from nas.grading.examination import examine
 from nas.grading.opening import open_detectors
@@ -165,6 +165,31 @@ def test_where_a_table_is_absent_the_reason_stands_there(
     alone = worth.device.model_copy(update={"runtimes": {"ncnn": ["fp32"]}})
     one = Exported(format="onnx", precision="fp32", files=("a",))
     assert "has no table of onnxruntime fp32" in replace(worth, device=alone).latency(one).told
+
+
+def test_an_int8_files_latency_is_that_of_its_own_layers(arguments: export.Arguments) -> None:
+    """The table knows a detector all in int8; a file keeps layers in float, and says its time."""
+    part = load_part(read_data(str(arguments.data)), "val", SIZE)
+    spec = load_checkpoint(Path(str(arguments.run)) / "best.pt").build().spec
+    worth = Worth(spec=spec, image_size=SIZE, part=part, device=read_device("rpi4"))
+    one = Exported(format="ncnn", precision="int8", files=("a",))
+    whole = worth.latency(one)
+    assert whole.ms is not None
+    assert whole.low_ms is not None
+    key = worth.device.key("ncnn", "int8")
+    speed = Int8Speed(kind="estimated", where=str(key), fp32_ms=9.0, int8_ms=1.25 * whole.ms)
+    facts = Int8Facts(
+        map50_95=0.5, fp32_map50_95=0.5, part="val", images=1, arithmetic="", ranges="",
+        calibration="", calibration_pictures=1, calibration_digest="", layers=(), won="", tried=(),
+        speed=speed,
+    )  # fmt: skip
+    mixed = worth.latency(replace(one, int8=facts))
+    assert mixed.ms == pytest.approx(1.25 * whole.ms)
+    assert mixed.low_ms == pytest.approx(1.25 * whole.low_ms)
+    assert "float" in mixed.told
+    # Timed on another machine, it says nothing of this board.
+    elsewhere = replace(facts, speed=replace(speed, where="host, 1 thread"))
+    assert worth.latency(replace(one, int8=elsewhere)).ms == whole.ms
 
 
 @pytest.mark.parametrize(
