@@ -27,7 +27,9 @@ import optuna
 import tyro
 
 from nas.accuracy import Proxy, Score
-from nas.latency.answer import Latency, LatencyKind
+from nas.latency.answer import Latency, LatencyKind, LatencyModel
+from nas.latency.device import read_device
+from nas.latency.load import load_table_model
 from nas.space.anchors import DEFAULT_ANCHORS
 from nas.space.image_size import ImageSize, side_of
 from nas.space.ops import OpKind, model_graph, params
@@ -58,6 +60,8 @@ class Arguments:
     """Distinct architectures to grade in each search."""
     seeds: int = 4
     """Searches with each sampler."""
+    device: str | None = None
+    """A device whose latency table answers, ncnn in fp32, instead of the made-up board."""
     limit_ms: float | None = None
     """A latency limit."""
     samplers: tuple[SamplerName, ...] = get_args(SamplerName)
@@ -159,14 +163,18 @@ class Searched:
 
 
 def searched(
-    arguments: Arguments, candidates: Candidates, sampler: SamplerName, seed: int
+    arguments: Arguments,
+    candidates: Candidates,
+    model: LatencyModel,
+    sampler: SamplerName,
+    seed: int,
 ) -> Searched:
     """Searches once, in this process."""
     grader = Watched(Landscape())
     with tempfile.TemporaryDirectory() as folder:
         ending = Search(
             candidates=candidates,
-            model=Board(),
+            model=model,
             grader=grader,
             record=Record(f"journal:{Path(folder) / 'study.log'}", "samplers"),
             plan=SearchPlan(sampler=sampler, seed=seed, limit_ms=arguments.limit_ms, in_flight=4),
@@ -187,10 +195,14 @@ def main(arguments: Arguments) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = read_space(arguments.space)
     candidates = Candidates(space=space, num_classes=6, anchors=DEFAULT_ANCHORS)
+    model: LatencyModel = Board()
+    if arguments.device is not None:
+        key = read_device(arguments.device).key("ncnn", "fp32")
+        model = load_table_model(key, space=space, num_classes=candidates.num_classes)
     print("| sampler | area (standard error) | refused | repeated | ms a trial, at the end | MB |")
     print("|---|---|---|---|---|---|")
     for sampler in arguments.samplers:
-        rows = [searched(arguments, candidates, sampler, n) for n in range(arguments.seeds)]
+        rows = [searched(arguments, candidates, model, sampler, n) for n in range(arguments.seeds)]
         mean = {
             name: np.mean([getattr(row, name) for row in rows])
             for name in Searched.__dataclass_fields__

@@ -141,6 +141,13 @@ class Arguments:
             found[name] = precision if colon else self.precision
         return found
 
+    @property
+    def limits(self) -> dict[str, float]:
+        """What each --limit says, by name; NasError for a bad one."""
+        from nas.study.limits import read_limits
+
+        return read_limits(self.limit, list(self.boards)[1:])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Allowance:
@@ -160,7 +167,7 @@ def run(arguments: Arguments) -> None:
     from nas.latency.load import load_table_model
     from nas.space.search_space import read_space
     from nas.study.feasible import find_within
-    from nas.study.limits import limits_of, read_limits
+    from nas.study.limits import limits_of
     from nas.study.on_disk.claim import claimed
     from nas.study.on_disk.folder import check_folder
     from nas.study.on_disk.run import open_run
@@ -170,7 +177,7 @@ def run(arguments: Arguments) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     check(arguments)
     names = list(arguments.boards)
-    limits = read_limits(arguments.limit, names[1:])
+    limits = arguments.limits
     if arguments.run is not None:
         check_folder(run_folder(arguments.run))
     space = read_space(arguments.space)
@@ -386,7 +393,7 @@ def folder_of(
     is_default_proxy: bool,
 ) -> Path:
     """The run's folder: as named, or after every flag that makes another run."""
-    from nas.study.limits import number_words, read_limits
+    from nas.study.limits import number_words
 
     if arguments.run is not None:
         return run_folder(arguments.run)
@@ -396,7 +403,7 @@ def folder_of(
         parts.append(key.stem)
     if arguments.max_latency_ms is not None:
         parts.append(f"{arguments.max_latency_ms:g}ms")
-    for name, most in read_limits(arguments.limit, list(arguments.boards)[1:]).items():
+    for name, most in arguments.limits.items():
         parts.append(f"{name}{number_words(most)}")
     if arguments.proxy is not None and not is_default_proxy:
         parts.append(Path(arguments.proxy).stem)
@@ -453,7 +460,6 @@ def settings_of(
     """
     from nas.accuracy import IN_FLIGHT
     from nas.study.anchors import anchors_for
-    from nas.study.limits import read_limits
     from nas.study.on_disk import run as runs
     from nas.study.on_disk.folder import study_name
     from nas.study.on_disk.storage import without_password
@@ -487,7 +493,7 @@ def settings_of(
         ),
         latency=latencies[0],
         max_latency_ms=arguments.max_latency_ms,
-        limits=read_limits(arguments.limit, list(arguments.boards)[1:]),
+        limits=arguments.limits,
         boards=latencies[1:],
         proxy=proxy,
         sampler=arguments.sampler,
