@@ -54,7 +54,7 @@ class Proxy(Protocol):
       and must find the same numbers. `seconds` is the only field that may differ.
     - The number of classes and the anchors in `candidate.spec` are those of the data.
     - A candidate that can't be trained (loss or weights not finite) is not an error: it scores 0
-      and says `is_diverged`. An exception is a bug and ends the search.
+      and says `is_diverged`. Other exceptions leave it without a score.
     - `is_map` is true only if a mAP was computed on validation images.
 
     One is built in each worker process and lives as long; it may cache decoded images and the like.

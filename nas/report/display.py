@@ -87,6 +87,8 @@ class Display:
 
 
 def _result(trial: Trial | None) -> str:
+    if trial is not None and trial.failure is not None:
+        return f"trial {trial.number} {trial.failure.words}; "
     if trial is None or trial.score is None:
         return ""
     score = "diverged" if trial.score.is_diverged else f"{trial.score.score:.4f}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,9 @@ from nas.study.trial import Outcome
 
 MODELS: Final = "models"
 """The folder of the front's model YAMLs, inside the run's."""
+
+FAILURES: Final = "failures.txt"
+"""Why gradings failed, in a run's folder."""
 
 SILENT: Final = 0.02
 """A best mAP50-95 below this says nothing: two seeds of one training differ by as much."""
@@ -84,7 +88,10 @@ MEASURED_COLUMNS: Final = (
 
 
 def write_report(report: Findings, folder: Path) -> None:
-    """Writes models/*.yaml, pareto.csv, trials.csv and pareto.json into a run's folder."""
+    """Writes models/*.yaml, pareto.csv, trials.csv and pareto.json into a run's folder.
+
+    Where gradings failed failures.txt as well.
+    """
     _write_models(report, folder / MODELS)
     unmeasured = dict.fromkeys(MEASURED_COLUMNS)
     front = [
@@ -92,6 +99,8 @@ def write_report(report: Findings, folder: Path) -> None:
     ]
     write_whole(folder / "pareto.csv", csv_text((*COLUMNS, *MEASURED_COLUMNS), front))
     write_whole(folder / "trials.csv", _trials_csv(report))
+    if report.ending.failed:
+        write_whole(folder / FAILURES, _failures_text(report))
     settings = report.settings
     document = {
         "format": FORMAT,
@@ -254,6 +263,7 @@ def summary_lines(report: Findings) -> list[str]:
     diverged = sum(bool(t.score and t.score.is_diverged) for t in ending.graded)
     if diverged:
         lines.append(f"{diverged} trainings diverged and score 0.")
+    lines += failed_lines(report)
     if front.flattery is not None:
         lines.append(
             f"{front.finalists} finalists were graded again under seeds new to them: the search's"
@@ -271,6 +281,32 @@ def summary_lines(report: Findings) -> list[str]:
             " not shown; they are in trials.csv."
         )
     return [*lines, *(f"Latency table: {doubt}" for doubt in report.doubts)]
+
+
+def failed_lines(report: Findings) -> list[str]:
+    """How many gradings failed, by what."""
+    kinds = Counter(trial.failure.kind.value for trial in report.ending.failed if trial.failure)
+    if not kinds:
+        return []
+    count = sum(kinds.values())
+    parts = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+    return [
+        f"{count} {'grading' if count == 1 else 'gradings'} failed and count for nothing: {parts}"
+        f" ({FAILURES})."
+    ]
+
+
+def _failures_text(report: Findings) -> str:
+    """Each failed trial with its choices, reason and traceback."""
+    parts = []
+    for trial in report.ending.failed:
+        assert trial.failure is not None
+        parts.append(
+            f"trial {trial.number}, {trial.candidate.digest},"
+            f" {trial.latency.ms:.3g} ms: {trial.failure.words}\n"
+            f"{json.dumps(dict(trial.candidate.choices))}\n{trial.failure.trace}"
+        )
+    return "\n".join(parts)
 
 
 def silent_lines(report: Findings) -> list[str]:

@@ -28,7 +28,7 @@ from nas.study.on_disk.run import Run, Settings
 from nas.study.on_disk.warm_start import TakenRun
 from nas.study.time_budget import TimeBudget, ending_words
 from nas.study.trial import Ending, SearchStanding
-from nas.study.workers import Grader
+from nas.study.workers import Grader, WorkerError
 
 
 class Watcher(Protocol):
@@ -74,7 +74,8 @@ def conduct(
     time_budget  what the search and the teaching of its picks may take on the wall clock
 
     Everything that was done before, in the search and after it, is read from the record. After
-    KeyboardInterrupt what was done until then is published, and the exception goes on.
+    KeyboardInterrupt, and where too many gradings fail (WorkerError), what was done until then is
+    published, and the exception goes on.
     """
     settings = run.settings
     limit_ms = settings.max_latency_ms
@@ -116,7 +117,7 @@ def conduct(
         found = replace(found, front=with_newcomers(found.front, known))
         found = replace(found, doubts=doubts, boards=boards)
         found = replace(found, spent=spent(ending, record, prepared_s))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, WorkerError):
         so_far = Ending(trials=search.trials, is_exhausted=False)
         front = plain_front(so_far.graded)
         publish(

@@ -11,6 +11,10 @@ memory, one over a limit is told as PRUNED with the constraint `over_limit_ms`, 
 limit (TPE ranks such trials by their excess behind every finished one, and learns from it), and
 only what is left is graded and counts against the budget. A sampler that only repeats itself, or
 is only refused, does not spin: see nas.study.unseen.
+
+A candidate whose grading fails (its process dies, its memory does not suffice, an error) is
+recorded with the reason and does not count; the sampler is told that it is as bad as the worst so
+far. FAILURES in a row end the search: then the fault is not the candidates'.
 """
 
 from __future__ import annotations
@@ -23,7 +27,6 @@ from typing import Final
 import numpy as np
 from optuna.samplers import BaseSampler
 
-from nas.accuracy import Score
 from nas.latency.answer import Latency, LatencyModel
 from nas.space.search_space import Candidate
 from nas.study.candidates import Candidates
@@ -37,10 +40,13 @@ from nas.study.surrogate.sampler import SurrogateSampler
 from nas.study.time_budget import TimeBudget
 from nas.study.trial import Ending, Outcome, SearchStanding, Trial
 from nas.study.unseen import draw_fresh
-from nas.study.workers import Grader
+from nas.study.workers import Grader, WorkerError
 
 REPEATS: Final = 3
 """After so many repeated architectures in a row one is drawn without the sampler."""
+
+FAILURES: Final = 10
+"""After so many failed gradings in a row the search ends."""
 
 IDLE: Final = 20
 """After so many refused or repeated ones in a row one is drawn without the sampler."""
@@ -107,6 +113,9 @@ class Search:
         self._waiting: deque[int] = deque()
         self._repeats = 0
         self._idle = 0
+        self._failed = 0
+        self._failed_in_a_row = 0
+        self._worst: float | None = None
         self._budget = 0
         self._live_from = 0
 
@@ -119,7 +128,7 @@ class Search:
         """Grades until `budget` distinct architectures have a score, or the space has no more.
 
         Ends before where there is no time for another one: then a larger budget goes on the same.
-        What the record holds counts, also beyond the budget.
+        What the record holds counts, also beyond the budget. WorkerError after FAILURES in a row.
         """
         self._budget = budget
         recorded = self._record.asked()
@@ -129,12 +138,21 @@ class Search:
             self._replay(asked)
         self._say(None)
         is_exhausted = False
-        while len(self._first) < budget and not is_exhausted and self._has_time():
-            self._make_room()
-            is_exhausted = not self._ask()
-        while self._waiting:
-            self._settle_next()
+        is_open = True
+        while is_open:
+            # What has failed until now, in the order of trials, is asked for anew.
+            while self._counted() < budget and not is_exhausted and self._has_time():
+                self._make_room()
+                is_exhausted = not self._ask()
+            failed = self._failed
+            while self._waiting:
+                self._settle_next()
+            is_open = self._failed > failed and not is_exhausted
         return Ending(trials=self.trials, is_exhausted=is_exhausted)
+
+    def _counted(self) -> int:
+        """The architectures that have a score, or are in hand."""
+        return len(self._first) - self._failed
 
     def _make_room(self) -> None:
         """Waits until one more trial may be in flight."""
@@ -149,7 +167,7 @@ class Search:
         while True:
             trials = [self._trials[number] for number in self._first.values()]
             done = [trial.score.seconds for trial in trials if trial.score is not None]
-            in_hand = len(trials) - len(done)
+            in_hand = sum(not trial.is_done for trial in trials)
             if done or in_hand < self._time.workers:
                 return self._time.grading_fits(done, in_hand)
             self._collect(is_waiting=True)
@@ -220,6 +238,7 @@ class Search:
                 outcome=asked.outcome,
                 original=asked.original,
                 score=asked.score,
+                failure=asked.failure,
             )
         )
 
@@ -238,6 +257,7 @@ class Search:
             outcome=outcome,
             original=original,
             score=None if original is None else self._trials[original].score,
+            failure=None if original is None else self._trials[original].failure,
         )
 
     def _take(self, trial: Trial) -> None:
@@ -252,15 +272,15 @@ class Search:
             return
         if trial.outcome is Outcome.GRADED:
             self._first[trial.candidate.digest] = trial.number
-            if trial.score is None:
+            if not trial.is_done:
                 self._grader.submit(trial.number, trial.candidate, self._plan.seed)
         self._waiting.append(trial.number)
         self._settle_repeats()
 
     def _settle_next(self) -> None:
-        """Tells the sampler of the oldest trial that waits, once its score is there."""
+        """Tells the sampler of the oldest trial that waits, once it is done."""
         number = self._waiting[0]
-        while self._score_of(number) is None:
+        while not self._original(number).is_done:
             self._collect(is_waiting=True)
         self._waiting.popleft()
         self._tell(number)
@@ -272,14 +292,21 @@ class Search:
             self._tell(self._waiting.popleft())
 
     def _tell(self, number: int) -> None:
-        trial = self._trials[number]
-        score = self._score_of(number)
-        assert score is not None, "what is told has a score"
-        if trial.score is None:
+        trial, first = self._trials[number], self._original(number)
+        result = first.score or first.failure
+        assert result is not None, "what is told is done"
+        if not trial.is_done:
             # A repeat of a trial that was in hand: the first had to be graded.
-            self._record.finish(trial, score)
-            self._trials[number] = trial = replace(trial, score=score)
-        self._view.tell(number, (score.score, trial.latency.ms))
+            self._record.finish(trial, result)
+            self._trials[number] = trial = replace(trial, score=first.score, failure=first.failure)
+        if first.score is not None:
+            value = first.score.score
+            self._worst = value if self._worst is None else min(value, self._worst)
+        elif trial.outcome is Outcome.GRADED:
+            self._failed += 1
+        told = self._worst if first.score is None else first.score.score
+        # Before there is any score, nothing can be as bad: TPE and the surrogate pass it over.
+        self._view.tell(number, None if told is None else (told, trial.latency.ms))
         if trial.outcome is Outcome.REPEATED:
             self._say_if_new(trial)
 
@@ -288,17 +315,28 @@ class Search:
         for graded in self._grader.collect(is_waiting=is_waiting):
             trial = self._trials[graded.number]
             assert trial.candidate.digest == graded.digest, "a score is of what was submitted"
-            if trial.score is not None:
+            if trial.is_done:
                 continue
-            self._record.finish(trial, graded.score)
+            self._record.finish(trial, graded.result)
             if self._time is not None:
                 self._time.note()
-            self._trials[trial.number] = replace(trial, score=graded.score)
-            self._say(self._trials[trial.number])
+            trial = replace(trial, score=graded.score, failure=graded.failure)
+            self._trials[trial.number] = trial
+            self._say(trial)
+            self._failed_in_a_row = self._failed_in_a_row + 1 if trial.failure else 0
+            if trial.failure and self._failed_in_a_row >= FAILURES:
+                raise WorkerError(
+                    "grading",
+                    f"of {FAILURES} gradings in a row one at least gives a score",
+                    f"{FAILURES} failures, the last of a candidate that {trial.failure.words}",
+                    "What failures.txt of the run says is to be mended first; the same command"
+                    " resumes",
+                )
 
-    def _score_of(self, number: int) -> Score | None:
+    def _original(self, number: int) -> Trial:
+        """The trial itself, or that whose architecture it repeats."""
         trial = self._trials[number]
-        return self._trials[trial.original].score if trial.original is not None else trial.score
+        return trial if trial.original is None else self._trials[trial.original]
 
     def _in_flight(self) -> int:
         return sum(self._trials[n].outcome is Outcome.GRADED for n in self._waiting)

@@ -3,6 +3,9 @@
 Worker processes are spawned, not forked (torch's and OpenCV's threads do not survive a fork), each
 computes on one thread, and none outlives the search: they end with its pipe, or with its death.
 Ctrl-C reaches the search alone.
+
+A process that dies is followed by another, which is given the same candidate once more: whatever
+killed it from outside changes nothing. A candidate that ends LIVES processes is itself the cause.
 """
 
 from __future__ import annotations
@@ -10,33 +13,42 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
-from typing import Protocol
+from typing import Final, Protocol
 
-from nas import NasError
+from nas import LONGEST, NasError
 from nas.accuracy import ONE_THREAD, Proxy, Score
 from nas.space.search_space import Candidate
+from nas.study.trial import Failure, FailureKind
 
 logger = logging.getLogger(__name__)
 
 MakeProxy = Callable[[], Proxy]
 
 
+MEMORY_WORDS: Final = re.compile("(can't allocate|not enough|out of) memory", re.IGNORECASE)
+"""In what torch raises where it gets no memory: a RuntimeError, on a CPU and on a GPU."""
+
+LIVES: Final = 2
+"""Processes that a candidate may end before it is taken for the cause."""
+
+
 class WorkerError(NasError):
-    """A grading process that died under us."""
+    """Gradings that fail one after the other."""
 
 
 class GradingError(RuntimeError):
-    """An exception in a worker, with its traceback: a bug of ours."""
+    """An exception in a worker before it could grade anything, with its traceback: a bug."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,12 +57,24 @@ class Graded:
 
     number        as it was submitted
     digest, seed  of the candidate that the score is of
+    score         None where there is a `failure`
     """
 
     number: int
     digest: str
     seed: int
-    score: Score
+    score: Score | None = None
+    failure: Failure | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.score is None) != (self.failure is None), "a score, or why there is none"
+
+    @property
+    def result(self) -> Score | Failure:
+        """What came of it."""
+        result = self.score or self.failure
+        assert result is not None
+        return result
 
 
 class Grader(Protocol):
@@ -58,7 +82,8 @@ class Grader(Protocol):
 
     `submit` returns at once. `collect` gives what has been graded since it was last called, in any
     order; with `is_waiting` it waits until there is something. The scores do not depend on the
-    order of submission or on what else is being graded.
+    order of submission or on what else is being graded. A candidate that can't be graded comes with
+    the reason in place of a score, and the others are graded; a NasError of a proxy is raised.
     """
 
     def submit(self, number: int, candidate: Candidate, seed: int) -> None:
@@ -71,7 +96,10 @@ class Grader(Protocol):
 
 
 class Inline:
-    """Grades in this process, one candidate whenever it is waited for. For tests and debuggers."""
+    """Grades in this process, one candidate whenever it is waited for. For tests and debuggers.
+
+    What a proxy raises goes through.
+    """
 
     def __init__(self, proxy: Proxy) -> None:
         self._proxy = proxy
@@ -89,10 +117,19 @@ class Inline:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Task:
+class Task:
+    """A candidate to be graded, and how many processes have ended under it."""
+
     number: int
     candidate: Candidate
     seed: int
+    deaths: int = 0
+
+    def failed(self, failure: Failure) -> Graded:
+        """That there will be no score."""
+        return Graded(
+            number=self.number, digest=self.candidate.digest, seed=self.seed, failure=failure
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +142,7 @@ class Said:
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """A grading that ended in an exception.
+    """A worker that ended in an exception which no candidate is the cause of.
 
     `mistake` is the user's; without one the traceback tells of ours.
     """
@@ -123,10 +160,19 @@ class _Worker:
         self.process: SpawnProcess = context.Process(
             target=_work, args=(other, make_proxy), daemon=True
         )
-        self.is_idle = True
+        self.task: Task | None = None
         self.process.start()
         # Only the process holds its end now, so that its death shows as the end of the pipe.
         other.close()
+
+    def end(self) -> int | None:
+        """Ends the process, if it has not ended; its exit code."""
+        self.process.kill()
+        self.process.join()
+        code = self.process.exitcode
+        self.process.close()
+        self.pipe.close()
+        return code
 
 
 class Workers:
@@ -135,13 +181,14 @@ class Workers:
     def __init__(self, make_proxy: MakeProxy, count: int) -> None:
         """`make_proxy` is called in each process, and must be picklable.
 
-        The processes start with the first submission: a search that has nothing to grade has none.
+        The processes start with the first submissions: a search that has nothing to grade has none.
         """
         assert count >= 1, "at least one worker"
         self._make_proxy = make_proxy
         self._count = count
         self._workers: list[_Worker] = []
-        self._queue: deque[_Task] = deque()
+        self._queue: deque[Task] = deque()
+        self._done: list[Graded] = []
         self._said: set[str] = set()
 
     def __enter__(self) -> Workers:
@@ -156,70 +203,94 @@ class Workers:
         for worker in self._workers:
             worker.process.kill()
         for worker in self._workers:
-            worker.process.join()
-            worker.process.close()
-            worker.pipe.close()
+            worker.end()
 
     def submit(self, number: int, candidate: Candidate, seed: int) -> None:
-        if not self._workers:
-            with _inherited():
-                self._workers = [_Worker(self._make_proxy) for _ in range(self._count)]
-        self._queue.append(_Task(number=number, candidate=candidate, seed=seed))
+        self._queue.append(Task(number=number, candidate=candidate, seed=seed))
         self._hand_out()
 
     def collect(self, *, is_waiting: bool) -> list[Graded]:
-        done: list[Graded] = []
         while True:
             pipes = {worker.pipe: worker for worker in self._workers}
-            ready = connection.wait(list(pipes), timeout=None if is_waiting and not done else 0)
+            timeout = None if is_waiting and not self._done else 0
+            ready = connection.wait(list(pipes), timeout=timeout)
             if not ready:
+                done, self._done = self._done, []
                 return done
             for pipe in ready:
                 assert isinstance(pipe, connection.Connection)
-                done += self._receive(pipes[pipe])
+                self._receive(pipes[pipe])
             self._hand_out()
 
     def _hand_out(self) -> None:
-        """Gives every idle worker a task while there are any."""
-        for worker in self._workers:
-            if worker.is_idle and self._queue:
-                worker.is_idle = False
-                try:
-                    worker.pipe.send(self._queue.popleft())
-                except BrokenPipeError:
-                    raise _death(worker) from None
+        """Gives every idle worker a task while there are any, and starts those that are missing."""
+        while self._queue and len(self._workers) < self._count:
+            with _inherited():
+                self._workers.append(_Worker(self._make_proxy))
+            self._give(self._workers[-1])
+        for worker in list(self._workers):
+            if worker.task is None and self._queue:
+                self._give(worker)
 
-    def _receive(self, worker: _Worker) -> list[Graded]:
+    def _give(self, worker: _Worker) -> None:
+        worker.task = self._queue.popleft()
+        try:
+            worker.pipe.send(worker.task)
+        except (BrokenPipeError, ConnectionResetError):
+            self._lose(worker)
+
+    def _receive(self, worker: _Worker) -> None:
         try:
             message = worker.pipe.recv()
         except (EOFError, ConnectionResetError):
-            raise _death(worker) from None
+            self._lose(worker)
+            return
         if isinstance(message, Graded):
-            worker.is_idle = True
-            return [message]
+            worker.task = None
+            self._done.append(message)
+            return
         if isinstance(message, Said):
             # Every worker reads the same data and finds the same faults in it: once is enough.
             if message.message not in self._said:
                 self._said.add(message.message)
                 logger.log(message.level, "%s", message.message)
-            return []
+            return
         assert isinstance(message, Failed), message
         if message.mistake is not None:
             raise message.mistake
         raise GradingError(f"a grading process failed:\n{message.trace}")
 
+    def _lose(self, worker: _Worker) -> None:
+        """A process has died; what it had in hand is graded again, by another one."""
+        code = worker.end()
+        self._workers.remove(worker)
+        if worker.task is None:
+            return
+        task = replace(worker.task, deaths=worker.task.deaths + 1)
+        if task.deaths < LIVES:
+            logger.warning("a grading process ended (exit code %s): begun again", code)
+            self._queue.appendleft(task)
+            return
+        reason = f"exit code {code}, {task.deaths} times"
+        if code == -signal.SIGKILL:
+            reason += "; killed, as a rule for want of memory: set workers: 1 or a smaller"
+            reason += " batch_size in a YAML for --proxy"
+        self._done.append(task.failed(Failure(kind=FailureKind.DEATH, reason=reason)))
 
-def _death(worker: _Worker) -> WorkerError:
-    worker.process.join()
-    return WorkerError(
-        "grading",
-        "a grading process lives as long as the search",
-        f"its exit with code {worker.process.exitcode} (-9: killed, as a rule for want of memory)",
-        "Set workers: 1 or a smaller batch_size in a YAML for --proxy, and resume with the same"
-        " --run"
-        if worker.process.exitcode == -9
-        else "The same command resumes",
-    )
+
+def graded(proxy: Proxy, task: Task) -> Graded:
+    """What comes of grading a candidate in this process. NasError for a mistake of the user's."""
+    try:
+        score = proxy.score(task.candidate, task.seed)
+    except NasError:
+        raise
+    except Exception as error:
+        is_memory = isinstance(error, MemoryError) or MEMORY_WORDS.search(str(error))
+        kind = FailureKind.MEMORY if is_memory else FailureKind.ERROR
+        first = str(error).strip().partition("\n")[0]
+        reason = f"{type(error).__name__}: {first}"[:LONGEST] if first else type(error).__name__
+        return task.failed(Failure(kind=kind, reason=reason, trace=traceback.format_exc()))
+    return Graded(number=task.number, digest=task.candidate.digest, seed=task.seed, score=score)
 
 
 @contextmanager
@@ -267,12 +338,10 @@ def _work(pipe: connection.Connection, make_proxy: MakeProxy) -> None:
         proxy = make_proxy()
         while True:
             try:
-                task: _Task = pipe.recv()
+                task: Task = pipe.recv()
             except EOFError:
                 return
-            score = proxy.score(task.candidate, task.seed)
-            digest = task.candidate.digest
-            send(Graded(number=task.number, digest=digest, seed=task.seed, score=score))
+            send(graded(proxy, task))
     except NasError as mistake:
         send(Failed(mistake=mistake, trace=""))
     except BaseException:

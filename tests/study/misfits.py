@@ -25,17 +25,32 @@ class Misfit:
 
     deed: str
     kind: str = "misfit"
+    place: str = ""
+    """Of a file that says that it has happened."""
 
     def score(self, candidate: Candidate, seed: int) -> Score:
         if self.deed == "mistake":
             raise NasError("data.yaml", "it is there", "nothing", "Put it there")
         if self.deed == "bug":
             raise ZeroDivisionError("of a sort")
+        if self.deed == "no memory":
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: 1 TB\nmore of it")
         if self.deed == "death":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.deed == "one death" and not _is_there(Path(self.place)):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.deed == "some" and int(candidate.digest, 16) % 3 == 0:
+            raise ZeroDivisionError("of a sort")
         if self.deed == "warning":
             logging.getLogger("nas.test").warning("one image is unreadable")
         return Score(score=0.5, kind=self.kind, is_map=False, seconds=0.1)
+
+
+def _is_there(file: Path) -> bool:
+    """Whether the file was there; it is now."""
+    before = file.exists()
+    file.touch()
+    return before
 
 
 def kit_of(make: Callable[[], Proxy]) -> Kit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +19,8 @@ from nas.data.dataset import read_data
 from nas.space.search_space import Candidate
 from nas.study.loop import Search, SearchPlan
 from nas.study.on_disk.record import Record
-from nas.study.workers import Graded, Grader, Inline, WorkerError, Workers
+from nas.study.trial import FailureKind
+from nas.study.workers import Graded, Grader, Inline, Workers
 from tests.study.boards import MacBoard, candidates_of, notebook, search
 from tests.study.misfits import Misfit, fake, kit_of
 
@@ -94,6 +96,7 @@ def test_each_is_graded_once_under_its_own_number(make: Make) -> None:
     for one in done:
         candidate, seed = wanted[one.number]
         assert (one.digest, one.seed) == (candidate.digest, seed)
+        assert one.score
         assert one.score.score == proxy.score(candidate, seed).score
 
 
@@ -122,21 +125,49 @@ def test_a_users_mistake_arrives_as_itself(make: Make) -> None:
             grader.collect(is_waiting=True)
 
 
-@every_kind
-def test_our_bug_arrives_with_what_it_says(make: Make) -> None:
-    with make(partial(Misfit, "bug")) as grader:
-        grader.submit(0, _candidates(1)[0], 0)
-        with pytest.raises(Exception, match="of a sort") as caught:
-            grader.collect(is_waiting=True)
-    assert not isinstance(caught.value, NasError)
+@every_kind_beside
+@pytest.mark.parametrize(
+    ("deed", "kind", "reason"),
+    [
+        ("bug", FailureKind.ERROR, r"^ZeroDivisionError: of a sort$"),
+        ("no memory", FailureKind.MEMORY, r"^RuntimeError: .*can't allocate memory: 1 TB$"),
+        ("death", FailureKind.DEATH, r"(exit code -9, 2 times.*memory|workers died under it)"),
+    ],
+)
+def test_what_cannot_be_graded_comes_with_the_reason(
+    make: Make, deed: str, kind: FailureKind, reason: str
+) -> None:
+    (candidate,) = _candidates(1)
+    with make(partial(Misfit, deed)) as grader:
+        grader.submit(3, candidate, 5)
+        (done,) = _all(grader, 1)
+    assert (done.number, done.digest, done.seed) == (3, candidate.digest, 5)
+    assert done.score is None
+    assert done.failure is not None
+    assert done.failure.kind is kind
+    assert re.search(reason, done.failure.reason)
+    assert ("Traceback" in done.failure.trace) == (kind is not FailureKind.DEATH)
 
 
 @every_kind_beside
-def test_a_candidate_that_kills_is_told_and_ends_it(make: Make) -> None:
-    with make(partial(Misfit, "death")) as grader:
-        grader.submit(0, _candidates(1)[0], 0)
-        with pytest.raises(WorkerError, match=r"^grading.*resume"):
-            grader.collect(is_waiting=True)
+def test_the_others_are_graded_nevertheless(make: Make) -> None:
+    asked = _candidates(9)
+    with make(partial(Misfit, "some")) as grader:
+        for number, candidate in enumerate(asked):
+            grader.submit(number, candidate, 0)
+        done = {one.number: one for one in _all(grader, len(asked))}
+    failed = {number for number, one in enumerate(asked) if int(one.digest, 16) % 3 == 0}
+    assert {number for number, one in done.items() if one.failure} == failed
+    assert 0 < len(failed) < len(asked)
+
+
+@every_kind_beside
+def test_one_that_only_died_under_it_is_graded_again(make: Make, tmp_path: Path) -> None:
+    with make(partial(Misfit, "one death", place=str(tmp_path / "dead"))) as grader:
+        for number, candidate in enumerate(_candidates(3)):
+            grader.submit(number, candidate, 0)
+        done = _all(grader, 3)
+    assert [one.score and one.score.score for one in done] == [0.5, 0.5, 0.5]
 
 
 @every_kind_beside

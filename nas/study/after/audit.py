@@ -153,7 +153,10 @@ def conclude(
     scores: Mapping[tuple[str, int], Score],
     seed: int,
 ) -> Audit:
-    """What follows from what was reached, by (digest, seed)."""
+    """What follows from what was reached, by (digest, seed).
+
+    An architecture whose teaching failed is left out; AuditError where too few are left.
+    """
     found = tuple(
         Audited(
             trial=trial,
@@ -164,7 +167,15 @@ def conclude(
             ),
         )
         for trial in audited
+        if (trial.candidate.digest, seed) in scores
     )
+    if len(found) < LEAST:
+        raise AuditError(
+            f"{band_ms[0]:.3g} to {band_ms[1]:.3g} ms",
+            f"at least {LEAST} architectures are taught to the end",
+            f"{len(found)}, of {len(audited)}",
+            "The warnings above say why; the same command tries those that are missing again",
+        )
     reached = [one.reached for one in found]
     told = [one.told() for one in found]
     band = {name: make_band(reached, [one[name] for one in told]) for name in told[0]}

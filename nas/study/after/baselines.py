@@ -117,11 +117,14 @@ def grade_baselines(
     on_done: Callable[[int, int], None],
     graded: Sequence[Trial] = (),
 ) -> list[Baseline]:
-    """The baselines with their scores, under the search's own seed; `graded` it has graded."""
+    """The baselines with their scores, under the search's own seed; `graded` it has graded.
+
+    One whose grading fails stays without a score.
+    """
     wanted = [(b.candidate, seed) for b in baselines]
     known = {(t.candidate.digest, seed): t.score for t in graded if t.score is not None}
     scores = grade_further(wanted, BASELINE, record, grader, on_done, known)
-    return [replace(b, score=scores[b.candidate.digest, seed]) for b in baselines]
+    return [replace(b, score=scores.get((b.candidate.digest, seed))) for b in baselines]
 
 
 def _plain(options: Mapping[str, tuple[Any, ...]], share: float) -> dict[str, Any]:

@@ -126,7 +126,10 @@ def regrade_front(
     grader: Grader,
     on_done: Callable[[int, int], None],
 ) -> Front:
-    """The front of the finalists, graded again under the seeds after `seed`."""
+    """The front of the finalists, graded again under the seeds after `seed`.
+
+    One whose grading fails under any of them is left out; if all do, the front is the search's own.
+    """
     if not graded:
         return plain_front(graded)
     finalists, count = choose_finalists(graded, regrade)
@@ -136,13 +139,16 @@ def regrade_front(
     points = [
         Point(trial=trial, again=tuple(scores[trial.candidate.digest, s] for s in seeds))
         for trial in finalists
+        if all((trial.candidate.digest, s) in scores for s in seeds)
     ]
+    if not points:
+        return plain_front(graded)
     front, rest = _parted(points)
     return Front(
         points=front,
         finalists=len(points),
         flattery=float(np.mean([Point(trial=p.trial).score - p.score for p in points])),
-        left_out=len(plain_front(graded).points) - len(finalists),
+        left_out=len(plain_front(graded).points) - len(points),
         runners_up=rest,
     )
 

@@ -4,8 +4,7 @@ A worker is set up before its first candidate: its versions and its kind of arit
 its files by digest, and what it lacks is sent. Each candidate goes to one worker that is set up, so
 it is known which candidate was in hand when a worker died. That candidate is graded again on
 another worker; its score is the same there. A candidate whose workers die again and again (more
-often than Dask's `allowed-failures`) is itself the cause, and ends the search as a local worker's
-death does.
+often than Dask's `allowed-failures`) is itself the cause, and gets no score.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final
 
@@ -30,7 +29,8 @@ from nas.space.search_space import Candidate
 from nas.study.cluster import on_worker
 from nas.study.cluster.connection import FLAG, GONE, ClusterError, is_safe
 from nas.study.cluster.kit import Kit, SentFile
-from nas.study.workers import Graded, GradingError, Said, WorkerError
+from nas.study.trial import Failure, FailureKind
+from nas.study.workers import Graded, GradingError, Said, Task
 
 logger = logging.getLogger(__name__)
 
@@ -45,20 +45,10 @@ SENT_AT_ONCE: Final = 8 * 2**20
 
 
 @dataclass(kw_only=True)
-class _Errand:
-    """A candidate to be graded, and how many workers have died of it, or under it."""
-
-    number: int
-    candidate: Candidate
-    seed: int
-    deaths: int = 0
-
-
-@dataclass(kw_only=True)
 class _Seat:
     """A worker that is set up, and what it has in hand."""
 
-    errand: _Errand | None = None
+    task: Task | None = None
     future: Future[on_worker.Answer] | None = None
 
 
@@ -73,7 +63,8 @@ class ClusterGrader:
         self._name = f"nas-{uuid.uuid4().hex}"
         self._allowed = int(dask.config.get("distributed.scheduler.allowed-failures"))
         self._keys = itertools.count()
-        self._queue: deque[_Errand] = deque()
+        self._queue: deque[Task] = deque()
+        self._given_up: list[Graded] = []
         self._seats: dict[str, _Seat] = {}
         self._left_out: set[str] = set()
         self._said: set[str] = set()
@@ -99,13 +90,14 @@ class ClusterGrader:
             return  # the scheduler is gone, and all with it
 
     def submit(self, number: int, candidate: Candidate, seed: int) -> None:
-        self._queue.append(_Errand(number=number, candidate=candidate, seed=seed))
+        self._queue.append(Task(number=number, candidate=candidate, seed=seed))
         self._hand_out()
 
     def collect(self, *, is_waiting: bool) -> list[Graded]:
         while True:
             self._look()
-            done = self._receive()
+            done = self._receive() + self._given_up
+            self._given_up = []
             self._hand_out()
             if done or not is_waiting:
                 return done
@@ -128,13 +120,11 @@ class ClusterGrader:
         """Gives every worker without one a candidate while there are any."""
         for address, seat in self._seats.items():
             if seat.future is None and self._queue:
-                seat.errand = errand = self._queue.popleft()
+                seat.task = task = self._queue.popleft()
                 seat.future = self._client.submit(
                     on_worker.grade,
                     self._name,
-                    errand.number,
-                    errand.candidate,
-                    errand.seed,
+                    task,
                     key=f"{self._name}-{next(self._keys)}",
                     workers=[address],
                     allow_other_workers=False,
@@ -146,7 +136,7 @@ class ClusterGrader:
         for address, seat in list(self._seats.items()):
             if seat.future is None or not seat.future.done():
                 continue
-            assert seat.errand is not None, "what is in a worker's hand is known"
+            assert seat.task is not None, "what is in a worker's hand is known"
             try:
                 answer = self._answer(seat.future)
             except asyncio.TimeoutError:
@@ -157,7 +147,7 @@ class ClusterGrader:
                 # It died and came back under its old address.
                 self._lose(address)
                 continue
-            seat.future, seat.errand = None, None
+            seat.future, seat.task = None, None
             for said in answer.said:
                 self._say(said)
             if isinstance(answer.outcome, Graded):
@@ -204,22 +194,21 @@ class ClusterGrader:
         seat = self._seats.pop(address)
         if seat.future is not None:
             seat.future.cancel()
-        errand = seat.errand
-        if errand is None:
+        if seat.task is None:
             return
-        errand.deaths += 1
-        if errand.deaths > self._allowed:
-            raise WorkerError(
-                f"grading {errand.candidate.digest}",
-                f"of one candidate's workers at most {self._allowed} die (Dask's"
-                " distributed.scheduler.allowed-failures)",
-                f"{errand.deaths}, the last at {address}",
-                "Look at their logs. Where memory was wanting, start them with more (dask worker"
-                " --memory-limit), or set a smaller batch_size in a YAML for --proxy; resume with"
-                " the same --run",
+        task = replace(seat.task, deaths=seat.task.deaths + 1)
+        if task.deaths > self._allowed:
+            reason = (
+                f"{task.deaths} workers died under it, the last at {address}; of one candidate's at"
+                f" most {self._allowed} may (Dask's distributed.scheduler.allowed-failures). Look"
+                " at their logs; where memory was wanting, start them with more (dask worker"
+                " --memory-limit), or set a smaller batch_size in a YAML for --proxy"
             )
+            failure = Failure(kind=FailureKind.DEATH, reason=reason)
+            self._given_up.append(task.failed(failure))
+            return
         logger.warning("the worker at %s is gone: its candidate is graded again", address)
-        self._queue.appendleft(errand)
+        self._queue.appendleft(task)
 
     def _welcome(self, address: str, worker: Mapping[str, Any]) -> None:
         """Sets a worker up, or leaves it out with a word."""

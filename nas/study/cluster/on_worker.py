@@ -18,9 +18,8 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 from nas import NasError
 from nas.accuracy import Proxy, use_one_thread
-from nas.space.search_space import Candidate
 from nas.study.cluster.kit import Here, SentFile, find_here, keep
-from nas.study.workers import Failed, Graded, Said, Teller
+from nas.study.workers import Failed, Graded, Said, Task, Teller, graded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +42,13 @@ class Bench(WorkerPlugin):
         self._found = found
         self._proxy: Proxy | None = None
 
-    def grade(self, number: int, candidate: Candidate, seed: int) -> Graded:
+    def grade(self, task: Task) -> Graded:
         """Grades on one thread, as local workers do."""
         use_one_thread()
         if self._proxy is None:
             self._proxy = self._make(lambda path: self._found.get(path, path))
             use_one_thread()  # torch may have been loaded only now
-        score = self._proxy.score(candidate, seed)
-        return Graded(number=number, digest=candidate.digest, seed=seed, score=score)
+        return graded(self._proxy, task)
 
 
 async def missing(files: tuple[SentFile, ...]) -> list[int]:
@@ -95,7 +93,7 @@ _one_at_a_time = threading.Lock()
 """Threads of a worker share torch's random state and its count of threads."""
 
 
-def grade(name: str, number: int, candidate: Candidate, seed: int) -> Answer:
+def grade(name: str, task: Task) -> Answer:
     """Grades a candidate; never raises."""
     bench = get_worker().plugins.get(name)
     if not isinstance(bench, Bench):
@@ -105,7 +103,7 @@ def grade(name: str, number: int, candidate: Candidate, seed: int) -> Answer:
     with _one_at_a_time:
         logging.getLogger().addHandler(teller)
         try:
-            outcome: Graded | Failed = bench.grade(number, candidate, seed)
+            outcome: Graded | Failed = bench.grade(task)
         except NasError as mistake:
             outcome = Failed(mistake=mistake, trace="")
         except BaseException:

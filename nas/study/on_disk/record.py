@@ -8,8 +8,8 @@ nothing half-written. The search's sampler never reads from here while it runs (
 `nas.study.loop`): it sees results in an order that timing can't change.
 
 Trial states: COMPLETE is graded, or repeated and answered from memory; PRUNED is refused, with a
-constraint (`over_limit_ms`, `over_limit_params` ...) above 0; RUNNING is in hand, or was when the
-search was killed.
+constraint (`over_limit_ms`, `over_limit_params` ...) above 0; FAIL could not be graded, and says
+why in `failure`; RUNNING is in hand, or was when the search was killed.
 """
 
 from __future__ import annotations
@@ -37,8 +37,11 @@ from nas.study.on_disk.storage import (
 )
 from nas.study.on_disk.writer import SETTLE_S, Writer, holding
 from nas.study.trial import (
+    Failure,
     Outcome,
     Trial,
+    failure_from_dict,
+    failure_to_dict,
     latency_from_dict,
     latency_to_dict,
     score_from_dict,
@@ -92,6 +95,7 @@ class Asked:
     sampler_state: dict[str, Any]
     latency: Latency
     score: Score | None
+    failure: Failure | None = None
 
 
 class Record:
@@ -202,6 +206,9 @@ class Record:
         elif trial.score is not None:
             state = TrialState.COMPLETE
             attributes["score"] = score_to_dict(trial.score)
+        elif trial.failure is not None:
+            state = TrialState.FAIL
+            attributes["failure"] = failure_to_dict(trial.failure)
         values = None
         if trial.score is not None:
             values = [trial.score.score, trial.latency.ms]
@@ -221,8 +228,8 @@ class Record:
                 self._place, f"trial {number} where trial {trial.number} was to be written"
             )
 
-    def finish(self, trial: Trial, score: Score) -> None:
-        """Writes the score of a trial that was in hand."""
+    def finish(self, trial: Trial, result: Score | Failure) -> None:
+        """Writes the score of a trial that was in hand, or why it has none."""
         # First what the score is, then that it is: killed in between, the trial is still in hand.
         with self._written():
             trial_id = self._storage.get_trial_id_from_study_id_trial_number(
@@ -233,8 +240,12 @@ class Record:
                 raise another_writer(
                     self._place, f"trial {trial.number} of another architecture ({digest})"
                 )
-            self._storage.set_trial_user_attr(trial_id, "score", score_to_dict(score))
-            values = [score.score, trial.latency.ms]
+            if isinstance(result, Failure):
+                self._storage.set_trial_user_attr(trial_id, "failure", failure_to_dict(result))
+                self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+                return
+            self._storage.set_trial_user_attr(trial_id, "score", score_to_dict(result))
+            values = [result.score, trial.latency.ms]
             self._storage.set_trial_state_values(trial_id, TrialState.COMPLETE, values)
 
     def scores(self, kind: str) -> dict[tuple[str, int], Score]:
@@ -281,6 +292,7 @@ class Record:
             )
         is_finished = trial.state.is_finished()
         has_score = is_finished and "score" in attributes
+        has_failed = is_finished and "failure" in attributes
         try:
             return Asked(
                 number=number,
@@ -292,6 +304,7 @@ class Record:
                 sampler_state=attributes.get("sampler_state", {}),
                 latency=latency_from_dict(attributes["latency"]),
                 score=score_from_dict(attributes["score"]) if has_score else None,
+                failure=failure_from_dict(attributes["failure"]) if has_failed else None,
             )
         except (ValueError, KeyError, TypeError, AssertionError) as error:
             raise damaged(self._place, f"trial {number}: {error}") from None
