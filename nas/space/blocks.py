@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from nas.space.block import BOX_BINS, Block
 from nas.space.image_size import ImageSize, sides
@@ -43,6 +44,7 @@ class Layer:
     width: int
 
 
+@lru_cache(maxsize=4)
 def blocks(spec: ModelSpec, image_size: ImageSize) -> tuple[Block, ...]:
     """Every block of a detector in the order of its rows, for images of a size."""
     return tuple(block for layer in layers(spec, image_size) for block in layer.blocks)

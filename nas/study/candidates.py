@@ -41,9 +41,11 @@ class Candidates:
         """A candidate with every choice drawn uniformly."""
         return self._fit(self.space.random(rng, self.num_classes))
 
-    def mutate(self, candidate: Candidate, changes: int, rng: np.random.Generator) -> Candidate:
-        """The candidate with so many of its choices drawn anew, each to another option."""
-        choices = dict(candidate.choices)
+    def mutate(
+        self, choices: Mapping[str, Any], changes: int, rng: np.random.Generator
+    ) -> Candidate:
+        """The candidate of these choices with so many drawn anew, each to another option."""
+        choices = dict(choices)
         names = [name for name, options in self.space.options().items() if len(options) > 1]
         for index in rng.choice(len(names), size=min(changes, len(names)), replace=False):
             name = names[int(index)]

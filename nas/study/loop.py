@@ -116,6 +116,7 @@ class Search:
         self._failed = 0
         self._failed_in_a_row = 0
         self._worst: float | None = None
+        self._asking_s = 0.0
         self._budget = 0
         self._live_from = 0
 
@@ -143,7 +144,10 @@ class Search:
             # What has failed until now, in the order of trials, is asked for anew.
             while self._counted() < budget and not is_exhausted and self._has_time():
                 self._make_room()
+                begin_s = self._time.spent_s() if self._time is not None else 0.0
                 is_exhausted = not self._ask()
+                if self._time is not None:
+                    self._asking_s = self._time.spent_s() - begin_s
             failed = self._failed
             while self._waiting:
                 self._settle_next()
@@ -169,7 +173,7 @@ class Search:
             done = [trial.score.seconds for trial in trials if trial.score is not None]
             in_hand = sum(not trial.is_done for trial in trials)
             if done or in_hand < self._time.workers:
-                return self._time.grading_fits(done, in_hand)
+                return self._time.grading_fits(done, in_hand, self._asking_s)
             self._collect(is_waiting=True)
 
     def _ask(self) -> bool:
@@ -201,7 +205,9 @@ class Search:
             pool = CandidatePool(
                 self._candidates, self._model, plan.limit_ms, plan.seed, self._within, plan.sizes
             )
-            self._surrogate = SurrogateSampler(self._candidates, pool, plan.seed, plan.earlier)
+            self._surrogate = SurrogateSampler(
+                self._candidates, pool, plan.seed, plan.earlier, begins_at=len(plan.opening)
+            )
         return self._surrogate
 
     def _enter(self, candidate: Candidate, number: int) -> None:

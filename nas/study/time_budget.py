@@ -92,17 +92,18 @@ class TimeBudget:
             self._keep(spent_s)
             self._kept_s = spent_s
 
-    def grading_fits(self, done_s: Sequence[float], in_hand: int) -> bool:
+    def grading_fits(self, done_s: Sequence[float], in_hand: int, asking_s: float = 0.0) -> bool:
         """Whether one more grading, begun now, leaves the search its end within the limit.
 
         done_s   what each grading so far took
         in_hand  gradings begun and not ended
+        asking_s  what the sampler took for the last one
         """
         if not self.is_limited:
             return True
         mean_s = self._mean_s(done_s)
         own_s = float(np.quantile(self._usual(done_s), SLOW)) if done_s else 0.0
-        ends_s = self.spent_s() + mean_s * in_hand / self._workers + own_s
+        ends_s = self.spent_s() + mean_s * in_hand / self._workers + asking_s + own_s
         after_s = self.end_s(len(done_s) + in_hand + 1, mean_s)
         # Without any grading nothing is known but what has gone by.
         return ends_s + after_s < self.limit_s

@@ -45,7 +45,7 @@ def draw_fresh(
             return candidate
     for draw in range(DRAWS if starts else 0):
         start = starts[int(rng.integers(len(starts)))]
-        candidate = candidates.mutate(start, 1 + draw * CHANGES // DRAWS, rng)
+        candidate = candidates.mutate(dict(start.choices), 1 + draw * CHANGES // DRAWS, rng)
         if is_fresh(candidate):
             return candidate
     return None

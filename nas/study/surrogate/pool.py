@@ -1,14 +1,15 @@
 """What a surrogate chooses from: architectures whose latency is known, and that meet the limits.
 
 Latency and description cost a millisecond and no training, so there are thousands of them: random
-ones of the whole space at first, and then neighbours of whatever is on the front. What the pool
-holds follows from its seed and from what it was told, and from no clock.
+ones of the whole space, and then neighbours of whatever is on the front. The random ones come in
+STAGES, so that the first grading need not wait for all of them. What the pool holds follows from
+its seed, its stage and what it was told, and from no clock.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,10 +28,16 @@ from nas.study.unseen import ENUMERABLE
 Array = NDArray[np.float64]
 
 FIRST: Final = 2000
-"""Random architectures at the beginning."""
+"""Random architectures, once all stages are there."""
+
+STAGES: Final = 16
+"""Equal parts of them."""
 
 MOST: Final = 20000
-"""Architectures, at most: those that came first go, but for the first draws' share of FIRST."""
+"""Architectures, at most: of those that were bred, the oldest go."""
+
+LOOKED_AT: Final = 4000
+"""Of so many a proposal is the best: the youngest half, and as many random ones of the others."""
 
 TRIES: Final = 4
 """Draws for each architecture wanted, at most: under a narrow limit few of them meet it."""
@@ -41,9 +48,10 @@ CHANGES: Final = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """An architecture of the pool."""
+    """An architecture of the pool: what of it is kept while there are thousands."""
 
-    candidate: Candidate
+    digest: str
+    choices: tuple[tuple[str, Any], ...]
     latency_ms: float
     row: Array
     """What the surrogate learns over (d,): its description, then its own space's choices."""
@@ -61,29 +69,73 @@ class CandidatePool:
         within: Candidate | None = None,
         sizes: SizeLimits = NO_SIZE_LIMITS,
     ) -> None:
-        """`within` is a candidate known to meet the limits, for limits that hardly any meets."""
+        """`within` is a candidate known to meet the limits, for limits that hardly any meets.
+
+        The first stage is there at once, and all of a small space.
+        """
         self._candidates, self._model, self._seed = candidates, model, seed
         self._limit_ms = math.inf if limit_ms is None else limit_ms
         self._sizes = sizes
         self._options = candidates.space.options()
         self._object_share = median_share(candidates)
         self._known: dict[str, Member] = {}
-        self._members: dict[str, Member] = {}
-        self._fill(np.random.default_rng([seed, FIRST]), within)
-        self.slowest_ms = limit_ms or max(one.latency_ms for one in self._members.values())
+        self._pairs: dict[tuple[str, Any], tuple[str, Any]] = {}
+        self._first: dict[str, Member] = {}
+        self._bred: dict[str, Member] = {}
+        self._stage = 0
+        self._rng = np.random.default_rng([seed, FIRST])
+        if candidates.space.size() <= ENUMERABLE:
+            self._stage = STAGES
+            for candidate in candidates.shuffled(self._rng):
+                self._add(candidate, self._first)
+        elif within is not None:
+            self._add(within, self._first)
+        self.grow(1)
 
     def __iter__(self) -> Iterator[Member]:
-        return iter(self._members.values())
+        yield from self._first.values()
+        yield from (one for digest, one in self._bred.items() if digest not in self._first)
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self._first.keys() | self._bred.keys())
+
+    @property
+    def slowest_ms(self) -> float:
+        """The limit, else the latency of the slowest random one."""
+        if self._limit_ms < math.inf:
+            return self._limit_ms
+        return max((one.latency_ms for one in self._first.values()), default=1.0)
+
+    def grow(self, stage: int) -> None:
+        """Adds random architectures until this stage is there. Later ones than STAGES add none."""
+        while self._stage < min(stage, STAGES):
+            self._stage += 1
+            self._fill(FIRST * self._stage // STAGES)
+
+    def looked_at(self, asked: Collection[str], number: int) -> list[Member]:
+        """LOOKED_AT of the architectures at most, without those that were `asked` for.
+
+        The young ones are always among them, of the others some for each `number`.
+        """
+        free = [one for one in self if one.digest not in asked]
+        if len(free) <= LOOKED_AT:
+            return free
+        old, young = free[: -(LOOKED_AT // 2)], free[-(LOOKED_AT // 2) :]
+        rng = np.random.default_rng([self._seed, LOOKED_AT, number])
+        places = np.sort(rng.choice(len(old), size=LOOKED_AT - len(young), replace=False))
+        return [*(old[int(place)] for place in places), *young]
 
     def member(self, candidate: Candidate) -> Member:
         """The candidate described, whether it meets the limits or not."""
         known = self._known.get(candidate.digest)
         if known is None:
             ms = self._model.predict(candidate.spec, candidate.image_size).ms
-            known = Member(candidate=candidate, latency_ms=ms, row=self._row(candidate, ms))
+            known = Member(
+                digest=candidate.digest,
+                choices=tuple(self._pairs.setdefault(pair, pair) for pair in candidate.choices),
+                latency_ms=ms,
+                row=self._row(candidate, ms),
+            )
             self._known[candidate.digest] = known
         return known
 
@@ -91,34 +143,38 @@ class CandidatePool:
         """Adds neighbours of the parents and random architectures, as many of each."""
         for number in range(count):
             if number % 2 and parents:
-                parent = parents[int(rng.integers(len(parents)))].candidate
+                parent = dict(parents[int(rng.integers(len(parents)))].choices)
                 changes = 1 + int(rng.integers(CHANGES))
-                self._add(self._candidates.mutate(parent, changes, rng))
+                self._add(self._candidates.mutate(parent, changes, rng), self._bred)
             else:
-                self._add(self._candidates.random(rng))
-        for digest in list(self._members)[FIRST : FIRST + len(self._members) - MOST]:
-            del self._members[digest], self._known[digest]
+                self._add(self._candidates.random(rng), self._bred)
+        for digest in list(self._bred)[: max(0, FIRST + len(self._bred) - MOST)]:
+            del self._bred[digest]
+            self._known.pop(digest, None)
 
-    def _fill(self, rng: np.random.Generator, within: Candidate | None) -> None:
-        if self._candidates.space.size() <= ENUMERABLE:
-            for candidate in self._candidates.shuffled(rng):
-                self._add(candidate)
-            return
-        if within is not None:
-            self._add(within)
-        for _ in range(FIRST):
-            self._add(self._candidates.random(rng))
-        for _ in range((TRIES - 1) * FIRST):
-            if len(self._members) >= FIRST or not self._members:
+    def _fill(self, wanted: int) -> None:
+        """Draws a stage's share; then, where limits are narrow, neighbours of what met them."""
+        rng = self._rng
+        for _ in range(FIRST // STAGES):
+            self._add(self._candidates.random(rng), self._first)
+        for _ in range((TRIES - 1) * FIRST // STAGES):
+            if len(self._first) >= wanted or not self._first:
                 break
-            parents = list(self._members.values())
-            parent = parents[int(rng.integers(len(parents)))].candidate
-            self._add(self._candidates.mutate(parent, 1 + int(rng.integers(CHANGES)), rng))
+            parents = list(self._first.values())
+            parent = dict(parents[int(rng.integers(len(parents)))].choices)
+            changes = 1 + int(rng.integers(CHANGES))
+            self._add(self._candidates.mutate(parent, changes, rng), self._first)
 
-    def _add(self, candidate: Candidate) -> None:
-        member = self.member(candidate)
-        if member.latency_ms <= self._limit_ms and self._sizes.is_met(candidate):
-            self._members[candidate.digest] = member
+    def _add(self, candidate: Candidate, members: dict[str, Member]) -> None:
+        if candidate.digest in members:
+            return
+        known = self._known.get(candidate.digest)
+        if known is None:
+            ms = self._model.predict(candidate.spec, candidate.image_size).ms
+        else:
+            ms = known.latency_ms
+        if ms <= self._limit_ms and self._sizes.is_met(candidate):
+            members[candidate.digest] = self.member(candidate)
 
     def _row(self, candidate: Candidate, latency_ms: float) -> Array:
         described = described_row(candidate, latency_ms, self._object_share)

@@ -95,10 +95,10 @@ class Prior:
         if len(self._known) > 2 * MOST:
             self._known.clear()
         for one in members:
-            if one.candidate.digest not in self._known:
+            if one.digest not in self._known:
                 found = [expectation.of(one.row) for expectation in self._expectations]
-                self._known[one.candidate.digest] = np.array(found)
-        return np.stack([self._known[one.candidate.digest] for one in members])
+                self._known[one.digest] = np.array(found)
+        return np.stack([self._known[one.digest] for one in members])
 
 
 def agreed_slopes(expected: Array, scores: Array) -> Array:

@@ -54,8 +54,13 @@ class SurrogateSampler(BaseSampler):
         pool: CandidatePool,
         seed: int,
         earlier: Sequence[EarlierScores] = (),
+        begins_at: int = 0,
     ) -> None:
-        """`earlier` is what other runs graded: a prior, held against what this one is told."""
+        """`earlier` is what other runs graded: a prior, held against what this one is told.
+
+        begins_at   the first trial that it proposes
+        """
+        self._from = begins_at
         self._prior = Prior(earlier)
         self._candidates, self._pool, self._seed = candidates, pool, seed
         self._options = candidates.space.options()
@@ -88,11 +93,13 @@ class SurrogateSampler(BaseSampler):
         others = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number]
         self._learn(others)
         pending = [self._member(one) for one in others if one.state is TrialState.RUNNING]
-        asked = {self._member(one).candidate.digest for one in others}
-        free = [one for one in self._pool if one.candidate.digest not in asked]
+        asked = {self._member(one).digest for one in others}
+        # A stage of the pool for each proposal: the first grading waits for one alone.
+        self._pool.grow(1 + trial.number - self._from)
+        free = self._pool.looked_at(asked, trial.number)
         # A space whose every candidate was asked for: the loop sees the repeat, and ends.
         found = self._propose(free, pending, trial.number) if free else next(iter(self._pool))
-        return to_params(dict(found.candidate.choices), self._options)
+        return to_params(dict(found.choices), self._options)
 
     def sample_independent(
         self,
@@ -115,11 +122,11 @@ class SurrogateSampler(BaseSampler):
         while self._next < len(trials) and trials[self._next].state.is_finished():
             told, self._next = trials[self._next], self._next + 1
             member = self._member(told)
-            if told.state is not TrialState.COMPLETE or member.candidate.digest in self._digests:
+            if told.state is not TrialState.COMPLETE or member.digest in self._digests:
                 continue
             self._told.append(member)
             self._scores.append(float(told.values[0]))
-            self._digests.add(member.candidate.digest)
+            self._digests.add(member.digest)
             latencies = [one.latency_ms for one in self._told]
             front = non_dominated(latencies, self._scores)
             rng = np.random.default_rng([self._seed, BRED, told.number])

@@ -25,7 +25,9 @@ def _earlier(count: int = 60, *, is_shuffled: bool = False) -> EarlierScores:
     pool = CandidatePool(candidates_of("large"), MacBoard(), None, 99)
     members = list(pool)[:count]
     proxy = notebook()
-    scores = np.array([proxy.score(one.candidate, 7).score for one in members])
+    scores = np.array(
+        [proxy.score(candidates_of("large").rebuild(dict(one.choices)), 7).score for one in members]
+    )
     if is_shuffled:
         scores = np.random.default_rng(1).permutation(scores)
     return EarlierScores(rows=np.stack([one.row for one in members]), scores=scores)
@@ -99,7 +101,12 @@ def test_a_run_of_another_space_tells_of_the_description_alone() -> None:
     other = EarlierScores(rows=whole.rows[:, :26], scores=whole.scores)
     prior = Prior([other])
     assert not prior.offsets(members).any()
-    scores = np.array([notebook().score(one.candidate, 0).score for one in members])
+    scores = np.array(
+        [
+            notebook().score(candidates_of("large").rebuild(dict(one.choices)), 0).score
+            for one in members
+        ]
+    )
     prior.hold(members, scores)
     assert prior.slopes[0] > 0
     assert np.corrcoef(prior.offsets(members), scores)[0, 1] > 0.5
