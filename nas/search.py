@@ -613,7 +613,14 @@ def search(
             publish=functools.partial(publish, folder=opened.folder),
             within=within,
             taken=taken,
-            doubts=tuple(predictor.provenance["doubts"]),
+            doubts=(
+                *predictor.provenance["doubts"],
+                *(
+                    f"{name}: {doubt}"
+                    for name, model in boards.items()
+                    for doubt in model.provenance["doubts"]
+                ),
+            ),
             boards=boards,
             prepared_s=prepared_s,
             time_budget=time_budget,

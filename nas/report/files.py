@@ -220,12 +220,13 @@ def front_table(report: Findings) -> Table:
         row = point_row(point, report, is_on_front=True)
         latency = point.trial.latency
         times = [
-            f"{_ms(latency.ms)} ({_ms(latency.low_ms)} - {_ms(latency.high_ms)})"
-            if latency.kind is kind
-            else ""
+            _ms_within(latency.ms, latency.low_ms, latency.high_ms) if latency.kind is kind else ""
             for kind in kinds
         ]
-        times += [_ms(cells["latency_ms"]) for cells in row.get("boards", {}).values()]
+        times += [
+            _ms_within(cells["latency_ms"], cells["latency_low_ms"], cells["latency_high_ms"])
+            for cells in row.get("boards", {}).values()
+        ]
         grades = [f"{point.score:.4f}"]
         if has_map:
             grades.append("" if point.map50 is None else f"{point.map50:.4f}")
@@ -337,6 +338,11 @@ def taught_lines(report: Findings) -> list[str]:
         f" {best.score.score:.4f}. Their weights lie beside them in {MODELS}/; nas.train MODEL.yaml"
         " --weights MODEL.pt goes on from there."
     ]
+
+
+def _ms_within(ms: float, low_ms: float, high_ms: float) -> str:
+    """A latency with its interval."""
+    return f"{_ms(ms)} ({_ms(low_ms)} - {_ms(high_ms)})"
 
 
 def _ms(value: float) -> str:
