@@ -155,6 +155,8 @@ def _add_front(figure: go.Figure, report: Findings) -> None:
     if not points:
         return
     latencies = [p.trial.latency for p in points]
+    believed = [report.beliefs.get(p.trial.candidate.digest) for p in points]
+    noisy = [belief is not None and belief.is_told_apart is False for belief in believed]
     again = len(points[0].again)
     seeds = f"{again} new seeds" if again > 1 else "1 new seed"
     figure.add_trace(
@@ -163,15 +165,45 @@ def _add_front(figure: go.Figure, report: Findings) -> None:
             y=[point.score for point in points],
             mode="lines+markers",
             name=f"front ({len(points)})"
-            + (f", finalists by the mean of {seeds}" if again else ""),
+            + (f", finalists by the mean of {seeds}" if again else "")
+            + ("; hollow: noise does not tell it from the next faster one" if any(noisy) else ""),
             # At any latency the best is the last point before it: a step, never a slope.
             line={"shape": "hv", "color": FRONT, "width": 2},
-            marker={"size": 11, "color": FRONT, "line": {"color": "white", "width": 1}},
+            marker={
+                "size": 11,
+                "color": ["white" if is_noise else FRONT for is_noise in noisy],
+                "line": {
+                    "color": [FRONT if is_noise else "white" for is_noise in noisy],
+                    "width": [2.5 if is_noise else 1 for is_noise in noisy],
+                },
+            },
             error_x=_intervals(latencies),
-            hovertext=[point_hover(point, limit_lines(point.trial, report)) for point in points],
+            hovertext=[
+                point_hover(point, limit_lines(point.trial, report), belief)
+                for point, belief in zip(points, believed, strict=True)
+            ],
             hoverinfo="text",
         )
     )
+    known = [(p, b) for p, b in zip(points, believed, strict=True) if b is not None]
+    if known:
+        figure.add_trace(
+            go.Scatter(
+                x=[p.trial.latency.ms for p, _ in known],
+                y=[b.mean for _, b in known],
+                mode="markers",
+                name="what all gradings together say of it, with 90 %",
+                marker={"symbol": "line-ew", "size": 12, "line": {"color": INK, "width": 2}},
+                error_y={
+                    "type": "data",
+                    "array": [b.high - b.mean for _, b in known],
+                    "color": INK,
+                    "thickness": 1,
+                    "width": 3,
+                },
+                hoverinfo="skip",
+            )
+        )
 
 
 def _add_taught(figure: go.Figure, report: Findings) -> None:

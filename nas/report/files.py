@@ -33,6 +33,7 @@ from nas.space.ops import macs, model_graph, params
 from nas.space.search_space import Candidate
 from nas.space.spec import dump_spec
 from nas.study.after.baselines import Baseline
+from nas.study.after.beliefs import APART, Belief
 from nas.study.after.finalists import Point
 from nas.study.findings import Findings
 from nas.study.limits import MEGABYTE
@@ -67,6 +68,10 @@ COLUMNS: Final = (
     "memory_mb",
     "nearest_limit",
     "nearest_limit_share",
+    "believed",
+    "believed_low",
+    "believed_high",
+    "told_apart",
 )
 """Of a point in pareto.json and pareto.csv, and of a trial in trials.csv, in this order."""
 
@@ -134,6 +139,7 @@ def point_row(point: Point, report: Findings, *, is_on_front: bool) -> dict[str,
     nearest = nearest_limit(limit_shares(point.trial, report))
     candidate, latency = point.trial.candidate, point.trial.latency
     graph = model_graph(candidate.spec, candidate.image_size)
+    belief = report.beliefs.get(candidate.digest)
     return {
         "name": point.name,
         "digest": candidate.digest,
@@ -153,6 +159,10 @@ def point_row(point: Point, report: Findings, *, is_on_front: bool) -> dict[str,
         "memory_mb": round(memory_bytes(graph, precision) / MEGABYTE, 2),
         "nearest_limit": None if nearest is None else nearest[0],
         "nearest_limit_share": None if nearest is None else round(nearest[1], 4),
+        "believed": None if belief is None else round(belief.mean, 6),
+        "believed_low": None if belief is None else round(belief.low, 6),
+        "believed_high": None if belief is None else round(belief.high, 6),
+        "told_apart": None if belief is None else belief.is_told_apart,
     } | ({"boards": board_cells(candidate, report)} if report.boards else {})
 
 
@@ -210,6 +220,8 @@ def front_table(report: Findings) -> Table:
     table.add_column("mAP50-95" if has_map else "score, no mAP", justify="right", no_wrap=True)
     if has_map:
         table.add_column("mAP50", justify="right", no_wrap=True)
+    if report.beliefs:
+        table.add_column("believed", justify="right", no_wrap=True)
     if report.taught:
         table.add_column("taught", justify="right", no_wrap=True)
     table.add_column("params, M", justify="right", no_wrap=True)
@@ -230,6 +242,8 @@ def front_table(report: Findings) -> Table:
         grades = [f"{point.score:.4f}"]
         if has_map:
             grades.append("" if point.map50 is None else f"{point.map50:.4f}")
+        if report.beliefs:
+            grades.append(believed_words(report.beliefs.get(point.trial.candidate.digest)))
         if report.taught:
             taught = report.taught.get(point.trial.candidate.digest)
             grades.append("" if taught is None else f"{taught.score.score:.4f}")
@@ -264,7 +278,7 @@ def summary_lines(report: Findings) -> list[str]:
     diverged = sum(bool(t.score and t.score.is_diverged) for t in ending.graded)
     if diverged:
         lines.append(f"{diverged} trainings diverged and score 0.")
-    lines += failed_lines(report)
+    lines += [*failed_lines(report), *belief_lines(report)]
     if front.flattery is not None:
         lines.append(
             f"{front.finalists} finalists were graded again under seeds new to them: the search's"
@@ -282,6 +296,27 @@ def summary_lines(report: Findings) -> list[str]:
             " not shown; they are in trials.csv."
         )
     return [*lines, *(f"Latency table: {doubt}" for doubt in report.doubts)]
+
+
+def believed_words(belief: Belief | None) -> str:
+    """What is believed of a score, a ~ before it where noise does not tell it apart."""
+    if belief is None:
+        return ""
+    sign = "~" if belief.is_told_apart is False else ""
+    return f"{sign}{belief.mean:.3f} +- {(belief.high - belief.low) / 2:.3f}"
+
+
+def belief_lines(report: Findings) -> list[str]:
+    """How many points of the front stand above the next faster one by more than noise."""
+    found = [report.beliefs.get(point.trial.candidate.digest) for point in report.front.points]
+    told = [one.is_told_apart for one in found if one is not None and one.better is not None]
+    if not told or all(told):
+        return []
+    return [
+        f"Of {len(told)} steps of the front {told.count(False)} may be noise: there the slower"
+        f" model (~) is better than the next faster one with less than {APART:.0%} probability, by"
+        " all gradings together."
+    ]
 
 
 def failed_lines(report: Findings) -> list[str]:

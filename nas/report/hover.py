@@ -12,6 +12,7 @@ from nas.space.modules import MODULES
 from nas.space.ops import macs, model_graph, params
 from nas.space.search_space import Candidate
 from nas.study.after.baselines import Baseline
+from nas.study.after.beliefs import Belief
 from nas.study.after.finalists import Point
 from nas.study.trial import Trial
 
@@ -24,7 +25,7 @@ def trial_hover(trial: Trial) -> str:
     return _join([*lines, *map(escape, readable(trial.candidate))])
 
 
-def point_hover(point: Point, limits: Iterable[str] = ()) -> str:
+def point_hover(point: Point, limits: Iterable[str] = (), belief: Belief | None = None) -> str:
     """Of a point of the front; `limits` says how near it is to them, a line each."""
     lines = [f"<b>{point.name}</b>", *_facts(point.trial.candidate, point.trial.latency)]
     lines += limits
@@ -32,6 +33,12 @@ def point_hover(point: Point, limits: Iterable[str] = ()) -> str:
     if point.again:
         lines.append("each new seed: " + ", ".join(f"{s.score:.4f}" for s in point.again))
         lines.append(f"in the search: {Point(trial=point.trial).score:.4f}")
+    if belief is not None:
+        lines.append(
+            f"by all gradings: {belief.mean:.4f} ({belief.low:.4f} to {belief.high:.4f}, 90 %)"
+        )
+    if belief is not None and belief.better is not None:
+        lines.append(f"better than the next faster one: {belief.better:.0%} probable")
     return _join([*lines, *map(escape, readable(point.trial.candidate))])
 
 

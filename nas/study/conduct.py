@@ -11,6 +11,7 @@ from nas.latency.answer import LatencyModel
 from nas.latency.verified.residuals import ResidualCorrection
 from nas.space.search_space import Candidate
 from nas.study.after.baselines import Baseline, grade_baselines, grid, references, spread
+from nas.study.after.beliefs import beliefs
 from nas.study.after.closing import (
     brought_under,
     grade_newcomers,
@@ -116,6 +117,7 @@ def conduct(
         known = known_newcomers(ending.trials, found.front, settings.seed, record)
         found = replace(found, front=with_newcomers(found.front, known))
         found = replace(found, doubts=doubts, boards=boards)
+        found = replace(found, beliefs=beliefs(ending.graded, found.front, candidates))
         found = replace(found, spent=spent(ending, record, prepared_s))
     except (KeyboardInterrupt, WorkerError):
         so_far = Ending(trials=search.trials, is_exhausted=False)
@@ -161,7 +163,10 @@ def conduct(
             shown = watcher.step("refused ones that the board brings under the limit")
             new = grade_newcomers(refused, found.front, settings.seed, record, grader, shown)
             front = with_newcomers(found.front, new)
-            found = replace(found, front=front, spent=spent(ending, record, prepared_s))
+            found = replace(
+                found, front=front, spent=spent(ending, record, prepared_s),
+                beliefs=beliefs(ending.graded, front, candidates),
+            )  # fmt: skip
             publish(found)
             verify()
     return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from nas.latency.answer import LatencyKind, LatencyModel
 from nas.study.after.baselines import Baseline
+from nas.study.after.beliefs import Belief
 from nas.study.after.finalists import Front, Point
 from nas.study.after.picks import Taught
 from nas.study.on_disk.run import Settings
@@ -19,6 +20,7 @@ class Findings:
 
     doubts  what to know of the latency table behind it, a sentence each
     boards  the search's other boards by name: what answers for the latency there
+    beliefs  what all gradings together say of each architecture, by digest; none of too few
     taught  the picks of the front that were taught to the end, by architecture digest
     time_words  what a time limit cut short, a sentence each
     spent   what each part cost, in seconds of the processes that graded, those of earlier sessions
@@ -34,6 +36,7 @@ class Findings:
     taught: Mapping[str, Taught] = field(default_factory=dict)
     spent: Mapping[str, float] = field(default_factory=dict)
     time_words: tuple[str, ...] = ()
+    beliefs: Mapping[str, Belief] = field(default_factory=dict)
 
     @property
     def picks(self) -> tuple[Point, ...]:

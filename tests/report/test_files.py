@@ -75,6 +75,7 @@ def test_pareto_json_has_the_fields_that_others_rely_on(tmp_path: Path, report: 
             "name", "digest", "model", "image_size", "latency_ms", "latency_low_ms",
             "latency_high_ms", "latency_kind", "score", "score_kind", "map50_95", "map50",
             "params", "macs", "file_mb", "memory_mb", "nearest_limit", "nearest_limit_share",
+            "believed", "believed_low", "believed_high", "told_apart",
             *MEASURED_COLUMNS,
         ]  # fmt: skip
         assert all(point[name] is None for name in MEASURED_COLUMNS), "nothing is measured yet"

@@ -36,6 +36,9 @@ class FrontRow(Strict):
     yaml           the YAML itself, of a runner-up
     file_mb        its ncnn files in the run's precision; memory_mb: what ncnn allocates
     nearest_limit  the limit that it takes the largest share of; None in a run without limits
+    believed       its score by all gradings of the run together, with 90 % bounds; None where they
+                   are few
+    told_apart     whether more than noise puts it above the next faster point of the front
     boards         its latency on the search's other boards, by their names
     measured_ms    in calm, timed as a whole; with its 95 % interval, samples and date
     keeps_limit    the probability that it keeps the run's limit
@@ -60,6 +63,10 @@ class FrontRow(Strict):
     memory_mb: float | None = None
     nearest_limit: str | None = None
     nearest_limit_share: float | None = None
+    believed: float | None = None
+    believed_low: float | None = None
+    believed_high: float | None = None
+    told_apart: bool | None = None
     boards: dict[str, BoardRow] = Field(default_factory=dict)
     measured_ms: float | None = None
     measured_low_ms: float | None = None

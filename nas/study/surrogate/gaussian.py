@@ -4,8 +4,9 @@ A constant, a line through the inputs and a Matern 5/2 kernel with a length for 
 summed. The line is a ridge regression, which is nearly all that a dozen observations can support;
 the kernel takes over as they become more. Lengths, shares and noise maximise the posterior: the
 marginal likelihood (Rasmussen and Williams 2006, eq. 5.9, 2.30) times priors, those of the lengths
-wider the more inputs there are (Hvarfner, Hellsten and Nardi 2024, arXiv 2402.02229), without which
-forty lengths are fitted to as many observations.
+longer the more inputs there are (Hvarfner, Hellsten and Nardi 2024, arXiv 2402.02229), without
+which forty lengths are fitted to as many observations. Their spread is narrower than there: a few
+short ones make noise of sixty inputs look like something to be learnt.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from scipy.optimize import minimize
 
 Array = NDArray[np.float64]
 
-LENGTH_SPREAD: Final = 1.2
-"""Standard deviation of the prior of a log length."""
+LENGTH_SPREAD: Final = 0.4
+"""Standard deviation of the prior of a log length: with 1.2 and a prior for a noise of a twentieth,
+noise as large as the signal was fitted as a twentieth (LOG.md, 2026-11-27)."""
 
-PRIORS: Final = ((0.0, 1.0), (0.0, 1.0), (-3.0, 1.0))
+PRIORS: Final = ((-1.0, 1.0), (0.0, 1.0), (-2.0, 1.5))
 """Mean and standard deviation of log variances, in those of the observations: of the kernel, of the
 line, of the noise."""
 
@@ -102,6 +104,15 @@ class GaussianProcess:
             deviation=np.sqrt(variance) * self._unit,
         )
 
+    def together(self, inputs: Array) -> tuple[Array, Array]:
+        """What is believed of inputs (m, d) with one another: means (m,), covariances (m, m)."""
+        scaled = (inputs - self._middle) / self._spread
+        across = self._across(scaled, self.settings)
+        inside = solve_triangular(self._factor[0], across.T, lower=True)
+        own = _covariances(scaled, scaled, self.settings)
+        mean = across @ self._answer * self._unit + self._level
+        return mean, (own - inside.T @ inside) * self._unit**2
+
     def expect(self, inputs: Array) -> Array:
         """The mean alone of what is believed of inputs (m, d), at a fraction of the cost."""
         scaled = (inputs - self._middle) / self._spread
@@ -125,12 +136,8 @@ class GaussianProcess:
         return self._across(self._inputs, settings)
 
     def _across(self, scaled: Array, settings: Hyperparameters) -> Array:
-        """Covariances (m, n) of scaled inputs with those observed; 1 is that of the constant."""
-        kernel, line, _ = np.exp(settings.variances)
-        distance = _distances(scaled, self._inputs, np.exp(-settings.lengths))
-        linear = scaled @ self._inputs.T / self._inputs.shape[1]
-        found: Array = kernel * _matern(distance) + line * linear + 1.0
-        return found
+        """Covariances (m, n) of scaled inputs with those observed."""
+        return _covariances(scaled, self._inputs, settings)
 
     def _fit(self, start: Hyperparameters | None) -> Hyperparameters:
         """The settings of the greatest posterior that a descent from `start` finds."""
@@ -186,6 +193,15 @@ class GaussianProcess:
             ]
         )
         return float(cost), gradient + off / spreads
+
+
+def _covariances(first: Array, second: Array, settings: Hyperparameters) -> Array:
+    """Covariances (m, n) of scaled inputs; 1 is that of the constant."""
+    kernel, line, _ = np.exp(settings.variances)
+    distance = _distances(first, second, np.exp(-settings.lengths))
+    linear = first @ second.T / second.shape[1]
+    found: Array = kernel * _matern(distance) + line * linear + 1.0
+    return found
 
 
 def _distances(first: Array, second: Array, rates: Array) -> Array:

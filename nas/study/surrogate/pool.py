@@ -128,16 +128,7 @@ class CandidatePool:
     def member(self, candidate: Candidate) -> Member:
         """The candidate described, whether it meets the limits or not."""
         known = self._known.get(candidate.digest)
-        if known is None:
-            ms = self._model.predict(candidate.spec, candidate.image_size).ms
-            known = Member(
-                digest=candidate.digest,
-                choices=tuple(self._pairs.setdefault(pair, pair) for pair in candidate.choices),
-                latency_ms=ms,
-                row=self._row(candidate, ms),
-            )
-            self._known[candidate.digest] = known
-        return known
+        return known or self._described(candidate, self._latency_ms(candidate))
 
     def breed(self, parents: Sequence[Member], count: int, rng: np.random.Generator) -> None:
         """Adds neighbours of the parents and random architectures, as many of each."""
@@ -169,12 +160,22 @@ class CandidatePool:
         if candidate.digest in members:
             return
         known = self._known.get(candidate.digest)
-        if known is None:
-            ms = self._model.predict(candidate.spec, candidate.image_size).ms
-        else:
-            ms = known.latency_ms
+        ms = known.latency_ms if known else self._latency_ms(candidate)
         if ms <= self._limit_ms and self._sizes.is_met(candidate):
-            members[candidate.digest] = self.member(candidate)
+            members[candidate.digest] = known or self._described(candidate, ms)
+
+    def _latency_ms(self, candidate: Candidate) -> float:
+        return self._model.predict(candidate.spec, candidate.image_size).ms
+
+    def _described(self, candidate: Candidate, ms: float) -> Member:
+        found = Member(
+            digest=candidate.digest,
+            choices=tuple(self._pairs.setdefault(pair, pair) for pair in candidate.choices),
+            latency_ms=ms,
+            row=self._row(candidate, ms),
+        )
+        self._known[candidate.digest] = found
+        return found
 
     def _row(self, candidate: Candidate, latency_ms: float) -> Array:
         described = described_row(candidate, latency_ms, self._object_share)

@@ -45,6 +45,21 @@ SPREAD: Final = 64
 """Architectures that a draw without a model chooses from."""
 
 
+def learnt_from(latencies_ms: Array, scores: Array) -> NDArray[np.intp]:
+    """Places of at most OBSERVED of n trials: half of them nearest to the front, then the latest.
+
+    latencies_ms, scores   (n,), in the order of trials
+    """
+    places = np.arange(len(scores))
+    if len(scores) <= OBSERVED:
+        return places
+    front = non_dominated(latencies_ms, scores)
+    reached = np.searchsorted(latencies_ms[front], latencies_ms, side="right") - 1
+    nearest = np.argsort(scores[front][reached] - scores, kind="stable")[: OBSERVED // 2]
+    latest = np.setdiff1d(places, nearest)[-(OBSERVED - len(nearest)) :]
+    return np.sort(np.concatenate([nearest, latest]))
+
+
 class SurrogateSampler(BaseSampler):
     """Proposes candidates of a pool for two objectives: (score, latency in ms)."""
 
@@ -147,14 +162,7 @@ class SurrogateSampler(BaseSampler):
         """
         rows, scores = np.stack([one.row for one in self._told]), np.array(self._scores)
         left = scores - self._prior.offsets(self._told)
-        if len(scores) <= OBSERVED:
-            return rows, left
-        latencies = np.array([one.latency_ms for one in self._told])
-        front = non_dominated(latencies, scores)
-        heights = scores[front][np.searchsorted(latencies[front], latencies, side="right") - 1]
-        nearest = np.argsort(heights - scores, kind="stable")[: OBSERVED // 2]
-        latest = np.setdiff1d(np.arange(len(scores)), nearest)[-(OBSERVED - len(nearest)) :]
-        kept = np.sort(np.concatenate([nearest, latest]))
+        kept = learnt_from(np.array([one.latency_ms for one in self._told]), scores)
         return rows[kept], left[kept]
 
     def _propose(self, free: Sequence[Member], pending: Sequence[Member], number: int) -> Member:
