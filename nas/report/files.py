@@ -286,7 +286,8 @@ def summary_lines(report: Findings) -> list[str]:
             " the new ones on average, and"
             f" {front.finalists - len(front.points)} of them left the front."
         )
-    lines += [*silent_lines(report), *taught_lines(report), *report.time_words]
+    lines += [*silent_lines(report), *taught_lines(report)]
+    lines += [*report.prior_words, *report.time_words]
     parts = ", ".join(f"{part} {seconds / 60:.1f}" for part, seconds in report.spent.items())
     if parts:
         lines.append(f"Minutes of one core: {parts}.")

@@ -20,6 +20,7 @@ from nas.study.after.closing import (
 )
 from nas.study.after.finalists import plain_front, regrade_front
 from nas.study.after.picks import affordable_picks, choose_picks, teach_picks
+from nas.study.after.prior_worth import prior_lines
 from nas.study.candidates import Candidates
 from nas.study.findings import Findings
 from nas.study.limits import SizeLimits, limits_of
@@ -117,7 +118,12 @@ def conduct(
         known = known_newcomers(ending.trials, found.front, settings.seed, record)
         found = replace(found, front=with_newcomers(found.front, known))
         found = replace(found, doubts=doubts, boards=boards)
-        found = replace(found, beliefs=beliefs(ending.graded, found.front, candidates))
+        found = replace(
+            found, beliefs=beliefs(ending.graded, found.front, candidates),
+            prior_words=prior_lines(
+                taken if settings.sampler == "surrogate" else (), ending.graded, candidates
+            ),
+        )  # fmt: skip
         found = replace(found, spent=spent(ending, record, prepared_s))
     except (KeyboardInterrupt, WorkerError):
         so_far = Ending(trials=search.trials, is_exhausted=False)

@@ -22,6 +22,7 @@ class Findings:
     boards  the search's other boards by name: what answers for the latency there
     beliefs  what all gradings together say of each architecture, by digest; none of too few
     taught  the picks of the front that were taught to the end, by architecture digest
+    prior_words  what earlier runs' priors turned out to be worth, a sentence each
     time_words  what a time limit cut short, a sentence each
     spent   what each part cost, in seconds of the processes that graded, those of earlier sessions
             included
@@ -36,6 +37,7 @@ class Findings:
     taught: Mapping[str, Taught] = field(default_factory=dict)
     spent: Mapping[str, float] = field(default_factory=dict)
     time_words: tuple[str, ...] = ()
+    prior_words: tuple[str, ...] = ()
     beliefs: Mapping[str, Belief] = field(default_factory=dict)
 
     @property

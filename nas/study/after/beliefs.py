@@ -21,7 +21,7 @@ from threadpoolctl import ThreadpoolController
 from nas.study.after.finalists import Front, Point
 from nas.study.candidates import Candidates
 from nas.study.surrogate.gaussian import GaussianProcess
-from nas.study.surrogate.pool import coordinates, described_row, median_share
+from nas.study.surrogate.pool import architecture_row
 from nas.study.surrogate.sampler import learnt_from
 from nas.study.trial import Trial
 
@@ -67,18 +67,7 @@ def beliefs(graded: Sequence[Trial], front: Front, candidates: Candidates) -> di
     observed = {trial.candidate.digest: Point(trial=trial) for trial in graded}
     again = {p.trial.candidate.digest: p for p in (*front.points, *front.runners_up) if p.again}
     trials = [point.trial for point in observed.values()]
-    share, options = median_share(candidates), candidates.space.options()
-    rows = np.stack(
-        [
-            np.concatenate(
-                [
-                    described_row(trial.candidate, trial.latency.ms, share),
-                    coordinates(trial.candidate, options),
-                ]
-            )
-            for trial in trials
-        ]
-    )
+    rows = np.stack([architecture_row(t.candidate, t.latency.ms, candidates) for t in trials])
     scores = np.array([point.score for point in observed.values()])
     kept = learnt_from(np.array([trial.latency.ms for trial in trials]), scores)
     more = [

@@ -76,7 +76,6 @@ class CandidatePool:
         self._candidates, self._model, self._seed = candidates, model, seed
         self._limit_ms = math.inf if limit_ms is None else limit_ms
         self._sizes = sizes
-        self._options = candidates.space.options()
         self._object_share = median_share(candidates)
         self._known: dict[str, Member] = {}
         self._pairs: dict[tuple[str, Any], tuple[str, Any]] = {}
@@ -172,14 +171,25 @@ class CandidatePool:
             digest=candidate.digest,
             choices=tuple(self._pairs.setdefault(pair, pair) for pair in candidate.choices),
             latency_ms=ms,
-            row=self._row(candidate, ms),
+            row=architecture_row(candidate, ms, self._candidates, self._object_share),
         )
         self._known[candidate.digest] = found
         return found
 
-    def _row(self, candidate: Candidate, latency_ms: float) -> Array:
-        described = described_row(candidate, latency_ms, self._object_share)
-        return np.concatenate([described, coordinates(candidate, self._options)])
+
+def architecture_row(
+    candidate: Candidate,
+    latency_ms: float,
+    candidates: Candidates,
+    object_share: float | None = None,
+) -> Array:
+    """What a surrogate learns over (d,): the description, then the choices of the own space.
+
+    object_share   median_share(candidates), where it is at hand
+    """
+    share = median_share(candidates) if object_share is None else object_share
+    described = described_row(candidate, latency_ms, share)
+    return np.concatenate([described, coordinates(candidate, candidates.space.options())])
 
 
 def described_row(candidate: Candidate, latency_ms: float, object_share: float) -> Array:
