@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from nas.latency.device import Device, TableKey
     from nas.latency.reach.runner import Runner
     from nas.latency.verified.residuals import ResidualCorrection
+    from nas.latency.way import Way
     from nas.report.display import Display
     from nas.space.search_space import Candidate, SearchSpace
     from nas.study.after.verification import Verification
@@ -72,9 +73,10 @@ class Arguments:
     suits the data's pictures. By default the space's own sizes."""
     device: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """The board whose latency counts (default: rpi4): a folder of latency_tables/ with a table,
-    measured by nas.profile or estimated; `host` is this machine. Given again, the latency on that
-    board is told as well, and may have a limit: --device rpi4 --device rpi5:fp16 --limit
-    "rpi5_ms <= 20" (behind the colon its precision, where it is not the search's)."""
+    measured by nas.profile or estimated; `host` is this machine. Given again, the latency there is
+    told as well, and may have a limit: --device rpi4 --device rpi5:fp16 --limit "rpi5_ms <= 20".
+    Behind colons stand runtime, precision and threads that are not the search's:
+    --device rpi4:onnxruntime:int8:1."""
     runtime: Literal["ncnn", "onnxruntime", "tflite"] = "ncnn"
     """The runtime of the latency table; tflite is estimated, never measured."""
     precision: str = "fp32"
@@ -121,25 +123,18 @@ class Arguments:
     on this machine alone, tcp://127.0.0.1:8786."""
 
     @property
-    def boards(self) -> dict[str, str]:
-        """Every board and its precision, the one whose latency counts first.
+    def boards(self) -> dict[str, Way]:
+        """Every board and how it runs there by a short name, the one whose latency counts first.
 
-        NasError for one that is named twice, and for the first with a precision of its own.
+        NasError for one that is named twice, and for the first with a way of its own.
         """
-        found: dict[str, str] = {}
-        for text in self.device or (BOARD,):
-            name, colon, precision = text.partition(":")
-            if colon and not found:
-                raise NasError(
-                    f"--device {text}",
-                    "the first board has the precision of the search",
-                    precision,
-                    f"Say it by --device {name} --precision {precision}",
-                )
-            if name in found:
-                raise NasError(f"--device {text}", "each board is named once", "a second time")
-            found[name] = precision if colon else self.precision
-        return found
+        from nas.latency.way import Way, read_ways
+
+        own = Way(
+            text="", device="", runtime=self.runtime, precision=self.precision,
+            threads=self.threads,
+        )  # fmt: skip
+        return read_ways(self.device or (BOARD,), own)
 
     @property
     def limits(self) -> dict[str, float]:
@@ -176,7 +171,7 @@ def run(arguments: Arguments) -> None:
     limit_s = seconds(arguments.time_limit) if arguments.time_limit else None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     check(arguments)
-    names = list(arguments.boards)
+    ways = arguments.boards
     limits = arguments.limits
     if arguments.run is not None:
         check_folder(run_folder(arguments.run))
@@ -190,7 +185,7 @@ def run(arguments: Arguments) -> None:
         say(f"{data.name}, {tally}")
     if isinstance(proxy, LearningSettings):
         check_gradable(data)
-    device, *others = map(read_device, names)
+    device, *_ = (read_device(way.device) for way in ways.values())
     own_sizes = space
     if arguments.image_size is not None:
         space = suited_space(space, data)
@@ -200,11 +195,11 @@ def run(arguments: Arguments) -> None:
     key = device.key(arguments.runtime, arguments.precision, arguments.threads)
     predictor = load_table_model(key, space=space, num_classes=data.num_classes)
     boards = {
-        one.name: load_table_model(
-            one.key(arguments.runtime, arguments.boards[one.name], arguments.threads),
+        name: load_table_model(
+            read_device(way.device).key(way.runtime, way.precision, way.threads),
             space=space, num_classes=data.num_classes,
         )
-        for one in others
+        for name, way in list(ways.items())[1:]
     }  # fmt: skip
     for name, model in {device.name: predictor, **boards}.items():
         for doubt in model.provenance["doubts"]:

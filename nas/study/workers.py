@@ -39,6 +39,9 @@ MakeProxy = Callable[[], Proxy]
 MEMORY_WORDS: Final = re.compile("(can't allocate|not enough|out of) memory", re.IGNORECASE)
 """In what torch raises where it gets no memory: a RuntimeError, on a CPU and on a GPU."""
 
+KILLED: Final = -9
+"""Exit code of a process that the system ended by SIGKILL, which Windows has no name for."""
+
 LIVES: Final = 2
 """Processes that a candidate may end before it is taken for the cause."""
 
@@ -272,7 +275,7 @@ class Workers:
             self._queue.appendleft(task)
             return
         reason = f"exit code {code}, {task.deaths} times"
-        if code == -signal.SIGKILL:
+        if code == KILLED:
             reason += "; killed, as a rule for want of memory: set workers: 1 or a smaller"
             reason += " batch_size in a YAML for --proxy"
         self._done.append(task.failed(Failure(kind=FailureKind.DEATH, reason=reason)))
