@@ -103,6 +103,9 @@ def test_what_was_spent_before_counts(tmp_path: Path) -> None:
     assert budget.grading_fits([20.0, 20.0], 0)
     assert not budget.grading_fits([20.0, 20.0], 1)
     assert not budget.grading_fits([26.0], 0)
+    # What the sampler takes to ask for it comes before it.
+    assert budget.grading_fits([20.0, 20.0], 0, asking_s=4.0)
+    assert not budget.grading_fits([20.0, 20.0], 0, asking_s=6.0)
     record = Record(f"journal:{tmp_path / 'a.log'}", "a")
     assert record.spent_s() == 0
     record.keep_spent(75.0)
