@@ -2,6 +2,7 @@
 
     python benchmarks/int8.py --weights WEIGHTS --datasets ../shared/datasets
     python benchmarks/int8.py --plot int8.html
+    python benchmarks/int8.py --print
 
 WEIGHTS holds checkpoints of nas.train, SET-ANYTHING.pt; one that int8.csv has is not done again.
 For each detector: fp32, fp16 and the int8 file that nas.export chooses for this machine, in both
@@ -18,8 +19,11 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import numpy as np
+import pool
+import tyro
 from rows import append_row, read_rows
 
 from nas.data.dataset import load_part, read_data
@@ -45,6 +49,9 @@ from nas.training.on_disk.checkpoint import load_checkpoint
 
 ROWS: Final = Path(__file__).with_name("int8.csv")
 
+INNER_ONNX: Final = "int8 inner, percentile"
+"""All layers but the stem and the head's ends, by the default way to find ranges."""
+
 MAX_DROP: Final = 0.01
 
 PRECISIONS: Final[tuple[Precision, ...]] = ("fp32", "fp16")
@@ -62,6 +69,8 @@ class Arguments:
     """The folder of the data sets."""
     plot: Path | None = None
     """Draw int8.csv as this page."""
+    print: Annotated[bool, tyro.conf.arg(name="print")] = False
+    """Print the tables of docs/int8.md from int8.csv, those of variants.csv apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +141,8 @@ def run(arguments: Arguments) -> None:
             bench(path, arguments.datasets)
     if arguments.plot is not None:
         draw(arguments.plot)
+    if arguments.print:
+        show()
 
 
 def bench(path: Path, datasets: Path) -> None:
@@ -219,6 +230,57 @@ def ncnn_int8(one: Bench, files: NcnnFiles, fp32: Run, what: str, choice: Int8Ch
 def onnx_int8(one: Bench, files: OnnxFiles, fp32: Run, what: str, choice: Int8Choice) -> None:
     size = len(files.contents(choice)[".onnx"])
     one.row("onnxruntime", what, files.run_int8(choice), fp32, layers=len(choice), size=size)
+
+
+def show() -> None:
+    """Prints what the files lost and their share of fp32's time: chosen ones, then variants."""
+    variants = {row.digest for row in read_rows(ROWS.with_name("variants.csv"), pool.Result)}
+    for runtime, inner in (("ncnn", "int8 inner, direct"), ("onnxruntime", INNER_ONNX)):
+        found: dict[str, dict[str, Row]] = {}
+        for row in read_rows(ROWS, Row):
+            if row.runtime == runtime:
+                found.setdefault(row.weights, {})[row.file] = row
+        own = {name: files for name, files in found.items() if digest_of(name) not in variants}
+        print(
+            f"\n| {runtime} | fp32 | int8 layers, lost (test) | time | MB |\n|---|---|---|---|---|"
+        )
+        for files in sorted(own.values(), key=lambda files: title(files["fp32"])):
+            fp32, chosen = files["fp32"], files["int8 chosen"]
+            test = lost(fp32.test_map50_95, chosen.test_map50_95)
+            print(
+                f"| {title(fp32)} | {fp32.torch_val_map50_95:.3f} | {chosen.int8_layers} of"
+                f" {chosen.convolutions}, {lost(fp32.val_map50_95, chosen.val_map50_95)}"
+                f"{test and f' ({test})'} | {chosen.share_of_fp32_ms:.2f} |"
+                f" {chosen.bytes / 1e6:.2f} of {fp32.bytes / 1e6:.2f} |"
+            )
+        shares = [files["int8 chosen"].share_of_fp32_ms for files in own.values()]
+        print(f"\nmedian time of {len(shares)}: {np.median(shares):.2f}")
+        print(f"\n| {runtime} | fp32 | all inner: lost, time | chosen: layers, lost | time |")
+        print("|---|---|---|---|---|")
+        others = [files for name, files in found.items() if digest_of(name) in variants]
+        for files in sorted(others, key=lambda files: title(files["fp32"])):
+            fp32, chosen, whole = files["fp32"], files["int8 chosen"], files[inner]
+            print(
+                f"| {title(fp32)} | {fp32.torch_val_map50_95:.3f} |"
+                f" {lost(fp32.val_map50_95, whole.val_map50_95)}, {whole.share_of_fp32_ms:.2f} |"
+                f" {chosen.int8_layers} of {chosen.convolutions},"
+                f" {lost(fp32.val_map50_95, chosen.val_map50_95)} | {chosen.share_of_fp32_ms:.2f} |"
+            )
+
+
+def digest_of(weights: str) -> str:
+    """The architecture that a weights file is named by."""
+    return weights.rpartition("-")[2]
+
+
+def title(row: Row) -> str:
+    """What tells a detector to a reader."""
+    return f"`{row.data}`, {row.image_size} px, {row.activation}{', SE' if row.has_se else ''}"
+
+
+def lost(fp32: float | None, int8: float | None) -> str:
+    """Points of mAP50-95 that int8 lost; nothing where there is no such part."""
+    return "" if fp32 is None or int8 is None else f"{100 * (fp32 - int8):+.2f}"
 
 
 def draw(path: Path) -> None:

@@ -214,6 +214,8 @@ class Workers:
 
     def collect(self, *, is_waiting: bool) -> list[Graded]:
         while True:
+            # First: one that died idle may have left a task without any process.
+            self._hand_out()
             pipes = {worker.pipe: worker for worker in self._workers}
             timeout = None if is_waiting and not self._done else 0
             ready = connection.wait(list(pipes), timeout=timeout)
@@ -223,7 +225,6 @@ class Workers:
             for pipe in ready:
                 assert isinstance(pipe, connection.Connection)
                 self._receive(pipes[pipe])
-            self._hand_out()
 
     def _hand_out(self) -> None:
         """Gives every idle worker a task while there are any, and starts those that are missing."""

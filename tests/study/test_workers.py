@@ -38,6 +38,17 @@ def test_a_proxy_that_is_never_built_ends_the_search_with_its_traceback() -> Non
             workers.collect(is_waiting=True)
 
 
+def test_one_that_died_with_nothing_in_hand_is_replaced() -> None:
+    with Workers(fake, 1) as workers:
+        for number in range(2):
+            workers.submit(number, _candidate(), 0)
+            (done,) = workers.collect(is_waiting=True)
+            assert done.score is not None
+            for process in multiprocessing.active_children():
+                process.kill()
+                process.join()
+
+
 def test_without_work_no_process_starts() -> None:
     with Workers(fake, 8) as workers:
         assert workers.collect(is_waiting=False) == []

@@ -16,11 +16,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
-from threadpoolctl import ThreadpoolController
 
 from nas.study.after.finalists import Front, Point
 from nas.study.candidates import Candidates
-from nas.study.surrogate.gaussian import GaussianProcess
+from nas.study.surrogate.gaussian import GaussianProcess, one_blas_thread
 from nas.study.surrogate.pool import architecture_row
 from nas.study.surrogate.sampler import learnt_from
 from nas.study.trial import Trial
@@ -78,7 +77,7 @@ def beliefs(graded: Sequence[Trial], front: Front, candidates: Candidates) -> di
     ]
     places = np.array([*kept, *(place for place, _ in more)], dtype=np.intp)
     values = np.concatenate([scores[kept], [score for _, score in more]])
-    with ThreadpoolController().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         process = GaussianProcess(rows[places], values)
         believed = process.believe(rows)
         better = _better(process, rows, list(observed), front)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from nas.study.candidates import Candidates
 from nas.study.on_disk.warm_start import TakenRun
+from nas.study.surrogate.gaussian import one_blas_thread
 from nas.study.surrogate.pool import architecture_row
 from nas.study.surrogate.prior import FEWEST, Expectation, agreed_slopes
 from nas.study.trial import Trial
@@ -26,7 +26,7 @@ def prior_lines(
         for trial in graded
         if trial.score
     ]
-    with ThreadpoolController().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         expectations = [Expectation(one.earlier) for one in taken]
         expected = np.array([[one.of(row) for one in expectations] for row in rows])
     slopes = agreed_slopes(expected, scores)

@@ -4,6 +4,7 @@
               study.db        every trial (nas.study.on_disk.record)
               warm_start.json what was taken over of earlier runs (nas.study.on_disk.warm_start)
               trials.csv, pareto.json, pareto.csv, pareto.html, models/   (nas.report.files)
+              failures.txt    why gradings failed, where some did   (nas.report.files)
 
 A search goes on in a folder if, and only if, it would ask for the same trials and give them the
 same numbers: same space, data, latency model, limits, proxy, sampler and seed. The budget may grow,

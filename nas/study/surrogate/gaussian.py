@@ -12,6 +12,8 @@ short ones make noise of sixty inputs look like something to be learnt.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize
+from threadpoolctl import ThreadpoolController
 
 Array = NDArray[np.float64]
 
@@ -35,6 +38,14 @@ JITTER: Final = 1e-6
 
 ROUNDS: Final = 40
 """Steps of the optimiser, at most."""
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Around what a process computes: the number of threads would be in its last bits, and several
+    gain nothing on so little and wait for one another on a busy machine."""
+    with ThreadpoolController().limit(limits=1, user_api="blas"):
+        yield
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,12 +17,11 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from threadpoolctl import ThreadpoolController
 
 from nas.study.candidates import Candidates
 from nas.study.pareto import non_dominated
 from nas.study.sampling import distributions, from_params, to_params
-from nas.study.surrogate.gaussian import GaussianProcess, Hyperparameters
+from nas.study.surrogate.gaussian import GaussianProcess, Hyperparameters, one_blas_thread
 from nas.study.surrogate.improvement import expected_improvement
 from nas.study.surrogate.pool import CandidatePool, Member
 from nas.study.surrogate.prior import EarlierScores, Prior
@@ -96,12 +95,8 @@ class SurrogateSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The parameters of the candidate that is expected to add most.
-
-        One thread computes them: several gain nothing on so little and wait for one another on a
-        busy machine, and their number would be in the last bits of what is proposed.
-        """
-        with ThreadpoolController().limit(limits=1, user_api="blas"):
+        """The parameters of the candidate that is expected to add most."""
+        with one_blas_thread():
             return self._sample(study, trial)
 
     def _sample(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
