@@ -76,7 +76,7 @@ class Arguments:
     measured by nas.profile or estimated; `host` is this machine. Given again, the latency there is
     told as well, and may have a limit: --device rpi4 --device rpi5:fp16 --limit "rpi5_ms <= 20".
     Behind colons stand runtime, precision and threads that are not the search's:
-    --device rpi4:onnxruntime:int8:1."""
+    --device rpi4:int8:1."""
     runtime: Literal["ncnn", "onnxruntime", "tflite"] = "ncnn"
     """The runtime of the latency table; tflite is estimated, never measured."""
     precision: str = "fp32"
