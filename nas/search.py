@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -77,11 +78,14 @@ class Arguments:
     told as well, and may have a limit: --device rpi4 --device rpi5:fp16 --limit "rpi5_ms <= 20".
     Behind colons stand runtime, precision and threads that are not the search's:
     --device rpi4:int8:1."""
-    runtime: Literal["ncnn", "onnxruntime", "tflite"] = "ncnn"
-    """The runtime of the latency table; tflite is estimated, never measured."""
-    precision: str = "fp32"
-    """Its number format."""
-    threads: int | None = None
+    runtime: Annotated[
+        tuple[Literal["ncnn", "onnxruntime", "tflite"], ...], tyro.conf.UseAppendAction
+    ] = ()
+    """The runtime of the latency table (default: ncnn); tflite is estimated, never measured. This
+    and the next two may be given again, as choices: each detector runs as it is fastest."""
+    precision: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Its number format (default: fp32)."""
+    threads: Annotated[tuple[int, ...], tyro.conf.UseAppendAction] = ()
     """Its number of threads (default: the device's own, 4 on a Pi and 1 on host)."""
     max_latency_ms: float | None = None
     """Candidates whose latency by the table is above this are never trained."""
@@ -131,10 +135,30 @@ class Arguments:
         from nas.latency.way import Way, read_ways
 
         own = Way(
-            text="", device="", runtime=self.runtime, precision=self.precision,
-            threads=self.threads,
+            text="", device="", runtime=self.runtimes[0], precision=self.precisions[0],
+            threads=self.thread_counts[0],
         )  # fmt: skip
         return read_ways(self.device or (BOARD,), own)
+
+    @property
+    def runtimes(self) -> Sequence[str]:
+        """The choices of runtime."""
+        return self.runtime or ("ncnn",)
+
+    @property
+    def precisions(self) -> Sequence[str]:
+        """The choices of precision."""
+        return self.precision or ("fp32",)
+
+    @property
+    def thread_counts(self) -> Sequence[int | None]:
+        """The choices of threads; None is the board's own number."""
+        return self.threads or (None,)
+
+    def keys(self, device: Device) -> list[TableKey]:
+        """Every way to run on the board whose latency counts, each once, as the tables know it."""
+        combined = product(self.runtimes, self.precisions, self.thread_counts)
+        return list(dict.fromkeys(device.key(*one) for one in combined))
 
     @property
     def limits(self) -> dict[str, float]:
@@ -159,7 +183,8 @@ def run(arguments: Arguments) -> None:
     from nas.accuracy import LearningSettings, check_proxy
     from nas.data.dataset import check_gradable, read_data
     from nas.latency.device import read_device
-    from nas.latency.load import load_table_model
+    from nas.latency.fastest import FastestModel
+    from nas.latency.load import answered_keys, load_table_model
     from nas.space.search_space import read_space
     from nas.study.feasible import find_within
     from nas.study.limits import limits_of
@@ -189,11 +214,15 @@ def run(arguments: Arguments) -> None:
     own_sizes = space
     if arguments.image_size is not None:
         space = suited_space(space, data)
-    folder = folder_of(arguments, space, data, device, is_default_proxy=is_default)
+    keys = answered_keys(arguments.keys(device))
+    for key in arguments.keys(device):
+        if key not in keys:
+            say(f"no choice, since there is no table of it: {key}")
+    folder = folder_of(arguments, space, data, device, keys, is_default_proxy=is_default)
     if space is not own_sizes:
         space.where = str((folder / f"{space.name}.yaml").resolve())
-    key = device.key(arguments.runtime, arguments.precision, arguments.threads)
-    predictor = load_table_model(key, space=space, num_classes=data.num_classes)
+    tables = [load_table_model(key, space=space, num_classes=data.num_classes) for key in keys]
+    predictor = FastestModel(tables) if len(tables) > 1 else tables[0]
     boards = {
         name: load_table_model(
             read_device(way.device).key(way.runtime, way.precision, way.threads),
@@ -204,7 +233,7 @@ def run(arguments: Arguments) -> None:
     for name, model in {device.name: predictor, **boards}.items():
         for doubt in model.provenance["doubts"]:
             say(f"latency table{f' of {name}' if boards else ''}: {doubt}")
-    runner = runner_of(arguments, device, key) if arguments.verify else None
+    runner = runner_of(arguments, device, keys) if arguments.verify else None
     check_folder(folder)
     if space is not own_sizes:
         tell_saved(own_sizes, space, data, predictor)
@@ -213,11 +242,12 @@ def run(arguments: Arguments) -> None:
         # Before anything is written: a limit that can't be met is a mistake, not a long search.
         within = find_within(
             space, data.num_classes, predictor, arguments.max_latency_ms, arguments.seed,
-            limits_of(limits, key.precision, boards),
+            limits_of(limits, keys[0].precision, boards, predictor),
         )  # fmt: skip
     warm_start, read = earlier_runs(arguments, folder, space, data, proxy)
-    predictors = (predictor, *boards.values())
-    settings = settings_of(arguments, folder, space, data, predictors, proxy, warm_start)
+    settings = settings_of(
+        arguments, folder, space, data, tables, list(boards.values()), proxy, warm_start
+    )
     with (
         cluster_of(arguments, proxy) as client,
         open_run(folder, settings) as opened,
@@ -252,14 +282,18 @@ def cluster_of(arguments: Arguments, proxy: AnyProxy) -> Iterator[Client | None]
         yield client
 
 
-def runner_of(arguments: Arguments, device: Device, key: TableKey) -> Runner:
-    """What will time the front. NasError, before anything is searched, where nothing can."""
+def runner_of(arguments: Arguments, device: Device, keys: Sequence[TableKey]) -> Runner:
+    """What will time the front. NasError, before anything is searched, where nothing can.
+
+    keys   in which ways
+    """
     from nas.latency.reach.choice import check_reached, runner_for
     from nas.study.after.verification import check_timed
 
-    check_timed(key, device)
     runner = runner_for(device, arguments.host or None, say)
-    check_reached(runner, key)
+    for key in keys:
+        check_timed(key, device)
+        check_reached(runner, key)
     return runner
 
 
@@ -268,9 +302,9 @@ def check(arguments: Arguments) -> None:
     rules = {
         "--budget": (arguments.budget >= 1, "the budget is at least 1", arguments.budget),
         "--threads": (
-            arguments.threads is None or arguments.threads >= 1,
+            all(threads >= 1 for threads in arguments.threads),
             "there is at least 1 thread",
-            arguments.threads,
+            min(arguments.threads, default=None),
         ),
         # Trainings multiply it, and torch counts to 2**64.
         "--seed": (0 <= arguments.seed < 2**32, "the seed is 0 to 2**32 - 1", arguments.seed),
@@ -384,18 +418,21 @@ def folder_of(
     space: SearchSpace,
     data: DataConfig,
     device: Device,
+    keys: Sequence[TableKey],
     *,
     is_default_proxy: bool,
 ) -> Path:
-    """The run's folder: as named, or after every flag that makes another run."""
+    """The run's folder: as named, or after every flag that makes another run.
+
+    keys   as what detectors may run
+    """
     from nas.study.limits import number_words
 
     if arguments.run is not None:
         return run_folder(arguments.run)
     parts = [space.name, data.name, *arguments.boards]
-    key = device.key(arguments.runtime, arguments.precision, arguments.threads)
-    if key != device.key(Arguments.runtime, Arguments.precision):
-        parts.append(key.stem)
+    if list(keys) != Arguments().keys(device):
+        parts.append("-or-".join(key.stem for key in keys))
     if arguments.max_latency_ms is not None:
         parts.append(f"{arguments.max_latency_ms:g}ms")
     for name, most in arguments.limits.items():
@@ -445,13 +482,14 @@ def settings_of(
     folder: Path,
     space: SearchSpace,
     data: DataConfig,
-    predictors: Sequence[TableModel],
+    tables: Sequence[TableModel],
+    boards: Sequence[TableModel],
     proxy: AnyProxy,
     warm_start: dict[str, str],
 ) -> Settings:
     """Everything the search will run with, as settings.yaml keeps it.
 
-    predictors   of the board whose latency counts, then of the others
+    tables   of the board whose latency counts, a way to run each; boards: of the others
     """
     from nas.accuracy import IN_FLIGHT
     from nas.study.anchors import anchors_for
@@ -464,11 +502,14 @@ def settings_of(
     if before is None or not is_same_data:
         say(f"fitting anchors to {data.name}")
     flag = arguments.space if arguments.image_size is None else space.flag
-    latencies = tuple(
-        runs.LatencySettings(
-            **asdict(one.key), fingerprint=runs.fingerprint(one, space), kind=one.kind
+    of_tables, of_boards = (
+        tuple(
+            runs.LatencySettings(
+                **asdict(one.key), fingerprint=runs.fingerprint(one, space), kind=one.kind
+            )
+            for one in models
         )
-        for one in predictors
+        for models in (tables, boards)
     )
     return runs.Settings(
         format=runs.FORMAT,
@@ -486,10 +527,11 @@ def settings_of(
             else anchors_for(data, arguments.seed),
             where=whole_path(arguments.data),
         ),
-        latency=latencies[0],
+        latency=of_tables[0],
+        ways=of_tables[1:],
         max_latency_ms=arguments.max_latency_ms,
         limits=arguments.limits,
-        boards=latencies[1:],
+        boards=of_boards,
         proxy=proxy,
         sampler=arguments.sampler,
         seed=arguments.seed,
@@ -561,7 +603,8 @@ def search(
     )
     taken = take_over(
         opened.folder, tuple(settings.warm_start), read, candidates, predictor,
-        settings.max_latency_ms, limits_of(settings.limits, settings.latency.precision),
+        settings.max_latency_ms,
+        limits_of(settings.limits, settings.latency.precision, boards, predictor),
     )  # fmt: skip
     for one in taken:
         say(f"warm start from {one.name}: {one.words(settings.sampler)}")
@@ -619,7 +662,7 @@ def search(
             boards=boards,
             prepared_s=prepared_s,
             time_budget=time_budget,
-            verify=functools.partial(verify, opened, predictor.key, runner, display)
+            verify=functools.partial(verify, opened, runner, display)
             if runner is not None
             else None,
         )
@@ -657,20 +700,23 @@ def watch_preparation(allowance: Allowance, before_s: float) -> Callable[[int, i
     return on_step
 
 
-def verify(opened: Run, key: TableKey, runner: Runner, display: Display) -> ResidualCorrection:
+def verify(
+    opened: Run, runner: Runner, display: Display
+) -> Mapping[str | None, ResidualCorrection]:
     """Times the front that was published last, writes what was found into the run's files."""
     from nas.files import writing
-    from nas.study.after.verification import candidates_of_front, time_front
+    from nas.study.after.verification import candidates_of_front, keys_of, time_front
     from nas.study.on_disk.pareto_file import read_pareto
 
     settings, folder = opened.settings, opened.folder
     with writing(folder):
-        candidates = candidates_of_front(folder, read_pareto(folder))
+        pareto = read_pareto(folder)
+        candidates = candidates_of_front(folder, pareto)
         shown = display.step("timings of the front on its board")
-        time_front(folder, key, list(candidates.values()), settings.space.digest, runner, shown)
+        time_front(folder, keys_of(pareto), candidates, settings.space.digest, runner, shown)
         found = tell_measured(folder, settings)
     assert found is not None, "something was timed"
-    return found.correction
+    return found.corrections
 
 
 def grader_of(
@@ -697,14 +743,14 @@ def grader_of(
 def tell_measured(folder: Path, settings: Settings) -> Verification | None:
     """Writes what was ever timed of the run into its files; None where nothing was."""
     from nas.report.verified import write_verification
-    from nas.study.after.verification import conclude_verification, is_timed, own_key
+    from nas.study.after.verification import conclude_verification, is_timed
     from nas.study.after.whole_path import read_path
     from nas.study.on_disk.pareto_file import read_pareto
 
     pareto = read_pareto(folder)
     if not pareto.front or not is_timed(folder, pareto):
         return None
-    found = conclude_verification(folder, pareto, own_key(pareto), settings.max_latency_ms)
+    found = conclude_verification(folder, pareto, settings.max_latency_ms)
     write_verification(found, folder, read_path(folder))
     return found
 

@@ -57,8 +57,8 @@ def run(arguments: Arguments, root: Path | None = None, runner: Runner | None = 
     from nas.report.verified import write_verification
     from nas.study.after.verification import (
         candidates_of_front,
+        checked_keys,
         conclude_verification,
-        key_of,
     )
     from nas.study.on_disk.pareto_file import read_pareto
     from nas.study.on_disk.run import held, read_settings
@@ -69,13 +69,13 @@ def run(arguments: Arguments, root: Path | None = None, runner: Runner | None = 
     with held(arguments.run):
         pareto = read_pareto(arguments.run)
         device = read_device(pareto.device, root)
-        key = key_of(pareto, device, arguments.device)
+        keys = checked_keys(pareto, device, arguments.device)
         candidates = candidates_of_front(arguments.run, pareto)
         timed_by = runner or runner_for(device, arguments.host or None, say)
         with writing(arguments.run):
-            time_all(arguments.run, key, list(candidates.values()), settings.space.digest, timed_by)
-            found = conclude_verification(arguments.run, pareto, key, settings.max_latency_ms, root)
-            path = time_path_of(found, candidates, arguments, key, timed_by)
+            time_all(arguments.run, keys, candidates, settings.space.digest, timed_by)
+            found = conclude_verification(arguments.run, pareto, settings.max_latency_ms, root)
+            path = time_path_of(found, candidates, arguments, keys, timed_by)
             document = write_verification(found, arguments.run, path)
     if arguments.json:
         print(json.dumps(document, indent=2))
@@ -84,7 +84,11 @@ def run(arguments: Arguments, root: Path | None = None, runner: Runner | None = 
 
 
 def time_all(
-    folder: Path, key: TableKey, candidates: list[Candidate], space: str, runner: Runner
+    folder: Path,
+    keys: dict[str, TableKey],
+    candidates: dict[str, Candidate],
+    space: str,
+    runner: Runner,
 ) -> None:
     """Times what is not timed yet, shown on stderr."""
     from rich.console import Console
@@ -94,14 +98,14 @@ def time_all(
 
     with Display(Console(stderr=True)) as display:
         shown = display.step("timings of whole networks")
-        time_front(folder, key, candidates, space, runner, shown)
+        time_front(folder, keys, candidates, space, runner, shown)
 
 
 def time_path_of(
     found: Verification,
     candidates: dict[str, Candidate],
     arguments: Arguments,
-    key: TableKey,
+    keys: dict[str, TableKey],
     runner: Runner,
 ) -> PathTimes | None:
     """Times the whole path of the point that a user would take, shown on stderr."""
@@ -113,6 +117,7 @@ def time_path_of(
     point = choose_point(found.front)
     if point is None:
         return None
+    key = keys[point.row.digest]
     if not can_be_followed(key):
         say(f"the whole path is timed in fp32 and fp16 alone, and not in {key.precision}")
         return None

@@ -31,6 +31,8 @@ class Latency:
 
     measured_share  the share of the sum that stands on blocks timed on the board (0 to 1)
     heldout_mape    mean absolute relative error on whole networks never fitted (a fraction)
+    way             of several ways to run on the board the one it is of, as the key of a table
+                    has it (ncnn-int8-4t); None where there is one way alone
     """
 
     ms: float
@@ -39,6 +41,7 @@ class Latency:
     kind: LatencyKind
     measured_share: float
     heldout_mape: float
+    way: str | None = None
 
 
 HELD_OUT: Final[dict[LatencyKind, str]] = {

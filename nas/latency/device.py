@@ -44,6 +44,13 @@ class TableKey:
         """The name of the table's files in the device's folder, without an ending."""
         return f"{self.runtime}-{self.precision}-{self.threads}t"
 
+    @classmethod
+    def of_stem(cls, device: str, stem: str) -> TableKey:
+        """The key of a device whose `stem` this is. ValueError where it can be none."""
+        runtime, precision, threads = stem.split("-")
+        count = int(threads.removesuffix("t"))
+        return cls(device=device, runtime=runtime, precision=precision, threads=count)
+
     def path(self, root: Path | None = None) -> Path:
         """The measured table's file: the nearest that has been fitted, else the nearest.
 

@@ -43,6 +43,26 @@ def load_table_model(
     return EstimatedPredictor(table, device.title, root, correction)
 
 
+def answered_keys(keys: Sequence[TableKey], root: Path | None = None) -> list[TableKey]:
+    """Of combinations of runtimes, precisions and thread counts those that a table answers.
+
+    TableError where the first has none, or where a runtime, a precision or a count is in none.
+    """
+    kept = [key for key in keys if _has_table(key, root)]
+    for key in keys:
+        values = (key.runtime, key.precision, key.threads)
+        told = list(zip(*((k.runtime, k.precision, k.threads) for k in kept), strict=True))
+        is_told = bool(told) and all(v in of for v, of in zip(values, told, strict=True))
+        if key not in kept and (key == keys[0] or not is_told):
+            load_table_model(key, root)  # which says what there is instead
+    return kept
+
+
+def _has_table(key: TableKey, root: Path | None) -> bool:
+    is_measured = key.path(root).exists() or read_fits(key, root)
+    return bool(is_measured) or read_estimate(key, root) is not None
+
+
 def _refuse_other_threads(key: TableKey, root: Path | None) -> None:
     """TableError where estimated tables answer for other thread counts, or nothing can be timed."""
     device = read_device(key.device, root)

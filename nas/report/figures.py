@@ -16,9 +16,10 @@ from typing import Any, Final
 import plotly.graph_objects as go
 
 from nas.files import write_whole
-from nas.latency.answer import HELD_OUT, Latency
+from nas.latency.answer import Latency
 from nas.report.hover import baseline_hover, point_hover, taught_hover, trial_hover
 from nas.report.limits import limit_lines, limit_words, refused_words, size_limit_words
+from nas.report.ways import board_words, error_words
 from nas.study.after.finalists import plain_front
 from nas.study.findings import Findings
 
@@ -368,14 +369,11 @@ def _title(report: Findings) -> str:
     head = f"{s.space.name} on {s.data.name}: {len(ending.graded)} architectures graded"
     if refused := refused_words(report):
         head += f", {refused}"
-    threads = "1 thread" if s.latency.threads == 1 else f"{s.latency.threads} threads"
-    board = f"{s.latency.device}, {s.latency.runtime} {s.latency.precision}, {threads}"
-    lines = [f"latency on {board}"]
+    lines = [f"latency on {board_words(s)}"]
     if ending.graded:
         one = ending.graded[0]
-        kind = one.latency.kind
         lines[0] += (
-            f": {kind.value}, off by {one.latency.heldout_mape:.1%} (MAPE) on {HELD_OUT[kind]};"
+            f": {one.latency.kind.value}, {error_words(t.latency for t in ending.graded)};"
             " bars are 90 % intervals"
         )
         assert one.score is not None, "what is graded has a score"

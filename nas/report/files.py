@@ -19,7 +19,7 @@ from rich.table import Table
 from nas.accuracy import SharedWeightsSettings, ShortTrainingSettings
 from nas.emit.footprint import file_bytes, memory_bytes
 from nas.files import write_whole
-from nas.latency.answer import HELD_OUT, LatencyKind
+from nas.latency.answer import LatencyKind
 from nas.report.limits import (
     LATENCY,
     limit_shares,
@@ -28,6 +28,7 @@ from nas.report.limits import (
     refused_words,
     within_words,
 )
+from nas.report.ways import board_words, error_words, precision_of, way_lines
 from nas.space.image_size import written
 from nas.space.ops import macs, model_graph, params
 from nas.space.search_space import Candidate
@@ -74,6 +75,9 @@ COLUMNS: Final = (
     "told_apart",
 )
 """Of a point in pareto.json and pareto.csv, and of a trial in trials.csv, in this order."""
+
+WAY: Final = "way"
+"""The column of the fastest way to run, in a search over several."""
 
 BOARD_COLUMN: Final = "on_"
 """Begins the CSVs' columns of another board's latency."""
@@ -135,7 +139,7 @@ def write_report(report: Findings, folder: Path) -> None:
 
 def point_row(point: Point, report: Findings, *, is_on_front: bool) -> dict[str, Any]:
     """A point by COLUMNS; `model` is the path of its YAML in the run's folder, if it has one."""
-    precision = report.settings.latency.precision
+    precision = precision_of(point.trial.latency, report.settings)
     nearest = nearest_limit(limit_shares(point.trial, report))
     candidate, latency = point.trial.candidate, point.trial.latency
     graph = model_graph(candidate.spec, candidate.image_size)
@@ -163,6 +167,7 @@ def point_row(point: Point, report: Findings, *, is_on_front: bool) -> dict[str,
         "believed_low": None if belief is None else round(belief.low, 6),
         "believed_high": None if belief is None else round(belief.high, 6),
         "told_apart": None if belief is None else belief.is_told_apart,
+        **({} if latency.way is None else {WAY: latency.way}),
     } | ({"boards": board_cells(candidate, report)} if report.boards else {})
 
 
@@ -202,6 +207,7 @@ def baseline_row(baseline: Baseline) -> dict[str, Any]:
         "latency_ms": baseline.latency.ms,
         "latency_kind": baseline.latency.kind.value,
         "score": None if score is None else score.score,
+        **({} if baseline.latency.way is None else {WAY: baseline.latency.way}),
     }
 
 
@@ -214,6 +220,8 @@ def front_table(report: Findings) -> Table:
     table.add_column("model", no_wrap=True)
     for kind in kinds:
         table.add_column(f"{kind.value} ms", justify="right", no_wrap=True)
+    if report.settings.ways:
+        table.add_column("fastest as", no_wrap=True)
     for board in report.boards:
         told = {board_cells(p.trial.candidate, report)[board]["latency_kind"] for p in points}
         table.add_column(f"{board}, {' or '.join(sorted(told))} ms", justify="right")
@@ -235,6 +243,7 @@ def front_table(report: Findings) -> Table:
             _ms_within(latency.ms, latency.low_ms, latency.high_ms) if latency.kind is kind else ""
             for kind in kinds
         ]
+        times += [latency.way or ""] if report.settings.ways else []
         times += [
             _ms_within(cells["latency_ms"], cells["latency_low_ms"], cells["latency_high_ms"])
             for cells in row.get("boards", {}).values()
@@ -278,7 +287,7 @@ def summary_lines(report: Findings) -> list[str]:
     diverged = sum(bool(t.score and t.score.is_diverged) for t in ending.graded)
     if diverged:
         lines.append(f"{diverged} trainings diverged and score 0.")
-    lines += [*failed_lines(report), *belief_lines(report)]
+    lines += [*failed_lines(report), *way_lines(report), *belief_lines(report)]
     if front.flattery is not None:
         lines.append(
             f"{front.finalists} finalists were graded again under seeds new to them: the search's"
@@ -387,22 +396,18 @@ def _ms(value: float) -> str:
 
 
 def _table_title(report: Findings) -> str:
-    s = report.settings
-    threads = "1 thread" if s.latency.threads == 1 else f"{s.latency.threads} threads"
-    return (
-        f"front of {s.space.name} on {s.data.name}, {s.latency.device},"
-        f" {s.latency.runtime} {s.latency.precision}, {threads}"
-    )
+    settings = report.settings
+    return f"front of {settings.space.name} on {settings.data.name}, {board_words(settings)}"
 
 
 def _table_caption(report: Findings) -> str:
     points = report.front.points
     if not points:
         return "no architecture has been graded yet"
-    latency = points[0].trial.latency
+    latencies = [point.trial.latency for point in points]
     return (
-        f"{latency.kind.value} latency with its 90 % interval, off by {latency.heldout_mape:.1%}"
-        f" (MAPE) on {HELD_OUT[latency.kind]}; score: {points[0].score_kind}"
+        f"{latencies[0].kind.value} latency with its 90 % interval, {error_words(latencies)};"
+        f" score: {points[0].score_kind}"
     )
 
 
@@ -430,10 +435,13 @@ def _trials_csv(report: Findings) -> str:
 
 
 def csv_text(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """The rows as a CSV with these columns, header first, and behind them those of `boards`."""
+    """The rows as a CSV with these columns, header first, behind them `way` and those of `boards`,
+    where a row has them."""
     text = io.StringIO()
     flat = [_flat(row) for row in rows]
-    boards = dict.fromkeys(name for row in flat for name in row if name.startswith(BOARD_COLUMN))
+    boards = dict.fromkeys(
+        name for row in flat for name in row if name == WAY or name.startswith(BOARD_COLUMN)
+    )
     writer = csv.DictWriter(text, [*columns, *boards], lineterminator="\n", extrasaction="raise")
     writer.writeheader()
     writer.writerows(flat)
@@ -471,9 +479,7 @@ def model_yaml(point: Point, report: Findings) -> str:
             f"{report.settings.space.name} for {report.settings.data.name},"
             f" image size {candidate.image_size}, architecture {candidate.digest}",
             f"{latency.kind.value} {latency.ms:.4g} ms ({latency.low_ms:.4g} to"
-            f" {latency.high_ms:.4g}) on {report.settings.latency.device},"
-            f" {report.settings.latency.runtime} {report.settings.latency.precision},"
-            f" threads: {report.settings.latency.threads}",
+            f" {latency.high_ms:.4g}) on {board_words(report.settings, latency)}",
             f"score {point.score:.4f}: {point.score_kind}",
         ]
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from nas.accuracy import Score
 from nas.latency.answer import Latency
+from nas.report.ways import way_words
 from nas.space.modules import MODULES
 from nas.space.ops import macs, model_graph, params
 from nas.space.search_space import Candidate
@@ -61,6 +62,7 @@ def _facts(candidate: Candidate, latency: Latency) -> list[str]:
     graph = model_graph(candidate.spec, candidate.image_size)
     return [
         f"{latency.ms:.3g} ms {latency.kind.value} ({latency.low_ms:.3g} to {latency.high_ms:.3g})",
+        *([f"its fastest way: {way_words(latency.way)}"] if latency.way is not None else []),
         f"{params(graph) / 1e6:.3f} M parameters, {macs(graph) / 1e6:.1f} M MACs,"
         f" {candidate.image_size} px",
     ]

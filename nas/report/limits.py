@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from nas.report.ways import precision_of
 from nas.study.findings import Findings
 from nas.study.limits import BOARD, limits_of, number_words
 from nas.study.on_disk.run import Settings
@@ -21,10 +22,11 @@ def named_limits(settings: Settings) -> dict[str, float]:
 
 def limit_shares(trial: Trial, report: Findings) -> dict[str, float]:
     """How much of each limit a trial's detector takes (1: all of it), by the quantity."""
-    settings, found = report.settings, {}
+    settings = report.settings
+    found = {}
     if settings.max_latency_ms is not None:
         found[LATENCY] = trial.latency.ms / settings.max_latency_ms
-    sizes = limits_of(settings.limits, settings.latency.precision, report.boards)
+    sizes = limits_of(settings.limits, precision_of(trial.latency, settings), report.boards)
     return found | sizes.shares(trial.candidate)
 
 
@@ -79,7 +81,7 @@ def limit_lines(trial: Trial, report: Findings) -> list[str]:
     Before them its latency on each other board, whether it has a limit or not.
     """
     settings, candidate = report.settings, trial.candidate
-    sizes = limits_of(settings.limits, settings.latency.precision, report.boards)
+    sizes = limits_of(settings.limits, precision_of(trial.latency, settings), report.boards)
     shares = sizes.shares(candidate)
     lines = []
     for board, model in report.boards.items():

@@ -9,7 +9,8 @@ from typing import Any
 from rich.table import Table
 
 from nas.files import write_whole
-from nas.report.files import COLUMNS, MEASURED_COLUMNS, MODELS, csv_text
+from nas.latency.verified.residuals import ResidualCorrection
+from nas.report.files import COLUMNS, MEASURED_COLUMNS, MODELS, WAY, csv_text
 from nas.report.verified_figure import draw_verification
 from nas.study.after.verification import Verification, VerifiedPoint, words_of_verification
 from nas.study.after.whole_path import PathTimes, words_of_path
@@ -53,7 +54,7 @@ def _filled(row: dict[str, Any], point: VerifiedPoint, found: Verification) -> d
         "measured_date": None if time is None else time.date,
     }
     corrected: dict[str, Any] = dict.fromkeys(MEASURED_COLUMNS[5:8])
-    if found.correction.is_applied:
+    if found.corrections[point.row.way].is_applied:
         values = (point.corrected.ms, point.corrected.low_ms, point.corrected.high_ms)
         corrected = dict(zip(MEASURED_COLUMNS[5:8], map(_rounded, values), strict=True))
     return {**row, **measured, **corrected, "keeps_limit": _share(point.keeps_limit)}
@@ -62,7 +63,7 @@ def _filled(row: dict[str, Any], point: VerifiedPoint, found: Verification) -> d
 def verification_document(found: Verification, path_times: PathTimes | None) -> dict[str, Any]:
     """What pareto.json holds under `verification`, and --json prints."""
     errors = found.errors
-    correction = found.correction
+    corrections = {way: _correction_cells(one) for way, one in found.corrections.items()}
     return {
         "environment": dict(found.environment),
         "limit_ms": found.limit_ms,
@@ -72,15 +73,11 @@ def verification_document(found: Verification, path_times: PathTimes | None) -> 
         "over_limit_by_3_percent": len(found.far_over),
         "drift": _share(found.drift),
         "pace": _share(found.pace),
-        "correction": {
-            "is_applied": correction.is_applied,
-            "factor": _share(correction.factor),
-            "found": _share(correction.found),
-            "interval_width": _share(correction.width),
-            "networks": correction.count,
-            "left_out_mape_before": _share(correction.before),
-            "left_out_mape_after": _share(correction.after),
-        },
+        **(
+            {"correction": corrections[None]}
+            if None in corrections
+            else {"corrections": corrections}
+        ),
         "points": [point_document(point) for point in found.points],
         "changes": [{"name": one.name, "way": one.way, "why": one.why} for one in found.changes],
         "front": [
@@ -104,6 +101,18 @@ def verification_document(found: Verification, path_times: PathTimes | None) -> 
     }
 
 
+def _correction_cells(correction: ResidualCorrection) -> dict[str, Any]:
+    return {
+        "is_applied": correction.is_applied,
+        "factor": _share(correction.factor),
+        "found": _share(correction.found),
+        "interval_width": _share(correction.width),
+        "networks": correction.count,
+        "left_out_mape_before": _share(correction.before),
+        "left_out_mape_after": _share(correction.after),
+    }
+
+
 def point_document(point: VerifiedPoint) -> dict[str, Any]:
     """A point as it was predicted and as it was measured, with the board's state meanwhile."""
     time = point.time
@@ -111,6 +120,7 @@ def point_document(point: VerifiedPoint) -> dict[str, Any]:
         "name": point.row.name,
         "digest": point.row.digest,
         "is_on_predicted_front": point.is_on_front,
+        **({} if point.row.way is None else {WAY: point.row.way}),
         f"{point.row.latency_kind.value}_ms": point.row.latency_ms,
         "measured_ms": None if time is None else _rounded(time.ms),
         "measured_median_ms": None if time is None else _rounded(time.median_ms),
@@ -134,9 +144,13 @@ def verification_table(found: Verification, title: str) -> Table:
         title_justify="left",
     )
     table.add_column("model", no_wrap=True)
+    has_ways = any(point.row.way is not None for point in found.points)
+    if has_ways:
+        table.add_column("run as", no_wrap=True)
     for name in (f"{kind} ms", "measured ms", "off by"):
         table.add_column(name, justify="right", no_wrap=True)
-    if found.correction.is_applied:
+    is_corrected = any(one.is_applied for one in found.corrections.values())
+    if is_corrected:
         table.add_column("corrected ms", justify="right", no_wrap=True)
     if found.limit_ms is not None:
         table.add_column(f"keeps {found.limit_ms:g} ms", justify="right", no_wrap=True)
@@ -147,13 +161,14 @@ def verification_table(found: Verification, title: str) -> Table:
         cells = [
             f"{'*' if row.digest in final else ' '} {row.name}"
             + ("" if point.is_on_front else " (runner-up)"),
+            *([row.way or ""] if has_ways else []),
             f"{_ms(row.latency_ms)} ({_ms(row.latency_low_ms)} - {_ms(row.latency_high_ms)})",
             point.failure[:40] or "not timed"
             if time is None
             else f"{_ms(time.ms)} ({_ms(time.low_ms)} - {_ms(time.high_ms)})",
             "" if point.error is None else f"{point.error:+.1%}",
         ]
-        if found.correction.is_applied:
+        if is_corrected:
             cells.append(_ms(point.corrected.ms))
         if point.keeps_limit is not None:
             cells.append(f"{point.keeps_limit:.0%}")

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from nas.files import write_whole
 from nas.report.figures import INK
+from nas.report.ways import way_words
 from nas.study.after.verification import Verification, VerifiedPoint
 
 BEGIN: Final = "<!-- verification -->"
@@ -96,6 +97,7 @@ def _hover(point: VerifiedPoint) -> str:
         f"{time.ms:.4g} ms measured ({time.low_ms:.4g} to {time.high_ms:.4g}, 95 %)",
         f"{row.latency_ms:.4g} ms {row.latency_kind.value}"
         f" ({row.latency_low_ms:.4g} to {row.latency_high_ms:.4g}, 90 %)",
+        *([] if row.way is None else [f"run as {way_words(row.way)}"]),
         f"{time.samples} samples in {time.rings} rings",
     ]
     if point.keeps_limit is not None:

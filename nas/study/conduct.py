@@ -60,7 +60,7 @@ def conduct(
     doubts: tuple[str, ...] = (),
     boards: Mapping[str, LatencyModel] | None = None,
     prepared_s: float | None = None,
-    verify: Callable[[], ResidualCorrection] | None = None,
+    verify: Callable[[], Mapping[str | None, ResidualCorrection]] | None = None,
     time_budget: TimeBudget | None = None,
 ) -> Findings:
     """The run, to its end; what it found is published then, or when it is interrupted.
@@ -71,8 +71,9 @@ def conduct(
     doubts   of the latency model
     boards   what answers for the search's other boards, by name
     prepared_s  what the proxy's weights took before any grading, in seconds of one core
-    verify   times what was published last on the board, and says what its residuals teach; the
-             loop is closed then (nas.study.after.closing); no time limit holds for it
+    verify   times what was published last on the board, and says what its residuals teach, by
+             the way to run; the loop is closed then (nas.study.after.closing); no time limit
+             holds for it
     time_budget  what the search and the teaching of its picks may take on the wall clock
 
     Everything that was done before, in the search and after it, is read from the record. After
@@ -82,7 +83,7 @@ def conduct(
     settings = run.settings
     limit_ms = settings.max_latency_ms
     boards = boards or {}
-    sizes = limits_of(settings.limits, settings.latency.precision, boards)
+    sizes = limits_of(settings.limits, settings.latency.precision, boards, model)
     plain = grid(candidates, model)
     search = Search(
         candidates=candidates,
@@ -163,8 +164,8 @@ def conduct(
         )  # fmt: skip
         found = replace(found, time_words=words)
     if verify is not None and found.front.points:
-        correction = verify()
-        refused = brought_under(ending, correction, limit_ms, settings.budget, sizes)
+        corrections = verify()
+        refused = brought_under(ending, corrections, limit_ms, settings.budget, sizes)
         if refused:
             shown = watcher.step("refused ones that the board brings under the limit")
             new = grade_newcomers(refused, found.front, settings.seed, record, grader, shown)

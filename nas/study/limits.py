@@ -16,6 +16,7 @@ from typing import Final
 from nas import NasError
 from nas.emit.footprint import file_bytes, memory_bytes
 from nas.latency.answer import LatencyModel
+from nas.latency.fastest import FastestModel
 from nas.space.block import Block
 from nas.space.blocks import blocks
 from nas.space.image_size import ImageSize
@@ -70,6 +71,9 @@ file_mb    its ncnn files, `.param` and `.bin` (nas.emit.footprint)
 memory_mb  what ncnn allocates at its peak for one image on one thread (there, too)
 """
 
+OF_FILES: Final = ("file_mb", "memory_mb")
+"""Those that depend on the precision."""
+
 BOARD: Final = "_ms"
 """Behind the name of a board: the latency there, in ms."""
 
@@ -98,11 +102,14 @@ class SizeLimits:
 
     precision   of the run, which files and memory go by
     boards      the boards of a search but its first, by name, which may have limits here as well
+    ways        where each detector takes the fastest of several ways to run, by whose precision its
+                files and memory go then
     """
 
     limits: tuple[SizeLimit, ...] = ()
     precision: str = "fp32"
     boards: Mapping[str, LatencyModel] = field(default_factory=dict)
+    ways: FastestModel | None = None
 
     def shares(self, candidate: Candidate) -> dict[str, float]:
         """How much of each limit the candidate takes, by name: above 1 it is over it."""
@@ -115,7 +122,10 @@ class SizeLimits:
     def _amount(self, limit: SizeLimit, candidate: Candidate) -> float:
         spec, image_size = candidate.spec, candidate.image_size
         if limit.name in QUANTITIES:
-            return QUANTITIES[limit.name](spec, image_size, self.precision)
+            precision = self.precision
+            if self.ways is not None and limit.name in OF_FILES:
+                precision = self.ways.precision(spec, image_size)
+            return QUANTITIES[limit.name](spec, image_size, precision)
         return self.boards[limit.name.removesuffix(BOARD)].predict(spec, image_size).ms
 
 
@@ -124,11 +134,18 @@ NO_SIZE_LIMITS: Final = SizeLimits()
 
 
 def limits_of(
-    named: Mapping[str, float], precision: str, boards: Mapping[str, LatencyModel] | None = None
+    named: Mapping[str, float],
+    precision: str,
+    boards: Mapping[str, LatencyModel] | None = None,
+    model: LatencyModel | None = None,
 ) -> SizeLimits:
-    """The limits as a run's settings keep them."""
+    """The limits as a run's settings keep them.
+
+    model   what answers for the run's latency, and of several ways to run for the precision
+    """
     found = tuple(SizeLimit(name=name, most=most) for name, most in named.items())
-    return SizeLimits(limits=found, precision=precision, boards=boards or {})
+    ways = model if isinstance(model, FastestModel) else None
+    return SizeLimits(limits=found, precision=precision, boards=boards or {}, ways=ways)
 
 
 def read_limits(texts: Sequence[str], boards: Sequence[str] = ()) -> dict[str, float]:

@@ -124,6 +124,7 @@ def latency_to_dict(latency: Latency) -> dict[str, Any]:
         "kind": latency.kind.value,
         "measured_share": latency.measured_share,
         "heldout_mape": latency.heldout_mape,
+        **({} if latency.way is None else {"way": latency.way}),
     }
 
 

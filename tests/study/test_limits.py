@@ -165,8 +165,8 @@ def test_what_a_board_brings_under_the_latency_stays_refused_over_another(tmp_pa
             return Interval90(ms=predicted.ms / 100, low_ms=0.0, high_ms=predicted.ms)
 
     ending = search(tmp_path, notebook(), budget=20, sampler="random", limit_ms=12.0, sizes=TIGHT)
-    found = brought_under(ending, Halved(), 12.0, 400, TIGHT)  # type: ignore[arg-type]
-    everything = brought_under(ending, Halved(), 12.0, 400)  # type: ignore[arg-type]
+    found = brought_under(ending, {None: Halved()}, 12.0, 400, TIGHT)  # type: ignore[dict-item]
+    everything = brought_under(ending, {None: Halved()}, 12.0, 400)  # type: ignore[dict-item]
     assert all(TIGHT.is_met(trial.candidate) for trial in found)
     assert len(found) < len(everything)
 

@@ -15,8 +15,13 @@ import torch
 import yaml
 
 from nas.accuracy import IN_FLIGHT
+from nas.emit.footprint import file_bytes
+from nas.latency.device import TableKey
+from nas.latency.load import load_table_model
 from nas.search import Arguments, proxy_of
+from nas.space.ops import model_graph
 from nas.space.search_space import read_space
+from nas.space.spec import read_spec
 from nas.study.on_disk.run import read_settings
 from nas.training.on_disk.checkpoint import load_checkpoint
 from tests.data.pictures import write_data
@@ -272,6 +277,58 @@ def test_a_second_board_is_told_and_may_have_a_limit(checkout: Path) -> None:
         code, _, err = _finish(search(checkout, *wrong, "--run", "none"))
         assert code == 2, err
         assert message.lower() in err.lower()
+        assert not (checkout / "runs" / "none").exists()
+
+
+def test_of_several_ways_to_run_each_detector_takes_the_fastest(checkout: Path) -> None:
+    flags = ["--budget", "12", "--proxy", "fast.yaml", "--device", "rpi4", "--seed", "3"]
+    ways = ["--runtime", "ncnn", "--runtime", "onnxruntime"]
+    ways += ["--precision", "fp32", "--precision", "int8"]
+    limits = ["--max-latency-ms", "40", "--limit", "file_mb <= 2"]
+    code, out, err = _finish(search(checkout, *flags, *ways, *limits, device=None))
+    assert code == 0, err
+    assert "no choice, since there is no table of it: rpi4, onnxruntime int8, 4 threads" in err
+    name = "tiny-pictures-rpi4-ncnn-fp32-4t-or-ncnn-int8-4t-or-onnxruntime-fp32-4t"
+    name += "-40ms-file_mb2-fast-seed3"
+    folder = checkout / "runs" / name
+    document = json.loads((folder / "pareto.json").read_text())
+    space, keys = read_space("tiny"), ["ncnn-fp32-4t", "ncnn-int8-4t", "onnxruntime-fp32-4t"]
+    tables = {key: load_table_model(TableKey.of_stem("rpi4", key), space=space) for key in keys}
+    for row in document["front"]:
+        spec, size = read_spec(folder / row["model"]), row["image_size"]
+        each = {key: table.predict(spec, size).ms for key, table in tables.items()}
+        assert row["way"] == min(each, key=lambda key: each[key])
+        assert row["latency_ms"] == each[row["way"]]
+        precision = row["way"].split("-")[1]
+        assert row["file_mb"] == round(file_bytes(model_graph(spec, size), precision) / 1e6, 4) <= 2
+        assert row["way"].split("-")[0] in (folder / row["model"]).read_text().splitlines()[1]
+        assert row["way"] in out
+    for path in (folder / "pareto.csv", folder / "trials.csv"):
+        with path.open(newline="") as file:
+            assert {row["way"] for row in csv.DictReader(file)} <= set(keys)
+    told = {row["way"] for row in document["baselines"]}
+    assert told <= set(keys)
+    assert "each in its fastest way: ncnn fp32, 4 threads; ncnn int8, 4 threads;" in out
+    page = (folder / "pareto.html").read_text(encoding="utf-8")
+    assert "its fastest way: " in page
+    # It goes on with the same ways alone, and grades nothing anew.
+    again = [*flags, *ways, *limits, "--run", name]
+    code, _, err = _finish(search(checkout, *again, device=None))
+    assert code == 0, err
+    assert "is finished: 12 graded" in err
+    one_way = [*flags, *limits, "--run", name]
+    code, _, err = _finish(search(checkout, *one_way, device=None))
+    assert code == 2
+    assert "ways: " in err
+    for wrong, message in (
+        (["--precision", "fp32", "--precision", "bf16"], "rpi4, ncnn bf16, 4 threads"),
+        (["--threads", "4", "--threads", "3"], "The estimated ones are of 1 and 4 threads"),
+        (["--threads", "4", "--threads", "0"], "there is at least 1 thread; got 0"),
+        (["--runtime", "ncnn", "--runtime", "pytorch"], "pytorch"),
+    ):
+        code, _, err = _finish(search(checkout, *flags, *wrong, "--run", "none", device=None))
+        assert code == 2, err
+        assert message in err
         assert not (checkout / "runs" / "none").exists()
 
 

@@ -80,6 +80,15 @@ def test_another_sampler_takes_over_the_front_and_says_so(checkout: Path) -> Non
     assert len(_trials(checkout / "runs" / "random")) == 6
 
 
+def test_the_limit_of_a_second_board_holds_for_what_is_taken_over_too(checkout: Path) -> None:
+    flags = ("--device", "rpi4", "--limit", "rpi4_ms <= 9", "--warm-start", "a", "--run", "two")
+    code, err = _finish(search(checkout, *_flags("6"), *flags))
+    assert code == 0, err
+    times = [float(row["on_rpi4_latency_ms"]) for row in _trials(checkout / "runs" / "two")]
+    assert len(times) == 6
+    assert max(times) <= 9
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

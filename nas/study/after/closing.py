@@ -7,7 +7,7 @@ are timed with them, and may enter the front. One such round is made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -27,20 +27,25 @@ LEAST: Final = 4
 
 def brought_under(
     ending: Ending,
-    correction: ResidualCorrection,
+    corrections: Mapping[str | None, ResidualCorrection],
     limit_ms: float | None,
     budget: int,
     sizes: SizeLimits = NO_SIZE_LIMITS,
 ) -> list[Trial]:
     """Refused trials that keep the limit by the corrected prediction, the slowest of them.
 
+    corrections   by the way to run; where none of a trial's way is applied it stays refused
+
     One that is over another limit (`sizes`) stays refused.
     """
-    if limit_ms is None or not correction.is_applied:
+    if limit_ms is None:
         return []
     found: dict[str, tuple[float, Trial]] = {}
     for trial in ending.trials:
         latency = trial.latency
+        correction = corrections.get(latency.way)
+        if correction is None or not correction.is_applied:
+            continue
         predicted = Interval90(ms=latency.ms, low_ms=latency.low_ms, high_ms=latency.high_ms)
         ms = correction.corrected(predicted).ms
         is_kept = ms <= limit_ms and sizes.is_met(trial.candidate)

@@ -6,7 +6,7 @@ where its space or its table has changed since.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -107,6 +107,8 @@ class Verification:
 
     environment  the board, its system and runtime in the last session
     points       the front and the runners-up, each by rising prediction
+    corrections  by the way to run, each of which has a table and an error of its own (None: the run
+                 has one)
     drift        how far two rings of one network differ (standard deviation, a share)
     pace         how long the gauges took now over what they took when the table was made; None
                  where nothing was measured then
@@ -115,7 +117,7 @@ class Verification:
 
     environment: Mapping[str, Any]
     points: tuple[VerifiedPoint, ...]
-    correction: ResidualCorrection
+    corrections: Mapping[str | None, ResidualCorrection]
     drift: float
     pace: float | None
     limit_ms: float | None
@@ -172,8 +174,8 @@ def candidates_of_front(folder: Path, pareto: ParetoFile) -> dict[str, Candidate
     return found
 
 
-def key_of(pareto: ParetoFile, device: Device, asked: str | None) -> TableKey:
-    """What the front is timed as: the run's own device, runtime, precision and threads.
+def checked_keys(pareto: ParetoFile, device: Device, asked: str | None) -> dict[str, TableKey]:
+    """As what each detector is timed, by digest: the run's own device, in the detector's own way.
 
     VerifyError where another device is asked for, or the runtime is one that nobody times here.
     """
@@ -184,19 +186,27 @@ def key_of(pareto: ParetoFile, device: Device, asked: str | None) -> TableKey:
             asked,
             f"Leave --device out, or search for {asked}: python -m nas.search --device {asked}",
         )
-    key = own_key(pareto)
-    check_timed(key, device)
-    return key
+    keys = keys_of(pareto)
+    for key in dict.fromkeys(keys.values()):
+        check_timed(key, device)
+    return keys
 
 
-def own_key(pareto: ParetoFile) -> TableKey:
-    """The run's device, runtime, precision and threads."""
-    return TableKey(
+def keys_of(pareto: ParetoFile) -> dict[str, TableKey]:
+    """As what each of the front and the runners-up is timed, by digest.
+
+    With the run's runtime, precision and threads; in a search over several ways with its fastest.
+    """
+    own = TableKey(
         device=pareto.device,
         runtime=pareto.runtime,
         precision=pareto.precision,
         threads=pareto.threads,
     )
+    return {
+        row.digest: own if row.way is None else TableKey.of_stem(pareto.device, row.way)
+        for row in pareto.rows
+    }
 
 
 def check_timed(key: TableKey, device: Device) -> None:
@@ -214,41 +224,42 @@ def check_timed(key: TableKey, device: Device) -> None:
 
 def time_front(
     folder: Path,
-    key: TableKey,
-    candidates: Sequence[Candidate],
+    keys: Mapping[str, TableKey],
+    candidates: Mapping[str, Candidate],
     space: str,
     runner: Runner,
     on_done: Callable[[int, int], None],
 ) -> None:
     """Times what is not timed yet, each row being kept in the run's folder at once.
 
+    keys     as what each is timed, by digest, as `candidates` are; one way after the other
     space    the digest of the run's space
     on_done  is told how many timings are done and wanted
     """
-    root = folder / FOLDER
+    root, wanted, before = folder / FOLDER, VISITS * len(candidates), 0
     try:
-        with open_table(key, root) as writer:
-            _time(writer, candidates, space, runner, on_done)
+        for key in dict.fromkeys(keys[digest] for digest in candidates):
+            own = [one for digest, one in candidates.items() if keys[digest] == key]
+            with open_table(key, root) as writer:
+                for done in _time(writer, own, space, runner):
+                    on_done(before + done, wanted)
+            before += VISITS * len(own)
     finally:
         _tidy(root)
 
 
 def _time(
-    writer: TableWriter,
-    candidates: Sequence[Candidate],
-    space: str,
-    runner: Runner,
-    on_done: Callable[[int, int], None],
-) -> None:
+    writer: TableWriter, candidates: Sequence[Candidate], space: str, runner: Runner
+) -> Iterator[int]:
+    """Times what the table lacks; yields how many timings of it are done."""
     work = lacking(writer.table, candidates)
-    wanted = VISITS * len(candidates)
-    done = wanted - len(work)
-    on_done(done, wanted)
+    done = VISITS * len(candidates) - len(work)
+    yield done
     if not len(work):
         return
     for _ in time_networks(writer, runner, space, work):
         done += 1
-        on_done(done, wanted)
+        yield done
 
 
 def _tidy(root: Path) -> None:
@@ -261,50 +272,69 @@ def _tidy(root: Path) -> None:
 
 def is_timed(folder: Path, pareto: ParetoFile) -> bool:
     """Whether a point of the front, or a runner-up, was timed for the run."""
-    key = own_key(pareto)
-    if not key.path(folder / FOLDER).exists():
-        return False
-    networks = read_table(key, folder / FOLDER).networks
-    return any(row.digest in networks for row in pareto.rows)
+    keys = keys_of(pareto)
+    tables = _tables(folder, keys)
+    return any(key in tables and digest in tables[key].networks for digest, key in keys.items())
+
+
+def _tables(folder: Path, keys: Mapping[str, TableKey]) -> dict[TableKey, Table]:
+    """What was timed in each way; none of a way in which nothing was."""
+    return {
+        key: read_table(key, folder / FOLDER)
+        for key in dict.fromkeys(keys.values())
+        if key.path(folder / FOLDER).exists()
+    }
 
 
 def conclude_verification(
-    folder: Path,
-    pareto: ParetoFile,
-    key: TableKey,
-    limit_ms: float | None,
-    root: Path | None = None,
+    folder: Path, pareto: ParetoFile, limit_ms: float | None, root: Path | None = None
 ) -> Verification:
     """What follows from all that was timed for the run; VerifyError where that is nothing.
 
     root  where latency tables lie, as everywhere
     """
-    table = read_table(key, folder / FOLDER)
-    times = read_times(table)
-    known = [times[row.digest] for row in pareto.rows if row.digest in times]
+    keys = keys_of(pareto)
+    tables = _tables(folder, keys)
+    own_times = {key: read_times(table) for key, table in tables.items()}
+    times = {
+        digest: own_times[key][digest]
+        for digest, key in keys.items()
+        if digest in own_times.get(key, ())
+    }
+    failures = {
+        digest: tables[key].failures.get(f"network {digest}", "")
+        for digest, key in keys.items()
+        if key in tables
+    }
+    known = list(times.values())
     if not known:
-        reason = next(iter(table.failures.values()), "nothing was timed")
+        reasons = [reason for table in tables.values() for reason in table.failures.values()]
+        reason = next(iter(reasons), "nothing was timed")
         raise VerifyError(str(folder), "the board runs a model of the front", reason)
     drift = session_drift(known)
-    residual_rows = [row for row in pareto.rows if row.digest in times]
-    correction = correct_by_residuals(
-        [_predicted(row) for row in residual_rows], [times[row.digest].ms for row in residual_rows]
-    )
+    corrections: dict[str | None, ResidualCorrection] = {}
+    for way in dict.fromkeys(row.way for row in pareto.rows):
+        own = [row for row in pareto.rows if row.way == way and row.digest in times]
+        corrections[way] = correct_by_residuals(
+            [_predicted(row) for row in own], [times[row.digest].ms for row in own]
+        )
     freedom = max(sum(one.rings - 1 for one in known), 3)
     on_front = {row.digest for row in pareto.front}
     points = tuple(
-        _point(row, times.get(row.digest), correction, drift, freedom, limit_ms,
+        _point(row, times.get(row.digest), corrections[row.way], drift, freedom, limit_ms,
                is_on_front=row.digest in on_front,
-               failure=table.failures.get(f"network {row.digest}", ""))
+               failure=failures.get(row.digest, ""))
         for row in pareto.rows
     )  # fmt: skip
     front = _final(points, limit_ms)
+    timed_keys = list(dict.fromkeys(keys[digest] for digest in times))
+    paces = [_pace(tables[key], key, root) for key in timed_keys]
     return Verification(
-        environment=table.environments[-1],
+        environment=tables[timed_keys[-1]].environments[-1],
         points=points,
-        correction=correction,
+        corrections=corrections,
         drift=drift,
-        pace=_pace(table, key, root),
+        pace=next((pace for pace in paces if pace is not None), None),
         limit_ms=limit_ms,
         front=front,
         changes=_changes(points, front, limit_ms),
@@ -406,7 +436,7 @@ def words_of_verification(found: Verification) -> list[str]:
             f"{len(found.far_over)} of the front's points are over the limit of"
             f" {found.limit_ms:g} ms by more than {OVER:.0%}."
         )
-    lines.append(_words_of_correction(found.correction))
+    lines += [_words_of_correction(one, way) for way, one in found.corrections.items()]
     lines += [
         f"{change.name} {change.way} the front: {change.why}." for change in found.changes
     ] or ["No point left the front, and none entered it."]
@@ -425,10 +455,12 @@ def words_of_verification(found: Verification) -> list[str]:
     return lines
 
 
-def _words_of_correction(one: ResidualCorrection) -> str:
+def _words_of_correction(one: ResidualCorrection, way: str | None) -> str:
+    run = "this run" if way is None else f"what runs as {way}"
+    are = "Predictions" if way is None else f"Predictions of {run}"
     if one.before is None or one.after is None:
-        return f"Predictions are not corrected: {one.count} networks can't tell whether that helps."
+        return f"{are} are not corrected: {one.count} networks can't tell whether that helps."
     told = f"each left out in turn, {one.before:.1%} before and {one.after:.1%} after"
     if one.is_applied:
-        return f"Predictions of this run are multiplied by {one.factor:.4f}: {told}."
-    return f"Predictions are not corrected (by {one.found:.4f}): it would not help: {told}."
+        return f"Predictions of {run} are multiplied by {one.factor:.4f}: {told}."
+    return f"{are} are not corrected (by {one.found:.4f}): it would not help: {told}."

@@ -39,6 +39,7 @@ class FrontRow(Strict):
     believed       its score by all gradings of the run together, with 90 % bounds; None where they
                    are few
     told_apart     whether more than noise puts it above the next faster point of the front
+    way            the fastest way to run of a search over several, as ncnn-int8-4t
     boards         its latency on the search's other boards, by their names
     measured_ms    in calm, timed as a whole; with its 95 % interval, samples and date
     keeps_limit    the probability that it keeps the run's limit
@@ -67,6 +68,7 @@ class FrontRow(Strict):
     believed_low: float | None = None
     believed_high: float | None = None
     told_apart: bool | None = None
+    way: str | None = None
     boards: dict[str, BoardRow] = Field(default_factory=dict)
     measured_ms: float | None = None
     measured_low_ms: float | None = None

@@ -70,6 +70,10 @@ MAY_CHANGE: Final = (
 `in_flight` is what was wished; the `in_flight` that holds is compared.)"""
 
 
+ADDED: Final = ("boards", "ways")
+"""What does not count in a study's identity where it is empty: runs were begun without it."""
+
+
 class SpaceSettings(Strict):
     """Which space; the digest is of its content.
 
@@ -114,6 +118,7 @@ class Settings(Strict):
 
     limits  what else a candidate may have at most, by the names of nas.study.limits
     warm_start  folder of each earlier run that it builds on, by the digest of what was taken over
+    ways    other latency models of the same board: of all each detector takes the fastest
     boards  the latency models of the search's other boards, whose limits stand in `limits`
     study  the study's name in its storage, by which the run is known wherever its folder goes;
            None in a run begun before that was kept
@@ -127,6 +132,7 @@ class Settings(Strict):
     latency: LatencySettings
     max_latency_ms: float | None
     limits: dict[str, float] = Field(default_factory=dict)
+    ways: tuple[LatencySettings, ...] = ()
     boards: tuple[LatencySettings, ...] = ()
     proxy: ProxySettings
     sampler: SamplerName
@@ -292,7 +298,9 @@ def _acquire(lock: FileLock, folder: Path) -> None:
 
 def identity(settings: Settings) -> str:
     """16 hex digits of what the trials of a run depend on: a study is of one such identity."""
-    kept = {key: value for key, value in _lasting(settings).items() if key != "storage"}
+    lasting = _lasting(settings)
+    # A run of an earlier version lacks what was added since, and goes on.
+    kept = {k: v for k, v in lasting.items() if k != "storage" and (k not in ADDED or v)}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 

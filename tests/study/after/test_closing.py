@@ -45,9 +45,9 @@ def _conduct(folder: Path, proxy: Notebook, factor: float, seen: list[Findings])
     )  # fmt: skip
     published: list[Findings] = []
 
-    def verify() -> ResidualCorrection:
+    def verify() -> dict[str | None, ResidualCorrection]:
         seen.append(published[-1])
-        return _correction(factor)
+        return {None: _correction(factor)}
 
     with open_run(folder, settings) as run:
         record = Record(f"journal:{folder / 'study.log'}", "test")

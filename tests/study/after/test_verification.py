@@ -76,6 +76,35 @@ def test_a_board_that_is_slower_by_7_percent_is_found_out(copied: Copy, root: Pa
     assert told["worst"] == pytest.approx(max(map(abs, errors)), abs=1e-6)
 
 
+def test_each_is_timed_in_its_own_way_to_run(tmp_path: Path, root: Path) -> None:
+    ways = ("ncnn-fp32-1t", "onnxruntime-int8-2t")
+    folder = tmp_path / "ways"
+    finished_run(folder, ways=ways)
+    document = _verify(folder, root, FakeRunner(noise=0.01, slowness=1.07))
+    rows = [*document["front"], *document["runners_up"]]
+    assert {row["way"] for row in rows} == set(ways)
+    for way in ways:
+        table = read_table(TableKey.of_stem("fake", way), folder / FOLDER)
+        assert table.networks.keys() == {row["digest"] for row in rows if row["way"] == way}
+    told = document["verification"]
+    # The formula of the fake board has factors for runtimes, precisions and threads: each way has
+    # its own error, which no other corrects.
+    for way, near in zip(ways, (0.02, 0.1), strict=True):
+        own = [row for row in rows if row["way"] == way]
+        factor = told["corrections"][way]["factor"]
+        assert told["corrections"][way]["networks"] == len(own) > 3
+        for row in own:
+            assert row["measured_ms"] == pytest.approx(factor * row["latency_ms"], rel=near)
+    assert told["corrections"][ways[0]]["factor"] == pytest.approx(1.07, rel=0.005)
+    assert told["corrections"][ways[1]]["factor"] < 0.6
+    assert any(f"Predictions of what runs as {ways[1]} are multip" in one for one in told["words"])
+    assert [point["way"] for point in told["points"]] == [row["way"] for row in rows]
+    # What is timed already is not timed again, in whichever way.
+    before = sorted((p.name, p.read_bytes()) for p in (folder / FOLDER).rglob("*.jsonl"))
+    _verify(folder, root, FakeRunner(stop_after=0))
+    assert before == sorted((p.name, p.read_bytes()) for p in (folder / FOLDER).rglob("*.jsonl"))
+
+
 def test_a_board_that_was_calmer_when_it_was_profiled_is_told(copied: Copy, tmp_path: Path) -> None:
     """The gauges are slower by as much as the networks: the predictor is not to blame."""
     own = devices(tmp_path / "own")

@@ -150,6 +150,29 @@ def test_what_no_trial_depends_on_may_change(tmp_path: Path, change: dict[str, A
     assert identity(first) != identity(some_settings(seed=1))
 
 
+def test_what_was_added_since_leaves_a_run_that_lacks_it_as_it_was(tmp_path: Path) -> None:
+    """A study is known by its settings' identity, which must not change under an older run."""
+    assert identity(some_settings()) == "e3cbcea1154039f3"
+    way = some_settings().latency
+    others = [some_settings(ways=(way,)), some_settings(boards=(way,))]
+    assert len({identity(one) for one in (some_settings(), *others)}) == 3
+    with open_run(tmp_path / "a", some_settings()):
+        pass
+    path = tmp_path / "a" / "settings.yaml"
+    kept = [
+        line for line in path.read_text().splitlines() if line not in ("ways: []", "boards: []")
+    ]
+    assert len(kept) == len(path.read_text().splitlines()) - 2
+    path.write_text("\n".join(kept) + "\n")
+    with open_run(tmp_path / "a", some_settings()) as run:
+        assert not run.is_new
+    with (
+        pytest.raises(RunError, match="ways: "),
+        open_run(tmp_path / "a", others[0]),
+    ):
+        pass
+
+
 def test_other_versions_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with open_run(tmp_path / "a", some_settings()):
         pass
