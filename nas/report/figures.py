@@ -35,6 +35,9 @@ DIVERGED: Final = "#cc79a7"
 LINE: Final = 22
 """Pixels of a line under the figure."""
 
+LEAST: Final = 620
+"""Pixels that the figure has at least under its title: in less the legend meets the axis."""
+
 WIDE: Final = 180
 """Characters in a line under the title."""
 
@@ -49,7 +52,7 @@ def write_figure(report: Findings, path: Path) -> None:
         include_plotlyjs=True,
         full_html=True,
         config={"displaylogo": False, "responsive": True, "toImageButtonOptions": {"scale": 2}},
-        default_height=f"max(100vh - {LINE * len(report.doubts)}px, 560px)",
+        default_height=f"max(100vh - {LINE * len(report.doubts)}px, {LEAST + _top(report)}px)",
     )
     title = f"{report.settings.space.name} on {report.settings.data.name}"
     head = (
@@ -310,8 +313,7 @@ def _layout(report: Findings) -> dict[str, Any]:
             "yanchor": "top",
             "pad": {"t": 28},
         },
-        # A line of the title is 26 pixels high, whatever its letters.
-        "margin": {"l": 80, "r": 30, "t": 56 + 26 * _title(report).count("<br>"), "b": 70},
+        "margin": {"l": 80, "r": 30, "t": _top(report), "b": 70},
         "xaxis": {
             **axis,
             **ticks,
@@ -326,6 +328,11 @@ def _layout(report: Findings) -> dict[str, Any]:
         "hoverlabel": {"align": "left", "bgcolor": "white", "font": {"size": 12, "color": INK}},
         "hovermode": "closest",
     }
+
+
+def _top(report: Findings) -> int:
+    """Pixels above the axes: a line of the title is 26 high, whatever its letters."""
+    return 56 + 26 * _title(report).count("<br>")
 
 
 def _score_title(report: Findings) -> str:
