@@ -74,8 +74,9 @@ class Arguments:
     suits the data's pictures. By default the space's own sizes."""
     device: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """The board whose latency counts (default: rpi4): a folder of latency_tables/ with a table,
-    measured by nas.profile or estimated; `host` is this machine. Given again, the latency there is
-    told as well, and may have a limit: --device rpi4 --device rpi5:fp16 --limit "rpi5_ms <= 20".
+    measured by nas.profile or estimated; `host` is this machine. Given again, the latency there
+    counts as well: the front is of both, or there is a limit instead: --device rpi4 --device
+    rpi5:fp16 --limit "rpi5_ms <= 20".
     Behind colons stand runtime, precision and threads that are not the search's:
     --device rpi4:int8:1."""
     runtime: Annotated[
@@ -187,6 +188,7 @@ def run(arguments: Arguments) -> None:
     from nas.latency.load import answered_keys, load_table_model
     from nas.space.search_space import read_space
     from nas.study.feasible import find_within
+    from nas.study.limits import BOARD as BOARD_LIMIT
     from nas.study.limits import limits_of
     from nas.study.on_disk.claim import claimed
     from nas.study.on_disk.folder import check_folder
@@ -222,7 +224,6 @@ def run(arguments: Arguments) -> None:
     if space is not own_sizes:
         space.where = str((folder / f"{space.name}.yaml").resolve())
     tables = [load_table_model(key, space=space, num_classes=data.num_classes) for key in keys]
-    predictor = FastestModel(tables) if len(tables) > 1 else tables[0]
     boards = {
         name: load_table_model(
             read_device(way.device).key(way.runtime, way.precision, way.threads),
@@ -230,6 +231,11 @@ def run(arguments: Arguments) -> None:
         )
         for name, way in list(ways.items())[1:]
     }  # fmt: skip
+    # A board that has no limit is weighed: the front is of the latency there, too.
+    weighed = [name for name in boards if name + BOARD_LIMIT not in limits]
+    predictor: TableModel = tables[0]
+    if len(tables) > 1 or weighed:
+        predictor = FastestModel(tables, [boards[name] for name in weighed])
     for name, model in {device.name: predictor, **boards}.items():
         for doubt in model.provenance["doubts"]:
             say(f"latency table{f' of {name}' if boards else ''}: {doubt}")
@@ -246,7 +252,7 @@ def run(arguments: Arguments) -> None:
         )  # fmt: skip
     warm_start, read = earlier_runs(arguments, folder, space, data, proxy)
     settings = settings_of(
-        arguments, folder, space, data, tables, list(boards.values()), proxy, warm_start
+        arguments, folder, space, data, tables, boards, weighed, proxy, warm_start
     )
     with (
         cluster_of(arguments, proxy) as client,
@@ -483,13 +489,15 @@ def settings_of(
     space: SearchSpace,
     data: DataConfig,
     tables: Sequence[TableModel],
-    boards: Sequence[TableModel],
+    boards: Mapping[str, TableModel],
+    weighed: Sequence[str],
     proxy: AnyProxy,
     warm_start: dict[str, str],
 ) -> Settings:
     """Everything the search will run with, as settings.yaml keeps it.
 
     tables   of the board whose latency counts, a way to run each; boards: of the others
+    weighed  which of the others' latencies are objectives as well
     """
     from nas.accuracy import IN_FLIGHT
     from nas.study.anchors import anchors_for
@@ -509,7 +517,7 @@ def settings_of(
             )
             for one in models
         )
-        for models in (tables, boards)
+        for models in (tables, boards.values())
     )
     return runs.Settings(
         format=runs.FORMAT,
@@ -532,6 +540,7 @@ def settings_of(
         max_latency_ms=arguments.max_latency_ms,
         limits=arguments.limits,
         boards=of_boards,
+        weighed=tuple(weighed),
         proxy=proxy,
         sampler=arguments.sampler,
         seed=arguments.seed,

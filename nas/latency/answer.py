@@ -33,6 +33,7 @@ class Latency:
     heldout_mape    mean absolute relative error on whole networks never fitted (a fraction)
     way             of several ways to run on the board the one it is of, as the key of a table
                     has it (ncnn-int8-4t); None where there is one way alone
+    others          ms on further boards, where a search weighs the latency there as well
     """
 
     ms: float
@@ -42,6 +43,12 @@ class Latency:
     measured_share: float
     heldout_mape: float
     way: str | None = None
+    others: tuple[float, ...] = ()
+
+    @property
+    def each_ms(self) -> tuple[float, ...]:
+        """The latency on every board that a search weighs, this one's first."""
+        return (self.ms, *self.others)
 
 
 HELD_OUT: Final[dict[LatencyKind, str]] = {

@@ -1,7 +1,8 @@
-"""Several ways to run on one board, of which each detector takes its fastest.
+"""What answers where more than one table counts: several ways to run, and several boards.
 
 A runtime, a precision or a number of threads is a choice that costs no evaluation: how well a
-detector detects is graded without it, and each table says at once how long it takes that way.
+detector detects is graded without it, and each table says at once how long it takes that way. So
+each detector takes the fastest of several ways to run on its board.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from nas import NasError
-from nas.latency.answer import Latency, LatencyKind, LayerTime, TableModel
+from nas.latency.answer import Latency, LatencyKind, LatencyModel, LayerTime, TableModel
 from nas.latency.device import TableKey
 from nas.space.blocks import Block
 from nas.space.image_size import ImageSize
@@ -22,14 +23,15 @@ from nas.space.spec import ModelSpec
 class FastestModel:
     """A `TableModel` whose every answer is the least of several tables', and says which (`way`).
 
+    others      of further boards, whose answers stand beside it (`Latency.others`)
     key         of the first table
     kind        of all of them: NasError where one is measured and another estimated, since the two
                 are not comparable
     provenance  under `doubts` those of each table, behind its way
     """
 
-    def __init__(self, models: Sequence[TableModel]) -> None:
-        self.models = tuple(models)
+    def __init__(self, models: Sequence[TableModel], others: Sequence[LatencyModel] = ()) -> None:
+        self.models, self.others = tuple(models), tuple(others)
         first = self.models[0]
         self.key: TableKey = first.key
         self.kind: LatencyKind = first.kind
@@ -43,20 +45,26 @@ class FastestModel:
                     f" {model.key}",
                     "Make the other table by nas.profile too, or leave that choice out",
                 )
-        self.provenance: dict[str, Any] = {
-            "ways": {model.key.stem: model.provenance for model in self.models},
-            "doubts": [
-                f"{model.key.stem}: {doubt}"
-                for model in self.models
-                for doubt in model.provenance["doubts"]
-            ],
-        }
+        self.provenance: dict[str, Any] = first.provenance
+        if len(self.models) > 1:
+            self.provenance = {
+                "ways": {model.key.stem: model.provenance for model in self.models},
+                "doubts": [
+                    f"{model.key.stem}: {doubt}"
+                    for model in self.models
+                    for doubt in model.provenance["doubts"]
+                ],
+            }
         self._fastest = lru_cache(maxsize=2)(self._compare)
 
     def predict(self, spec: ModelSpec, image_size: ImageSize) -> Latency:
         """How long the detector takes in its fastest way; of two that tie in the first named."""
         model, latency = self._fastest(spec, image_size)
-        return replace(latency, way=model.key.stem)
+        return replace(
+            latency,
+            way=self._way(model),
+            others=tuple(other.predict(spec, image_size).ms for other in self.others),
+        )
 
     def precision(self, spec: ModelSpec, image_size: ImageSize) -> str:
         """The number format of the detector's fastest way."""
@@ -69,11 +77,14 @@ class FastestModel:
     def predict_blocks(self, walk: Sequence[Block]) -> Latency:
         """How long a network of these blocks takes in its fastest way (ms)."""
         model = self._of_blocks(walk)
-        return replace(model.predict_blocks(walk), way=model.key.stem)
+        return replace(model.predict_blocks(walk), way=self._way(model))
 
     def doubts(self, walk: Sequence[Block]) -> list[str]:
         """Why the answer for such a network is doubtful, by the table that it comes from."""
         return self._of_blocks(walk).doubts(walk)
+
+    def _way(self, model: TableModel) -> str | None:
+        return model.key.stem if len(self.models) > 1 else None
 
     def _of_blocks(self, walk: Sequence[Block]) -> TableModel:
         return min(self.models, key=lambda model: model.predict_blocks(walk).ms)

@@ -56,7 +56,7 @@ def write_figure(report: Findings, path: Path) -> None:
     )
     title = f"{report.settings.space.name} on {report.settings.data.name}"
     head = (
-        f"<head><title>{escape(title)}</title><style>body{{margin:0}}"
+        f"<head><title>{escape(title)}</title><style>body{{margin:0;overflow-x:hidden}}"
         f"p{{margin:0 14px;font:13px/{LINE}px system-ui,sans-serif;color:#52606f}}</style>"
         '<meta name="viewport" content="width=device-width">'
     )
@@ -149,8 +149,10 @@ def _add_front(figure: go.Figure, report: Findings) -> None:
             go.Scatter(
                 x=[point.trial.latency.ms for point in own],
                 y=[point.score for point in own],
-                mode="lines",
+                # Of several boards there is no line: one as slow here may be faster elsewhere.
+                mode="markers" if report.settings.weighed else "lines",
                 name=f"the search's own front ({len(own)}), one seed",
+                marker={"symbol": "circle-open", "size": 10, "color": TRIAL},
                 line={"shape": "hv", "color": TRIAL, "width": 1.5, "dash": "dot"},
                 hoverinfo="skip",
             )
@@ -167,7 +169,7 @@ def _add_front(figure: go.Figure, report: Findings) -> None:
         go.Scatter(
             x=[latency.ms for latency in latencies],
             y=[point.score for point in points],
-            mode="lines+markers",
+            mode="markers" if report.settings.weighed else "lines+markers",
             name=f"front ({len(points)})"
             + (f", finalists by the mean of {seeds}" if again else "")
             + ("; hollow: noise does not tell it from the next faster one" if any(noisy) else ""),
@@ -385,6 +387,8 @@ def _title(report: Findings) -> str:
         )
         assert one.score is not None, "what is graded has a score"
         lines.append(f"score: {one.score.kind}")
+    if s.weighed:
+        lines.append(f"the front weighs the latency on {' and '.join(s.weighed)} as well")
     if s.limits:
         lines.append(f"further limits: {', '.join(size_limit_words(s))}")
     if front.flattery is not None:

@@ -121,6 +121,7 @@ def write_report(report: Findings, folder: Path) -> None:
         "data": settings.data.name,
         "seed": settings.seed,
         "limits": named_limits(settings),
+        **({"weighed": list(settings.weighed)} if settings.weighed else {}),
         "trials_finished": len(report.ending.graded),
         "front": front,
         "taught": [taught_row(point, report) for point in report.picks],
@@ -287,6 +288,12 @@ def summary_lines(report: Findings) -> list[str]:
     diverged = sum(bool(t.score and t.score.is_diverged) for t in ending.graded)
     if diverged:
         lines.append(f"{diverged} trainings diverged and score 0.")
+    if report.settings.weighed:
+        boards = " and ".join([report.settings.latency.device, *report.settings.weighed])
+        lines.append(
+            f"The front weighs the latency on {boards}: each point is the best of those that are as"
+            " fast on every one."
+        )
     lines += [*failed_lines(report), *way_lines(report), *belief_lines(report)]
     if front.flattery is not None:
         lines.append(

@@ -107,6 +107,7 @@ def conduct(
             ),
             earlier=tuple(one.earlier for one in taken),
             sizes=sizes,
+            boards=1 + len(settings.weighed),
         ),
         within=within,
         observe=watcher.search,

@@ -61,6 +61,7 @@ class SearchPlan:
     sizes      a candidate over one of these limits is never graded either
     opening    what is asked for first, before the sampler: good guesses that it then builds on
     earlier    what other runs graded: the surrogate's prior; no trial of this search
+    boards     those whose latency counts, as the latency model answers for them
     """
 
     sampler: SamplerName
@@ -70,6 +71,7 @@ class SearchPlan:
     opening: tuple[Candidate, ...] = ()
     sizes: SizeLimits = NO_SIZE_LIMITS
     earlier: tuple[EarlierScores, ...] = ()
+    boards: int = 1
 
     def __post_init__(self) -> None:
         assert self.in_flight >= 1, "one trial at least is in flight"
@@ -102,7 +104,7 @@ class Search:
         self._within = within
         self._observe = observe
         self._time = time_budget
-        self._view = View()
+        self._view = View(plan.boards)
         self._surrogate: SurrogateSampler | None = None
         self._options = candidates.space.options()
         self._distributions = distributions(self._options)
@@ -312,7 +314,7 @@ class Search:
             self._failed += 1
         told = self._worst if first.score is None else first.score.score
         # Before there is any score, nothing can be as bad: TPE and the surrogate pass it over.
-        self._view.tell(number, None if told is None else (told, trial.latency.ms))
+        self._view.tell(number, None if told is None else (told, *trial.latency.each_ms))
         if trial.outcome is Outcome.REPEATED:
             self._say_if_new(trial)
 

@@ -21,9 +21,13 @@ from nas.study.on_disk.record import DIRECTIONS
 class View:
     """The sampler's study. Trials are numbered from 0 in the order of `draw` and `insert`."""
 
-    def __init__(self) -> None:
+    def __init__(self, boards: int = 1) -> None:
+        """`boards` are those whose latency counts, an objective each."""
         self._storage = optuna.storages.InMemoryStorage()
-        self._study = optuna.create_study(storage=self._storage, directions=list(DIRECTIONS))
+        score, latency = DIRECTIONS
+        self._study = optuna.create_study(
+            storage=self._storage, directions=(score, *(latency for _ in range(boards)))
+        )
         self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
         self._known_state: dict[str, Any] = {}
 
@@ -51,8 +55,8 @@ class View:
             )
         )
 
-    def tell(self, number: int, values: tuple[float, float] | None) -> None:
-        """Ends a trial: with (score, latency in ms), or None where it was refused."""
+    def tell(self, number: int, values: tuple[float, ...] | None) -> None:
+        """Ends a trial: with (score, latency in ms on each board), or None where it was refused."""
         state = TrialState.COMPLETE if values else TrialState.PRUNED
         self._study.tell(number, values, state=state)
 

@@ -125,12 +125,14 @@ def latency_to_dict(latency: Latency) -> dict[str, Any]:
         "measured_share": latency.measured_share,
         "heldout_mape": latency.heldout_mape,
         **({} if latency.way is None else {"way": latency.way}),
+        **({"others": list(latency.others)} if latency.others else {}),
     }
 
 
 def latency_from_dict(document: dict[str, Any]) -> Latency:
     """The latency that `latency_to_dict` wrote."""
-    return Latency(**{**document, "kind": LatencyKind(document["kind"])})
+    kind, others = LatencyKind(document["kind"]), tuple(document.get("others", ()))
+    return Latency(**{**document, "kind": kind, "others": others})
 
 
 def failure_to_dict(failure: Failure) -> dict[str, Any]:

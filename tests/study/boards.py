@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nas.accuracy import FakeSettings, Proxy, Score, build_proxy
 from nas.data.dataset import read_data
-from nas.latency.answer import Latency, LatencyKind
+from nas.latency.answer import Latency, LatencyKind, LatencyModel
 from nas.space.anchors import DEFAULT_ANCHORS
-from nas.space.ops import macs, model_graph
+from nas.space.ops import macs, model_graph, params
 from nas.space.search_space import Candidate, SearchSpace, parse_space, read_space
 from nas.space.spec import ModelSpec
 from nas.study.candidates import Candidates
@@ -62,6 +62,15 @@ class MacBoard:
         )
 
 
+@dataclass(frozen=True)
+class TwoBoards:
+    """`MacBoard`, and beside it another on which parameters take time."""
+
+    def predict(self, spec: ModelSpec, image_size: int) -> Latency:
+        other_ms = params(model_graph(spec, image_size)) / 1e5
+        return replace(MacBoard().predict(spec, image_size), others=(other_ms,))
+
+
 @dataclass
 class Notebook:
     """A proxy that notes what it was asked, and may break down after so many gradings."""
@@ -110,11 +119,13 @@ def search(
     sizes: SizeLimits = NO_SIZE_LIMITS,
     observe: Callable[[SearchStanding], None] = lambda standing: None,
     time_budget: TimeBudget | None = None,
+    model: LatencyModel | None = None,
+    boards: int = 1,
 ) -> Ending:
     """A search in this process, its record in `folder`."""
     running = Search(
         candidates=candidates_of(space),
-        model=MacBoard(),
+        model=model or MacBoard(),
         grader=Inline(proxy),
         record=Record(f"journal:{folder / 'study.log'}", "test"),
         plan=SearchPlan(
@@ -125,6 +136,7 @@ def search(
             opening=opening,
             sizes=sizes,
             earlier=earlier,
+            boards=boards,
         ),
         within=within,
         observe=observe,

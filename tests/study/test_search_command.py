@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -251,6 +252,7 @@ def test_a_second_board_is_told_and_may_have_a_limit(checkout: Path) -> None:
     folder = checkout / "runs" / "two-boards"
     document = json.loads((folder / "pareto.json").read_text())
     assert (document["device"], document["limits"]) == ("fake", {"rpi4_ms": 9.0})
+    assert "weighed" not in document
     assert len(document["front"]) > 1
     for row in document["front"]:
         other = row["boards"]["rpi4"]
@@ -278,6 +280,47 @@ def test_a_second_board_is_told_and_may_have_a_limit(checkout: Path) -> None:
         assert code == 2, err
         assert message.lower() in err.lower()
         assert not (checkout / "runs" / "none").exists()
+
+
+def test_a_second_board_without_a_limit_is_weighed(checkout: Path) -> None:
+    flags = ["--budget", "14", "--proxy", "fast.yaml", "--no-baselines", "--device", "rpi4"]
+    code, out, err = _finish(search(checkout, *flags, "--run", "weighed", "--verify"))
+    assert code == 0, err
+    folder = checkout / "runs" / "weighed"
+    document = json.loads((folder / "pareto.json").read_text())
+    assert document["weighed"] == ["rpi4"]
+    assert "The front weighs the latency on fake and rpi4" in out
+    assert "the front weighs the latency on rpi4 as well" in (folder / "pareto.html").read_text(
+        encoding="utf-8"
+    )
+
+    def each(row: dict[str, Any], ms: float) -> tuple[float, float, float]:
+        return ms, row["boards"]["rpi4"]["latency_ms"], -row["score"]
+
+    # Neither the predicted front nor that which was measured here has a point that another one
+    # dominates on both boards; what was predicted and graded alike is either in it or dominated.
+    rows = [*document["front"], *document["runners_up"]]
+    predicted = {row["digest"]: each(row, row["latency_ms"]) for row in rows}
+    measured = {row["digest"]: each(row, row["measured_ms"]) for row in rows}
+    final = [one["digest"] for one in document["verification"]["front"]]
+    for points, front in (
+        (predicted, [row["digest"] for row in document["front"]]),
+        (measured, final),
+    ):
+        kept = [
+            digest
+            for digest, own in points.items()
+            if not any(
+                other != own and all(a <= b for a, b in zip(other, own, strict=True))
+                for other in points.values()
+            )
+        ]
+        assert sorted(kept) == sorted(front)
+    # A limit in its place is another run.
+    limited = ["--limit", "rpi4_ms <= 9", "--run", "weighed"]
+    code, _, err = _finish(search(checkout, *flags, *limited))
+    assert code == 2
+    assert "weighed: ['rpi4'] there, [] now" in err
 
 
 def test_of_several_ways_to_run_each_detector_takes_the_fastest(checkout: Path) -> None:

@@ -41,8 +41,9 @@ class Belief:
     """What is believed of an architecture's score under the proxy, its noise taken out.
 
     low, high    hold 90 %
-    better       the probability that it is better than the next faster point of the front; None of
-                 the fastest, and of what is not on the front
+    better       the probability that it is better than the next faster point of the front, which is
+                 the best of those that are as fast on every board; None of the fastest, and of what
+                 is not on the front
     """
 
     mean: float
@@ -68,7 +69,7 @@ def beliefs(graded: Sequence[Trial], front: Front, candidates: Candidates) -> di
     trials = [point.trial for point in observed.values()]
     rows = np.stack([architecture_row(t.candidate, t.latency.ms, candidates) for t in trials])
     scores = np.array([point.score for point in observed.values()])
-    kept = learnt_from(np.array([trial.latency.ms for trial in trials]), scores)
+    kept = learnt_from(np.array([trial.latency.each_ms for trial in trials]), scores)
     more = [
         (place, score.score)
         for place, digest in enumerate(observed)
@@ -93,18 +94,36 @@ def beliefs(graded: Sequence[Trial], front: Front, candidates: Candidates) -> di
 
 
 def _better(
-    process: GaussianProcess, rows: Array, digests: Sequence[str], front: Front
+    process: GaussianProcess, rows: Array, observed: Sequence[str], front: Front
 ) -> dict[str, float]:
-    """How probable it is of each point of the front, but the fastest, that it beats the one before.
+    """How probable it is of each point of the front, but the fastest, that it beats the faster one.
 
     Runners-up of a verified front may have been refused by the search: they have no row here.
     """
-    known = {digest: place for place, digest in enumerate(digests)}
-    own = [p.trial.candidate.digest for p in front.points if p.trial.candidate.digest in known]
-    if len(own) < 2:
+    known = {digest: place for place, digest in enumerate(observed)}
+    points = [point for point in front.points if point.trial.candidate.digest in known]
+    if len(points) < 2:
         return {}
-    mean, covariance = process.together(rows[[known[digest] for digest in own]])
+    digests = [point.trial.candidate.digest for point in points]
+    mean, covariance = process.together(rows[[known[digest] for digest in digests]])
     spread = np.diag(covariance)
-    variance = spread[1:] + spread[:-1] - 2 * np.diag(covariance, 1)
-    chances = ndtr(np.diff(mean) / np.sqrt(np.maximum(variance, 1e-18)))
-    return dict(zip(own[1:], chances.tolist(), strict=True))
+    found = {}
+    for place, digest in enumerate(digests):
+        faster = _next_faster(points, place)
+        if faster is not None:
+            variance = spread[place] + spread[faster] - 2 * covariance[place, faster]
+            off = (mean[place] - mean[faster]) / np.sqrt(max(variance, 1e-18))
+            found[digest] = float(ndtr(off))
+    return found
+
+
+def _next_faster(points: Sequence[Point], place: int) -> int | None:
+    """The place of the best of a front's points that are as fast as one on every board."""
+    own = points[place].trial.latency.each_ms
+    others = [
+        other
+        for other, point in enumerate(points)
+        if other != place
+        and all(a <= b for a, b in zip(point.trial.latency.each_ms, own, strict=True))
+    ]
+    return max(others, key=lambda other: (points[other].score, other), default=None)

@@ -160,8 +160,8 @@ def _parted(points: Sequence[Point]) -> tuple[tuple[Point, ...], tuple[Point, ..
     return tuple(points[i] for i in front), tuple(points[i] for i in rest)
 
 
-def _latencies(points: Sequence[Point]) -> list[float]:
-    return [point.trial.latency.ms for point in points]
+def _latencies(points: Sequence[Point]) -> list[tuple[float, ...]]:
+    return [point.trial.latency.each_ms for point in points]
 
 
 def _mean_if_all(values: Sequence[float | None]) -> float | None:

@@ -32,7 +32,7 @@ def choose_picks(front: Front, count: int) -> list[Point]:
     points = front.points
     if not points:
         return []
-    chosen = thin([p.trial.latency.ms for p in points], [p.score for p in points], count)
+    chosen = thin([p.trial.latency.each_ms for p in points], [p.score for p in points], count)
     return [points[int(place)] for place in chosen]
 
 

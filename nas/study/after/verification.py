@@ -65,6 +65,7 @@ class VerifiedPoint:
     """A point of the front or a runner-up, predicted and (`time`, where the board ran it) measured.
 
     corrected    the prediction, corrected by what was measured
+    others_ms    predicted on the other boards that the search weighed
     keeps_limit  the probability that it keeps the run's limit; None without one
     failure      what the runtime objected to
     """
@@ -74,12 +75,18 @@ class VerifiedPoint:
     time: NetworkTime | None
     corrected: Interval90
     keeps_limit: float | None
+    others_ms: tuple[float, ...] = ()
     failure: str = ""
 
     @property
     def ms(self) -> float:
         """What counts: measured, or the corrected prediction."""
         return self.corrected.ms if self.time is None else self.time.ms
+
+    @property
+    def each_ms(self) -> tuple[float, ...]:
+        """What counts on every board that the search weighed."""
+        return (self.ms, *self.others_ms)
 
     @property
     def kind(self) -> str:
@@ -322,6 +329,7 @@ def conclude_verification(
     on_front = {row.digest for row in pareto.front}
     points = tuple(
         _point(row, times.get(row.digest), corrections[row.way], drift, freedom, limit_ms,
+               others_ms=tuple(row.boards[name].latency_ms for name in pareto.weighed),
                is_on_front=row.digest in on_front,
                failure=failures.get(row.digest, ""))
         for row in pareto.rows
@@ -363,6 +371,7 @@ def _point(
     freedom: int,
     limit_ms: float | None,
     *,
+    others_ms: tuple[float, ...],
     is_on_front: bool,
     failure: str,
 ) -> VerifiedPoint:
@@ -379,6 +388,7 @@ def _point(
         time=time,
         corrected=corrected,
         keeps_limit=keeps,
+        others_ms=others_ms,
         failure=failure,
     )
 
@@ -386,7 +396,7 @@ def _point(
 def _final(points: Sequence[VerifiedPoint], limit_ms: float | None) -> tuple[VerifiedPoint, ...]:
     """The front of what keeps the limit, by measured latency where there is one."""
     within = [p for p in points if not p.failure and (limit_ms is None or p.ms <= limit_ms)]
-    kept = non_dominated([p.ms for p in within], [p.row.score for p in within])
+    kept = non_dominated([p.each_ms for p in within], [p.row.score for p in within])
     return tuple(within[int(i)] for i in kept)
 
 
@@ -411,8 +421,12 @@ def _why_left(point: VerifiedPoint, front: Sequence[VerifiedPoint], limit_ms: fl
     told = f"{point.ms:.4g} ms ({point.kind}), predicted {point.row.latency_ms:.4g}"
     if limit_ms is not None and point.ms > limit_ms:
         return f"{told}: over the limit of {limit_ms:g} ms"
-    better = max((p for p in front if p.ms <= point.ms), key=lambda p: p.row.score)
+    better = max((p for p in front if _is_as_fast(p, point)), key=lambda p: p.row.score)
     return f"{told}: {better.row.name} is faster and scores {better.row.score:.4f}"
+
+
+def _is_as_fast(one: VerifiedPoint, other: VerifiedPoint) -> bool:
+    return all(a <= b for a, b in zip(one.each_ms, other.each_ms, strict=True))
 
 
 def words_of_verification(found: Verification) -> list[str]:

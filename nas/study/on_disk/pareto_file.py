@@ -94,7 +94,10 @@ class TaughtRow(Strict):
 
 
 class ParetoFile(Strict):
-    """pareto.json. What nobody here reads is kept as it stands."""
+    """pareto.json. What nobody here reads is kept as it stands.
+
+    weighed   the search's other boards whose latency is an objective, too
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -104,6 +107,7 @@ class ParetoFile(Strict):
     precision: str
     threads: int
     space: str
+    weighed: tuple[str, ...] = ()
     front: tuple[FrontRow, ...]
     taught: tuple[TaughtRow, ...] = ()
     runners_up: tuple[FrontRow, ...] = ()

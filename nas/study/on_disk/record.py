@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -48,8 +48,8 @@ from nas.study.trial import (
     score_to_dict,
 )
 
-DIRECTIONS: Final = ("maximize", "minimize")
-"""Of the two values of a trial: score, latency in ms."""
+DIRECTIONS: Final[tuple[Literal["maximize"], Literal["minimize"]]] = ("maximize", "minimize")
+"""Of the two values of a trial: score, latency in ms (on the first board, where several count)."""
 
 CONSTRAINT: Final = "over_limit_ms"
 """The constraint's name: latency minus limit in ms, above 0 where a candidate is refused."""

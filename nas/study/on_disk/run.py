@@ -70,7 +70,7 @@ MAY_CHANGE: Final = (
 `in_flight` is what was wished; the `in_flight` that holds is compared.)"""
 
 
-ADDED: Final = ("boards", "ways")
+ADDED: Final = ("boards", "ways", "weighed")
 """What does not count in a study's identity where it is empty: runs were begun without it."""
 
 
@@ -120,6 +120,7 @@ class Settings(Strict):
     warm_start  folder of each earlier run that it builds on, by the digest of what was taken over
     ways    other latency models of the same board: of all each detector takes the fastest
     boards  the latency models of the search's other boards, whose limits stand in `limits`
+    weighed  those of them, by name, whose latency is an objective beside the first board's
     study  the study's name in its storage, by which the run is known wherever its folder goes;
            None in a run begun before that was kept
     seed_weights  16 digits of the SHA-256 of the file that the proxy's candidates are cut from, so
@@ -134,6 +135,7 @@ class Settings(Strict):
     limits: dict[str, float] = Field(default_factory=dict)
     ways: tuple[LatencySettings, ...] = ()
     boards: tuple[LatencySettings, ...] = ()
+    weighed: tuple[str, ...] = ()
     proxy: ProxySettings
     sampler: SamplerName
     seed: int

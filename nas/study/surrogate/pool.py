@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.latency.answer import LatencyModel
+from nas.latency.answer import Latency, LatencyModel
 from nas.space.blocks import blocks
 from nas.space.search_space import Candidate
 from nas.study.candidates import REFERENCE_SIZE, Candidates
@@ -53,8 +53,15 @@ class Member:
     digest: str
     choices: tuple[tuple[str, Any], ...]
     latency_ms: float
+    others_ms: tuple[float, ...]
+    """On the search's other boards that count."""
     row: Array
     """What the surrogate learns over (d,): its description, then its own space's choices."""
+
+    @property
+    def each_ms(self) -> tuple[float, ...]:
+        """The latency on every board that counts, the first's first."""
+        return (self.latency_ms, *self.others_ms)
 
 
 class CandidatePool:
@@ -99,11 +106,12 @@ class CandidatePool:
         return len(self._first.keys() | self._bred.keys())
 
     @property
-    def slowest_ms(self) -> float:
-        """The limit, else the latency of the slowest random one."""
+    def slowest_ms(self) -> tuple[float, ...]:
+        """The limit, else the latency of the slowest random one; of that on each other board."""
+        found = np.max([one.each_ms for one in self._first.values()] or [(1.0,)], axis=0).tolist()
         if self._limit_ms < math.inf:
-            return self._limit_ms
-        return max((one.latency_ms for one in self._first.values()), default=1.0)
+            found[0] = self._limit_ms
+        return tuple(found)
 
     def grow(self, stage: int) -> None:
         """Adds random architectures until this stage is there. Later ones than STAGES add none."""
@@ -127,7 +135,7 @@ class CandidatePool:
     def member(self, candidate: Candidate) -> Member:
         """The candidate described, whether it meets the limits or not."""
         known = self._known.get(candidate.digest)
-        return known or self._described(candidate, self._latency_ms(candidate))
+        return known or self._described(candidate, self._latency(candidate))
 
     def breed(self, parents: Sequence[Member], count: int, rng: np.random.Generator) -> None:
         """Adds neighbours of the parents and random architectures, as many of each."""
@@ -159,19 +167,24 @@ class CandidatePool:
         if candidate.digest in members:
             return
         known = self._known.get(candidate.digest)
-        ms = known.latency_ms if known else self._latency_ms(candidate)
-        if ms <= self._limit_ms and self._sizes.is_met(candidate):
-            members[candidate.digest] = known or self._described(candidate, ms)
+        if known is not None:
+            if known.latency_ms <= self._limit_ms and self._sizes.is_met(candidate):
+                members[candidate.digest] = known
+            return
+        latency = self._latency(candidate)
+        if latency.ms <= self._limit_ms and self._sizes.is_met(candidate):
+            members[candidate.digest] = self._described(candidate, latency)
 
-    def _latency_ms(self, candidate: Candidate) -> float:
-        return self._model.predict(candidate.spec, candidate.image_size).ms
+    def _latency(self, candidate: Candidate) -> Latency:
+        return self._model.predict(candidate.spec, candidate.image_size)
 
-    def _described(self, candidate: Candidate, ms: float) -> Member:
+    def _described(self, candidate: Candidate, latency: Latency) -> Member:
         found = Member(
             digest=candidate.digest,
             choices=tuple(self._pairs.setdefault(pair, pair) for pair in candidate.choices),
-            latency_ms=ms,
-            row=architecture_row(candidate, ms, self._candidates, self._object_share),
+            latency_ms=latency.ms,
+            others_ms=latency.others,
+            row=architecture_row(candidate, latency.ms, self._candidates, self._object_share),
         )
         self._known[candidate.digest] = found
         return found

@@ -19,7 +19,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.study.candidates import Candidates
-from nas.study.pareto import non_dominated
+from nas.study.pareto import best_within, non_dominated
 from nas.study.sampling import distributions, from_params, to_params
 from nas.study.surrogate.gaussian import GaussianProcess, Hyperparameters, one_blas_thread
 from nas.study.surrogate.improvement import expected_improvement
@@ -47,20 +47,19 @@ SPREAD: Final = 64
 def learnt_from(latencies_ms: Array, scores: Array) -> NDArray[np.intp]:
     """Places of at most OBSERVED of n trials: half of them nearest to the front, then the latest.
 
-    latencies_ms, scores   (n,), in the order of trials
+    latencies_ms, scores   (n,), or (n, d) of several boards, and (n,), in the order of trials
     """
     places = np.arange(len(scores))
     if len(scores) <= OBSERVED:
         return places
-    front = non_dominated(latencies_ms, scores)
-    reached = np.searchsorted(latencies_ms[front], latencies_ms, side="right") - 1
-    nearest = np.argsort(scores[front][reached] - scores, kind="stable")[: OBSERVED // 2]
+    behind = best_within(latencies_ms, scores, latencies_ms) - scores
+    nearest = np.argsort(behind, kind="stable")[: OBSERVED // 2]
     latest = np.setdiff1d(places, nearest)[-(OBSERVED - len(nearest)) :]
     return np.sort(np.concatenate([nearest, latest]))
 
 
 class SurrogateSampler(BaseSampler):
-    """Proposes candidates of a pool for two objectives: (score, latency in ms)."""
+    """Proposes candidates of a pool for their score and their latency in ms, on each board."""
 
     def __init__(
         self,
@@ -137,8 +136,7 @@ class SurrogateSampler(BaseSampler):
             self._told.append(member)
             self._scores.append(float(told.values[0]))
             self._digests.add(member.digest)
-            latencies = [one.latency_ms for one in self._told]
-            front = non_dominated(latencies, self._scores)
+            front = non_dominated([one.each_ms for one in self._told], self._scores)
             rng = np.random.default_rng([self._seed, BRED, told.number])
             self._pool.breed([self._told[int(place)] for place in front], BRED, rng)
             if len(self._told) >= max(STARTUP, GROWTH * self._fitted_at):
@@ -157,16 +155,16 @@ class SurrogateSampler(BaseSampler):
         """
         rows, scores = np.stack([one.row for one in self._told]), np.array(self._scores)
         left = scores - self._prior.offsets(self._told)
-        kept = learnt_from(np.array([one.latency_ms for one in self._told]), scores)
+        kept = learnt_from(np.array([one.each_ms for one in self._told]), scores)
         return rows[kept], left[kept]
 
     def _propose(self, free: Sequence[Member], pending: Sequence[Member], number: int) -> Member:
-        latencies = np.array([one.latency_ms for one in free])
+        latencies = np.array([one.each_ms for one in free])
         if self._settings is None:
-            return free[self._most_apart(latencies, pending, number)]
+            return free[self._most_apart(latencies[:, 0], pending, number)]
         rows, left = self._observed()
         process = GaussianProcess(rows, left, settings=self._settings)
-        told_ms = [one.latency_ms for one in self._told]
+        told_ms = [one.each_ms for one in self._told]
         reached = list(self._scores)
         if pending:
             # As if they had reached what is believed: another like them adds little.
@@ -174,7 +172,7 @@ class SurrogateSampler(BaseSampler):
             believed = process.believe(waiting).mean
             rows, left = np.concatenate([rows, waiting]), np.concatenate([left, believed])
             process = GaussianProcess(rows, left, settings=self._settings)
-            told_ms += [one.latency_ms for one in pending]
+            told_ms += [one.each_ms for one in pending]
             reached += (believed + self._prior.offsets(pending)).tolist()
         believed_free = process.believe(np.stack([one.row for one in free]))
         gains = expected_improvement(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from nas.study.pareto import hypervolume
 from nas.study.surrogate.gaussian import Believed
@@ -53,3 +54,33 @@ def test_faster_better_and_less_sure_is_worth_more() -> None:
     assert fast > slow
     assert better > slow
     assert unsure > slow
+
+
+def test_a_second_board_that_is_in_proportion_changes_no_order() -> None:
+    """And on two boards that say nothing of each other the sampled sum is the exact one."""
+    rng = np.random.default_rng(0)
+    latencies = rng.uniform(8, 70, size=40)
+    believed = Believed(mean=rng.uniform(0.1, 0.6, size=40), deviation=np.full(40, 0.05))
+    alone = expected_improvement(
+        FRONT_MS, FRONT_SCORES, latencies, believed, slowest_ms=SLOWEST_MS, base_score=0.0
+    )
+    # All take as long on the second board: its side of the box is all theirs.
+    flat = expected_improvement(
+        np.stack([FRONT_MS, np.ones(4)], axis=1), FRONT_SCORES,
+        np.stack([latencies, np.ones(40)], axis=1), believed,
+        slowest_ms=(SLOWEST_MS, float(np.e)), base_score=0.0,
+    )  # fmt: skip
+    assert flat == pytest.approx(alone, rel=0.05, abs=2e-3)
+
+
+def test_on_two_boards_it_is_the_volume_that_is_added() -> None:
+    """One block, known for sure, over a front of one: by hand."""
+    believed = Believed(mean=np.array([0.5, 0.5]), deviation=np.array([1e-9, 1e-9]))
+    found = expected_improvement(
+        np.array([[20.0, 20.0]]), np.array([0.4]), np.array([[10.0, 40.0], [40.0, 40.0]]), believed,
+        slowest_ms=(80.0, 80.0), base_score=0.0,
+    )  # fmt: skip
+    two = np.log(2)
+    # 3 x 1 doublings where nothing stood (10 to 20 on the first: 1 x 1) or 0.4 did (2 x 1).
+    assert found[0] == pytest.approx(two**2 * (0.5 + 2 * 0.1), rel=0.05)
+    assert found[1] == pytest.approx(two**2 * 0.1, rel=0.05)
