@@ -1,26 +1,33 @@
 """How near `nas.emit.footprint` is to what ncnn's process takes. Linux alone.
 
     python benchmarks/footprint.py --space fused_mbconv --count 6
+    python benchmarks/footprint.py --precision int8
 
 Each detector has random weights, is loaded and run once on one thread in a process of its own, and
-printed with the process's peak of resident memory beside what the graph predicts, both in MB.
+printed with the process's peak of resident memory beside what the graph predicts, both in MB. In
+int8 every layer that may compute so does. (fp16 and bf16 are not kept in memory by x86-64.)
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tyro
 
-from nas.deploy.ncnn import to_ncnn
-from nas.deploy.weights import random_detector
+from nas.deploy.int8.ncnn import to_ncnn_int8
+from nas.deploy.int8.ranges import Range
+from nas.deploy.ncnn import NcnnModel, to_ncnn
+from nas.deploy.weights import convolution_weights, random_detector
 from nas.emit.footprint import file_bytes, memory_bytes
+from nas.emit.int8 import Int8Way, can_be_int8
 from nas.space.ops import Graph, model_graph
 from nas.space.search_space import Candidate, SearchSpace, read_space
 
@@ -60,6 +67,8 @@ class Arguments:
     """The search space."""
     count: int = 6
     """Detectors: the smallest, the largest, and random ones between."""
+    precision: Literal["fp32", "int8"] = "fp32"
+    """Of the files."""
 
 
 def run(arguments: Arguments) -> None:
@@ -67,18 +76,32 @@ def run(arguments: Arguments) -> None:
     errors = []
     for candidate in some(read_space(arguments.space), arguments.count):
         graph = model_graph(candidate.spec, candidate.image_size)
-        model = to_ncnn(random_detector(candidate.spec, candidate.image_size), candidate.image_size)
+        model = written(candidate, graph, arguments.precision)
         size = len(model.param) + len(model.bin)
-        predicted, real = memory_bytes(graph, "fp32"), taken_bytes(graph, model.param, model.bin)
+        is_x86 = platform.machine() == "x86_64"
+        predicted = memory_bytes(graph, arguments.precision, is_x86=is_x86)
+        real = taken_bytes(graph, model.param, model.bin)
         errors.append(predicted / real - 1)
         print(
-            f"{candidate.image_size} px: files {file_bytes(graph, 'fp32') / 1e6:.3f} predicted,"
+            f"{candidate.image_size} px: files"
+            f" {file_bytes(graph, arguments.precision) / 1e6:.3f} predicted,"
             f" {size / 1e6:.3f} real; memory {predicted / 1e6:.1f} predicted,"
             f" {real / 1e6:.1f} taken ({errors[-1]:+.0%})"
         )
     print(
         f"memory: mean error {np.mean(np.abs(errors)):.0%}, the worst {max(errors, key=abs):+.0%}"
     )
+
+
+def written(candidate: Candidate, graph: Graph, precision: str) -> NcnnModel:
+    """The files of a detector with random weights; in int8 maps have made-up ranges."""
+    detector = random_detector(candidate.spec, candidate.image_size)
+    if precision == "fp32":
+        return to_ncnn(detector, candidate.image_size)
+    tensors = range(max(op.output for op in graph.ops) + 1)
+    choice = {op.output: Int8Way.WINOGRAD for op in graph.ops if can_be_int8(op)}
+    ranges = dict.fromkeys(tensors, Range(low=-4.0, high=4.0))
+    return to_ncnn_int8(graph, convolution_weights(detector, graph), ranges, choice)
 
 
 def some(space: SearchSpace, count: int) -> list[Candidate]:
