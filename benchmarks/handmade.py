@@ -1,6 +1,7 @@
 """The picks of a search against detectors made by hand and scaled to the same latency.
 
     python benchmarks/handmade.py --datasets ../shared/datasets --workers cpu
+    python benchmarks/handmade.py --sets playing-cards --bands 1 --only yolov8n --seed 1
     python benchmarks/handmade.py --print
 
 Teaches hand-made detectors of search_spaces/reference/ and the plain grid of the default space,
@@ -8,7 +9,8 @@ each at the image size at which its estimated Raspberry Pi 4 latency lies highes
 benchmarks/pool.csv, exactly as `picks.py` teaches the picks of the searches: one recipe, one number
 of steps, from the weights that fit it best. Where none fit (all but those of EfficientNet's blocks)
 it begins from scratch and nothing of it is frozen. The table then tells the best of each band
-beside the pick. What the CSV holds is not done again.
+beside the pick. What the CSV holds is not done again. A detector that was taught under several
+seeds stands there with their mean and its number.
 
 With `--start none` picks and hand-made ones alike begin from scratch.
 """
@@ -66,6 +68,10 @@ class Arguments(pool.Arguments):
 
     bands: tuple[int, ...] = (0, 1, 2)
     """Bands of the pool, from 0."""
+    only: tuple[str, ...] = ()
+    """Detectors to teach, by the table's names; all without."""
+    seed: int = 0
+    """Of their trainings."""
     out: Path = Path("benchmarks/handmade.csv")
     """The CSV that results are appended to."""
 
@@ -154,13 +160,15 @@ def highest_within(
 def all_jobs(
     found: dict[str, list[Entrant]], arguments: Arguments
 ) -> Iterator[tuple[pool.Job, str]]:
-    """Every training and its start. Picks that begin with weights are taught by `picks.py`."""
+    """Every training and its start. Of picks that begin with weights `picks.py` does the first."""
     from_scratch = arguments.start == SCRATCH
     for own in found.values():
         for one in own:
-            if one.member.band in arguments.bands and (from_scratch or one.name != "pick"):
+            is_here = from_scratch or arguments.seed > 0 or one.name != "pick"
+            is_asked = not arguments.only or one.name in arguments.only
+            if one.member.band in arguments.bands and is_here and is_asked:
                 start = SCRATCH if from_scratch else one.start
-                yield pool.Job(member=one.member, seed=0), start
+                yield pool.Job(member=one.member, seed=arguments.seed), start
 
 
 def show(
@@ -170,26 +178,31 @@ def show(
     from_scratch = arguments.start == SCRATCH
     print("| set | band, ms | detector | px | estimated ms | begun with | mAP50-95: val, test |")
     print("|---|---|---|---|---|---|---|")
-    reached = {(*row.key, row.start): row for row in rows}
+    reached: dict[tuple[str, str, str], list[pool.Result]] = {}
+    for row in rows:
+        reached.setdefault((row.set, row.digest, row.start), []).append(row)
     gaps = []
     for name, own in found.items():
         for band in arguments.bands:
             there = []
             for one in own:
                 start = SCRATCH if from_scratch else one.start
-                row = reached.get((name, one.member.candidate.digest, 0, start))
-                if one.member.band == band and row is not None:
-                    there.append((one, row))
-            there.sort(key=lambda pair: -pair[1].val_map50_95)
-            for one, row in there:
+                seeds = reached.get((name, one.member.candidate.digest, start), [])
+                if one.member.band == band and seeds:
+                    there.append((one, seeds))
+            there.sort(key=lambda pair: -mean_val(pair[1]))
+            for one, seeds in there:
                 low, high = pool.BANDS[band]
-                test = "" if row.test_map50_95 is None else f", {row.test_map50_95:.3f}"
+                tests = [row.test_map50_95 for row in seeds if row.test_map50_95 is not None]
+                test = f", {np.mean(tests):.3f}" if tests else ""
+                count = f" ({len(seeds)} seeds)" if len(seeds) > 1 else ""
                 print(
-                    f"| {name} | {low:g} to {high:g} | {one.name} | {row.image_size} |"
-                    f" {one.member.latency_ms:.1f} | {row.start} | {row.val_map50_95:.3f}{test} |"
+                    f"| {name} | {low:g} to {high:g} | {one.name} | {seeds[0].image_size} |"
+                    f" {one.member.latency_ms:.1f} | {seeds[0].start} |"
+                    f" {mean_val(seeds):.3f}{test}{count} |"
                 )
-            picked = [row.val_map50_95 for one, row in there if one.name == "pick"]
-            others = [row.val_map50_95 for one, row in there if one.name != "pick"]
+            picked = [mean_val(seeds) for one, seeds in there if one.name == "pick"]
+            others = [mean_val(seeds) for one, seeds in there if one.name != "pick"]
             if picked and others:
                 gaps.append(picked[0] - max(others))
     if gaps:
@@ -198,6 +211,11 @@ def show(
             f"\nThe pick is above the best other detector in {above} of {len(gaps)} bands, by"
             f" {np.mean(gaps):+.3f} in the mean ({min(gaps):+.3f} to {max(gaps):+.3f})."
         )
+
+
+def mean_val(rows: Sequence[pool.Result]) -> float:
+    """What a detector reaches on the validation part, in the mean of its seeds."""
+    return float(np.mean([row.val_map50_95 for row in rows]))
 
 
 if __name__ == "__main__":
