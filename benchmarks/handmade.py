@@ -171,51 +171,93 @@ def all_jobs(
                 yield pool.Job(member=one.member, seed=arguments.seed), start
 
 
+@dataclass(frozen=True, kw_only=True)
+class Taught:
+    """An entrant and its trainings, one for each seed."""
+
+    entrant: Entrant
+    rows: tuple[pool.Result, ...]
+
+    @property
+    def val(self) -> float:
+        """mAP50-95 on the validation part, in the mean of the seeds."""
+        return float(np.mean([row.val_map50_95 for row in self.rows]))
+
+    def words(self) -> str:
+        """What it reached, where and how fast: 0.567 (grid, 288 px, 33.3 ms)."""
+        one = self.entrant
+        return f"{self.val:.3f} ({one.name}, {self.rows[0].image_size} px, {self.ms:.1f} ms)"
+
+    @property
+    def ms(self) -> float:
+        """Estimated."""
+        return self.entrant.member.latency_ms
+
+
 def show(
     found: dict[str, list[Entrant]], rows: Sequence[pool.Result], arguments: Arguments
 ) -> None:
-    """Prints the detectors of each band, the best first, and the pick's distance to the next."""
+    """Prints the detectors of each band, the best first; then a line for each band."""
     from_scratch = arguments.start == SCRATCH
     print("| set | band, ms | detector | px | estimated ms | begun with | mAP50-95: val, test |")
     print("|---|---|---|---|---|---|---|")
     reached: dict[tuple[str, str, str], list[pool.Result]] = {}
     for row in rows:
         reached.setdefault((row.set, row.digest, row.start), []).append(row)
-    gaps = []
+    taught: dict[tuple[str, int], list[Taught]] = {}
     for name, own in found.items():
-        for band in arguments.bands:
-            there = []
-            for one in own:
-                start = SCRATCH if from_scratch else one.start
-                seeds = reached.get((name, one.member.candidate.digest, start), [])
-                if one.member.band == band and seeds:
-                    there.append((one, seeds))
-            there.sort(key=lambda pair: -mean_val(pair[1]))
-            for one, seeds in there:
-                low, high = pool.BANDS[band]
-                tests = [row.test_map50_95 for row in seeds if row.test_map50_95 is not None]
-                test = f", {np.mean(tests):.3f}" if tests else ""
-                count = f" ({len(seeds)} seeds)" if len(seeds) > 1 else ""
-                print(
-                    f"| {name} | {low:g} to {high:g} | {one.name} | {seeds[0].image_size} |"
-                    f" {one.member.latency_ms:.1f} | {seeds[0].start} |"
-                    f" {mean_val(seeds):.3f}{test}{count} |"
-                )
-            picked = [mean_val(seeds) for one, seeds in there if one.name == "pick"]
-            others = [mean_val(seeds) for one, seeds in there if one.name != "pick"]
-            if picked and others:
-                gaps.append(picked[0] - max(others))
-    if gaps:
-        above = sum(gap > 0 for gap in gaps)
+        for one in own:
+            start = SCRATCH if from_scratch else one.start
+            seeds = reached.get((name, one.member.candidate.digest, start))
+            if seeds and one.member.band in arguments.bands:
+                place = taught.setdefault((name, one.member.band), [])
+                place.append(Taught(entrant=one, rows=tuple(seeds)))
+    for (name, band), there in taught.items():
+        low, high = pool.BANDS[band]
+        for each in sorted(there, key=lambda one: -one.val):
+            tests = [row.test_map50_95 for row in each.rows if row.test_map50_95 is not None]
+            test = f", {np.mean(tests):.3f}" if tests else ""
+            count = f" ({len(each.rows)} seeds)" if len(each.rows) > 1 else ""
+            print(
+                f"| {name} | {low:g} to {high:g} | {each.entrant.name} |"
+                f" {each.rows[0].image_size} | {each.ms:.1f} | {each.rows[0].start} |"
+                f" {each.val:.3f}{test}{count} |"
+            )
+    show_bands(taught)
+
+
+def show_bands(taught: dict[tuple[str, int], list[Taught]]) -> None:
+    """Prints for each band the pick, the best of the grid and by hand, and what is as good.
+
+    That is the fastest pick of the set that is no more than the noise of two seeds below the best
+    that was made by hand.
+    """
+    noise = float(np.mean(pool.seed_gaps(read_rows(Path("benchmarks/pool.csv"), pool.Result))))
+    print(
+        "\n| set | band, ms | pick | grid | best made by hand | pick's distance | as good, times |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for (name, band), there in taught.items():
+        picks_ = [one for one in there if one.entrant.name == "pick"]
+        grids = [one for one in there if one.entrant.name == "grid"]
+        by_hand = [one for one in there if one.entrant.name not in ("pick", "grid")]
+        if not picks_ or not by_hand:
+            continue
+        low, high = pool.BANDS[band]
+        pick, best = picks_[0], max(by_hand, key=lambda one: one.val)
+        as_good = [
+            one
+            for (set_, _), others in taught.items()
+            for one in others
+            if set_ == name and one.entrant.name == "pick" and one.val >= best.val - noise
+        ]
+        times = f"{best.ms / min(one.ms for one in as_good):.1f}" if as_good else ""
         print(
-            f"\nThe pick is above the best other detector in {above} of {len(gaps)} bands, by"
-            f" {np.mean(gaps):+.3f} in the mean ({min(gaps):+.3f} to {max(gaps):+.3f})."
+            f"| {name} | {low:g} to {high:g} | {pick.val:.3f} ({pick.ms:.1f} ms) |"
+            f" {f'{grids[0].val:.3f}' if grids else ''} | {best.words()} |"
+            f" {pick.val - best.val:+.3f} | {times} |"
         )
-
-
-def mean_val(rows: Sequence[pool.Result]) -> float:
-    """What a detector reaches on the validation part, in the mean of its seeds."""
-    return float(np.mean([row.val_map50_95 for row in rows]))
+    print(f"Two seeds differ by {noise:.3f} in the mean.")
 
 
 if __name__ == "__main__":
