@@ -220,7 +220,7 @@ def run(arguments: Arguments) -> None:
     for key in arguments.keys(device):
         if key not in keys:
             say(f"no choice, since there is no table of it: {key}")
-    folder = folder_of(arguments, space, data, device, keys, is_default_proxy=is_default)
+    folder = folder_of(arguments, space, data, device, is_default_proxy=is_default)
     if space is not own_sizes:
         space.where = str((folder / f"{space.name}.yaml").resolve())
     tables = [load_table_model(key, space=space, num_classes=data.num_classes) for key in keys]
@@ -424,20 +424,17 @@ def folder_of(
     space: SearchSpace,
     data: DataConfig,
     device: Device,
-    keys: Sequence[TableKey],
     *,
     is_default_proxy: bool,
 ) -> Path:
-    """The run's folder: as named, or after every flag that makes another run.
-
-    keys   as what detectors may run
-    """
+    """The run's folder: as named, or after every flag that makes another run."""
     from nas.study.limits import number_words
 
     if arguments.run is not None:
         return run_folder(arguments.run)
     parts = [space.name, data.name, *arguments.boards]
-    if list(keys) != Arguments().keys(device):
+    keys = arguments.keys(device)
+    if keys != Arguments().keys(device):
         parts.append("-or-".join(key.stem for key in keys))
     if arguments.max_latency_ms is not None:
         parts.append(f"{arguments.max_latency_ms:g}ms")

@@ -332,7 +332,7 @@ def test_of_several_ways_to_run_each_detector_takes_the_fastest(checkout: Path) 
     assert code == 0, err
     assert "no choice, since there is no table of it: rpi4, onnxruntime int8, 4 threads" in err
     name = "tiny-pictures-rpi4-ncnn-fp32-4t-or-ncnn-int8-4t-or-onnxruntime-fp32-4t"
-    name += "-40ms-file_mb2-fast-seed3"
+    name += "-or-onnxruntime-int8-4t-40ms-file_mb2-fast-seed3"
     folder = checkout / "runs" / name
     document = json.loads((folder / "pareto.json").read_text())
     space, keys = read_space("tiny"), ["ncnn-fp32-4t", "ncnn-int8-4t", "onnxruntime-fp32-4t"]
