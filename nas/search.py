@@ -216,8 +216,9 @@ def run(arguments: Arguments) -> None:
     own_sizes = space
     if arguments.image_size is not None:
         space = suited_space(space, data)
-    keys = answered_keys(arguments.keys(device))
-    for key in arguments.keys(device):
+    asked_keys = arguments.keys(device)
+    keys = answered_keys(asked_keys)
+    for key in asked_keys:
         if key not in keys:
             say(f"no choice, since there is no table of it: {key}")
     folder = folder_of(arguments, space, data, device, is_default_proxy=is_default)

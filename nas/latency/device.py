@@ -69,9 +69,14 @@ class TableKey:
         """Where a new file of the table goes."""
         return new_root(root) / self.device / f"{self.stem}{ending}"
 
-    def __str__(self) -> str:
+    @property
+    def way(self) -> str:
+        """How a detector runs on the device, in words."""
         plural = "" if self.threads == 1 else "s"
-        return f"{self.device}, {self.runtime} {self.precision}, {self.threads} thread{plural}"
+        return f"{self.runtime} {self.precision}, {self.threads} thread{plural}"
+
+    def __str__(self) -> str:
+        return f"{self.device}, {self.way}"
 
 
 Runtime = Literal["ncnn", "onnxruntime"]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from nas.latency.answer import HELD_OUT, Latency
 from nas.latency.device import TableKey
 from nas.study.findings import Findings
-from nas.study.on_disk.run import LatencySettings, Settings
+from nas.study.on_disk.run import Settings
 
 
 def precision_of(latency: Latency, settings: Settings) -> str:
@@ -20,7 +20,7 @@ def precision_of(latency: Latency, settings: Settings) -> str:
 
 def way_words(way: str) -> str:
     """A way by its table's key, ncnn-int8-4t, in words: ncnn int8, 4 threads."""
-    return _words(TableKey.of_stem("", way))
+    return TableKey.of_stem("", way).way
 
 
 def board_words(settings: Settings, latency: Latency | None = None) -> str:
@@ -31,10 +31,10 @@ def board_words(settings: Settings, latency: Latency | None = None) -> str:
     device = settings.latency.device
     if latency is not None and latency.way is not None:
         return f"{device}, {way_words(latency.way)}"
-    ways = [_words(one) for one in (settings.latency, *settings.ways)]
-    if len(ways) == 1:
-        return f"{device}, {ways[0]}"
-    return f"{device}, each in its fastest way: {'; '.join(ways)}"
+    if not settings.ways:
+        return str(settings.latency.key)
+    ways = "; ".join(one.key.way for one in (settings.latency, *settings.ways))
+    return f"{device}, each in its fastest way: {ways}"
 
 
 def error_words(latencies: Iterable[Latency]) -> str:
@@ -62,8 +62,3 @@ def way_lines(report: Findings) -> list[str]:
             " nas.export MODEL.yaml --weights best.pt --precision int8 --data data.yaml."
         )
     return lines
-
-
-def _words(key: TableKey | LatencySettings) -> str:
-    threads = "1 thread" if key.threads == 1 else f"{key.threads} threads"
-    return f"{key.runtime} {key.precision}, {threads}"

@@ -5,6 +5,7 @@ A latency is that on one board, or a row of them, of which each counts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -34,6 +35,11 @@ def non_dominated(latencies_ms: ArrayLike, scores: ArrayLike) -> Indices:
         if not kept or score[index] > score[kept[-1]] or _same(latency, score, index, kept[-1]):
             kept.append(index)
     return np.array(kept, dtype=np.int64)
+
+
+def is_as_fast(first_ms: Sequence[float], second_ms: Sequence[float]) -> bool:
+    """Whether the first is at least as fast as the second on every board."""
+    return all(a <= b for a, b in zip(first_ms, second_ms, strict=True))
 
 
 def best_within(latencies_ms: ArrayLike, scores: ArrayLike, bounds_ms: ArrayLike) -> Array:

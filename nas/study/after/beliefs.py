@@ -19,6 +19,7 @@ from scipy.special import ndtr
 
 from nas.study.after.finalists import Front, Point
 from nas.study.candidates import Candidates
+from nas.study.pareto import is_as_fast
 from nas.study.surrogate.gaussian import GaussianProcess, one_blas_thread
 from nas.study.surrogate.pool import architecture_row
 from nas.study.surrogate.sampler import learnt_from
@@ -123,7 +124,6 @@ def _next_faster(points: Sequence[Point], place: int) -> int | None:
     others = [
         other
         for other, point in enumerate(points)
-        if other != place
-        and all(a <= b for a, b in zip(point.trial.latency.each_ms, own, strict=True))
+        if other != place and is_as_fast(point.trial.latency.each_ms, own)
     ]
     return max(others, key=lambda other: (points[other].score, other), default=None)

@@ -43,7 +43,7 @@ from nas.space.references import as_candidate
 from nas.space.search_space import Candidate
 from nas.space.spec import image_size_of, parse_written, read_spec
 from nas.study.on_disk.pareto_file import FrontRow, ParetoFile
-from nas.study.pareto import non_dominated
+from nas.study.pareto import is_as_fast, non_dominated
 
 FOLDER: Final = "verified"
 """Of what was timed, inside a run's folder."""
@@ -421,12 +421,9 @@ def _why_left(point: VerifiedPoint, front: Sequence[VerifiedPoint], limit_ms: fl
     told = f"{point.ms:.4g} ms ({point.kind}), predicted {point.row.latency_ms:.4g}"
     if limit_ms is not None and point.ms > limit_ms:
         return f"{told}: over the limit of {limit_ms:g} ms"
-    better = max((p for p in front if _is_as_fast(p, point)), key=lambda p: p.row.score)
+    as_fast = [p for p in front if is_as_fast(p.each_ms, point.each_ms)]
+    better = max(as_fast, key=lambda p: p.row.score)
     return f"{told}: {better.row.name} is faster and scores {better.row.score:.4f}"
-
-
-def _is_as_fast(one: VerifiedPoint, other: VerifiedPoint) -> bool:
-    return all(a <= b for a, b in zip(one.each_ms, other.each_ms, strict=True))
 
 
 def words_of_verification(found: Verification) -> list[str]:

@@ -35,6 +35,7 @@ from nas.accuracy import ProxySettings
 from nas.documents import Strict, read_yaml
 from nas.files import write_whole, writing
 from nas.latency.answer import LatencyKind, LatencyModel
+from nas.latency.device import TableKey
 from nas.space.search_space import SearchSpace
 from nas.study.on_disk.folder import RunError, check_folder
 from nas.study.sampling import SamplerName
@@ -111,6 +112,14 @@ class LatencySettings(Strict):
     threads: int
     fingerprint: str
     kind: LatencyKind | None = None
+
+    @property
+    def key(self) -> TableKey:
+        """Whose table it is."""
+        return TableKey(
+            device=self.device, runtime=self.runtime, precision=self.precision,
+            threads=self.threads,
+        )  # fmt: skip
 
 
 class Settings(Strict):

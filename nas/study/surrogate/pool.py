@@ -167,13 +167,10 @@ class CandidatePool:
         if candidate.digest in members:
             return
         known = self._known.get(candidate.digest)
-        if known is not None:
-            if known.latency_ms <= self._limit_ms and self._sizes.is_met(candidate):
-                members[candidate.digest] = known
-            return
         latency = self._latency(candidate)
+        # What is refused is not described, which costs more than all the rest.
         if latency.ms <= self._limit_ms and self._sizes.is_met(candidate):
-            members[candidate.digest] = self._described(candidate, latency)
+            members[candidate.digest] = known or self._described(candidate, latency)
 
     def _latency(self, candidate: Candidate) -> Latency:
         return self._model.predict(candidate.spec, candidate.image_size)
