@@ -12,7 +12,8 @@ it begins from scratch and nothing of it is frozen. The table then tells the bes
 beside the pick. What the CSV holds is not done again. A detector that was taught under several
 seeds stands there with their mean and its number.
 
-With `--start none` picks and hand-made ones alike begin from scratch.
+With `--start none` all begin from scratch: hand-made ones, the picks of a search that scored so too
+(`nas search --pretrained none`), and those of the first arm's search as `pick with weights`.
 """
 
 from __future__ import annotations
@@ -56,10 +57,13 @@ NARROW: Final = "yolov5n, width 0.125"
 SIZES: Final = tuple(range(96, 673, 32))
 """Pixels at which a hand-made detector may fit a band."""
 
-SEARCHED_BY: Final = "shared"
-"""Whose picks of benchmarks/picked.csv are compared."""
-
 SCRATCH: Final = "none"
+
+SEARCHES: Final = {
+    STARTER: {"pick": "shared"},
+    SCRATCH: {"pick": "scratch", "pick with weights": "shared"},
+}
+"""Whose picks of benchmarks/picked.csv are compared, by what all begin with and by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +83,9 @@ class Arguments(pool.Arguments):
 def main(arguments: Arguments) -> None:
     """Teaches what the CSV does not hold yet, then prints its table."""
     found = {
-        name: list(entrants(read_data(str(arguments.datasets / name / "data.yaml")), name))
+        name: list(
+            entrants(read_data(str(arguments.datasets / name / "data.yaml")), name, arguments.start)
+        )
         for name in arguments.sets
     }
     rows = read_rows(arguments.out, pool.Result)
@@ -103,7 +109,7 @@ class Entrant:
     start: str
 
 
-def entrants(data: DataConfig, name: str) -> Iterator[Entrant]:
+def entrants(data: DataConfig, name: str, start: str) -> Iterator[Entrant]:
     """Everything that stands in a set's bands: picks, hand-made detectors, the grid's best fit."""
     candidates = pool.candidates_of(data)
     key = read_device("rpi4").key("ncnn", "fp32", None)
@@ -114,17 +120,17 @@ def entrants(data: DataConfig, name: str) -> Iterator[Entrant]:
         member = pool.Member(set=name, band=band, candidate=candidate, latency_ms=latency_ms)
         return Entrant(name=name_, member=member, start=start)
 
-    for one in read_rows(picks.NOTED, picks.Picked):
-        if (one.set, one.by) == (name, SEARCHED_BY):
-            candidate = candidates.rebuild(json.loads(one.choices))
-            yield of("pick", one.band, candidate, STARTER)
+    for title, by in SEARCHES[SCRATCH if start == SCRATCH else STARTER].items():
+        for one in read_rows(picks.NOTED, picks.Picked):
+            if (one.set, one.by) == (name, by):
+                yield of(title, one.band, candidates.rebuild(json.loads(one.choices)), STARTER)
     plain = [baseline.candidate for baseline in grid(candidates, model)]
     for band in range(len(pool.BANDS)):
         for title, spec in specs():
             scaled = highest_within(scaled_to_data(spec, candidates), band, model)
             if scaled is not None:
-                start = STARTER if "efficientnet" in title else SCRATCH
-                yield of(title, band, scaled, start)
+                fits_it = STARTER if "efficientnet" in title else SCRATCH
+                yield of(title, band, scaled, fits_it)
         best = highest_within(plain, band, model)
         if best is not None:
             yield of("grid", band, best, STARTER)
@@ -240,7 +246,7 @@ def show_bands(taught: dict[tuple[str, int], list[Taught]]) -> None:
     for (name, band), there in taught.items():
         picks_ = [one for one in there if one.entrant.name == "pick"]
         grids = [one for one in there if one.entrant.name == "grid"]
-        by_hand = [one for one in there if one.entrant.name not in ("pick", "grid")]
+        by_hand = [one for one in there if not one.entrant.name.startswith(("pick", "grid"))]
         if not picks_ or not by_hand:
             continue
         low, high = pool.BANDS[band]
