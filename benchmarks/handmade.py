@@ -2,6 +2,7 @@
 
     python benchmarks/handmade.py --datasets ../shared/datasets --workers cpu
     python benchmarks/handmade.py --sets playing-cards --bands 1 --only yolov8n --seed 1
+    python benchmarks/handmade.py --start none --steps 3600 --workers cuda
     python benchmarks/handmade.py --print
 
 Teaches hand-made detectors of search_spaces/reference/ and the plain grid of the default space,
@@ -88,15 +89,15 @@ def main(arguments: Arguments) -> None:
         )
         for name in arguments.sets
     }
-    rows = read_rows(arguments.out, pool.Result)
+    rows = pool.known(arguments)
     if not arguments.print:
         done = {(*row.key, row.start) for row in rows}
         jobs = list(all_jobs(found, arguments))
         for start in dict.fromkeys(start for _, start in jobs):
             own = [job for job, s in jobs if s == start and (*job.key, start) not in done]
             pool.teach_all(own, replace(arguments, start=start))
-        rows = read_rows(arguments.out, pool.Result)
-    taught = read_rows(picks.PICKED, pool.Result)
+        rows = pool.known(arguments)
+    taught = pool.known(replace(arguments, out=picks.PICKED))
     show(found, [*rows, *taught], arguments)
 
 
@@ -170,7 +171,8 @@ def all_jobs(
     from_scratch = arguments.start == SCRATCH
     for own in found.values():
         for one in own:
-            is_here = from_scratch or arguments.seed > 0 or one.name != "pick"
+            is_there = arguments.seed == 0 and arguments.steps == pool.STEPS
+            is_here = from_scratch or not is_there or one.name != "pick"
             is_asked = not arguments.only or one.name in arguments.only
             if one.member.band in arguments.bands and is_here and is_asked:
                 start = SCRATCH if from_scratch else one.start

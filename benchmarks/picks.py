@@ -73,10 +73,10 @@ def main(arguments: Arguments) -> None:
                 append_row(NOTED, picked)
     noted = read_rows(NOTED, Picked)
     if arguments.workers and not arguments.print:
-        done = {result.key for result in read_rows(arguments.out, pool.Result)}
+        done = {result.key for result in pool.known(arguments)}
         jobs = {job.key: job for job in jobs_of(noted, arguments.datasets)}
         pool.teach_all([job for key, job in jobs.items() if key not in done], arguments)
-    show(noted, read_rows(arguments.out, pool.Result), read_rows(arguments.pool, pool.Result))
+    show(noted, pool.known(arguments), read_rows(arguments.pool, pool.Result))
 
 
 def named(folder: Path) -> tuple[str, str]:

@@ -55,7 +55,7 @@ DRAWS: Final = 3000
 RARE: Final = 10
 
 STEPS: Final = 1200
-"""Optimiser steps of each training, 8 pictures each."""
+"""Optimiser steps of each training of the pool."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +72,8 @@ class Arguments:
     """No training is begun that would probably end later."""
     start: str = STARTER
     """What architectures are cut from, as nas.train --pretrained takes it."""
+    steps: int = STEPS
+    """Optimiser steps of each training, 8 pictures each; rows of another number are left alone."""
     out: Path = Path("benchmarks/pool.csv")
     """The CSV that results are appended to."""
     keep: Path | None = None
@@ -149,10 +151,15 @@ class Result:
 def main(arguments: Arguments) -> None:
     """Teaches what the CSV does not hold yet, then prints its table."""
     if not arguments.print:
-        done = {result.key for result in read_rows(arguments.out, Result)}
+        done = {result.key for result in known(arguments)}
         jobs = [job for job in all_jobs(arguments) if job.key not in done]
         teach_all(jobs, arguments)
-    show(read_rows(arguments.out, Result))
+    show(known(arguments))
+
+
+def known(arguments: Arguments) -> list[Result]:
+    """The rows of the CSV that were taught for the asked number of steps."""
+    return [row for row in read_rows(arguments.out, Result) if row.steps == arguments.steps]
 
 
 def all_jobs(arguments: Arguments) -> Iterator[Job]:
@@ -266,7 +273,7 @@ def teach(job: Job, arguments: Arguments, device: str) -> Result:
     start = None if arguments.start == "none" else load_seed(arguments.start)
     recipe = replace(
         read_recipe("small", knows_pictures=start is not None),
-        epochs=None, steps=STEPS, evaluate_every=0,
+        epochs=None, steps=arguments.steps, evaluate_every=0,
     )  # fmt: skip
     train_set = load_part(data, "train", one.candidate.image_size)
     begin = time.process_time()
@@ -301,7 +308,7 @@ def teach(job: Job, arguments: Arguments, device: str) -> Result:
         latency_ms=round(one.latency_ms, 2),
         gigamacs=round(one.gigamacs, 4),
         params=sum(value.numel() for value in trained.parameters()),
-        steps=STEPS,
+        steps=arguments.steps,
         start=Path(arguments.start).stem,
         core_s=round(core_s, 1),
         device="cpu" if device == "cpu" else torch.cuda.get_device_name(),
