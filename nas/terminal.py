@@ -180,7 +180,8 @@ def seconds(text: str) -> float:
     """Seconds in a time limit like 90s, 4m or 1h; NasError for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
     if not match or float(match[1]) == 0:
-        raise NasError("--time-limit", "a time limit is a number with s, m or h", repr(text))
+        rule = "a time limit is a number above 0 with s, m or h"
+        raise NasError("--time-limit", rule, repr(text))
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
