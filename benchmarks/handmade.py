@@ -72,7 +72,7 @@ class Arguments(pool.Arguments):
     """Teach hand-made detectors in the bands of the pool, and print them beside the picks."""
 
     bands: tuple[int, ...] = (0, 1, 2)
-    """Bands of the pool, from 0."""
+    """Bands of latency to teach in and to print, counted from 0."""
     only: tuple[str, ...] = ()
     """Detectors to teach, by the table's names; all without."""
     seed: int = 0

@@ -74,7 +74,8 @@ def main(arguments: Arguments) -> None:
     noted = read_rows(NOTED, Picked)
     if arguments.workers and not arguments.print:
         done = {result.key for result in pool.known(arguments)}
-        jobs = {job.key: job for job in jobs_of(noted, arguments.datasets)}
+        asked = [one for one in noted if one.band in arguments.bands]
+        jobs = {job.key: job for job in jobs_of(asked, arguments.datasets)}
         pool.teach_all([job for key, job in jobs.items() if key not in done], arguments)
     show(noted, pool.known(arguments), read_rows(arguments.pool, pool.Result))
 

@@ -2,6 +2,7 @@
 
     python benchmarks/pool.py --datasets ../shared/datasets --workers cpu
     python benchmarks/pool.py --workers cpu cpu cpu cpu cuda cuda --minutes 5
+    python benchmarks/pool.py --start none --bands 0 1 2 --out benchmarks/pool_scratch.csv
     python benchmarks/pool.py --print
 
 For each data set 5 random architectures of the default space in each of 4 bands of estimated
@@ -66,6 +67,8 @@ class Arguments:
     """The folder of the data sets."""
     sets: tuple[str, ...] = SETS
     """Data sets by their folder's name."""
+    bands: tuple[int, ...] = tuple(range(len(BANDS)))
+    """Bands of latency to teach in, counted from 0."""
     workers: tuple[Literal["cpu", "cuda"], ...] = ("cpu",)
     """A process of one thread for each: where it computes."""
     minutes: float | None = None
@@ -166,9 +169,9 @@ def all_jobs(arguments: Arguments) -> Iterator[Job]:
     """Every training of the pool: each member, and the first of each band once more."""
     for name in arguments.sets:
         found = members(read_data(str(arguments.datasets / name / "data.yaml")), name)
-        yield from (Job(member=one, seed=0) for one in found)
+        yield from (Job(member=one, seed=0) for one in found if one.band in arguments.bands)
         firsts = {one.band: one for one in reversed(found)}
-        yield from (Job(member=firsts[band], seed=1) for band in sorted(firsts))
+        yield from (Job(member=firsts[band], seed=1) for band in sorted(arguments.bands))
 
 
 def candidates_of(data: DataConfig) -> Candidates:
