@@ -50,7 +50,8 @@ class Progress:
     step: int
     steps: int
     loss: float
-    """Of this step, per image; on a GPU of the last tenth step, NaN before the first."""
+    """Of this step, per image; on a GPU of the last tenth step, NaN before the first. Of shared
+    weights the recent one, over all kinds of head."""
     lap: Lap | None
     """Set when a lap has just ended."""
 

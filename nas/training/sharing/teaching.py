@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.detector.builder import Detector
-from nas.detector.faces import ROLES
+from nas.detector.faces import ROLES, head_kind
 from nas.detector.supernet import Supernet
 from nas.space.choices import Option
 from nas.space.search_space import Candidate
@@ -45,6 +45,9 @@ ROUND: Final = 16
 
 SHORTEST: Final = 1e-12
 """A gradient that is shorter is none, and stays so."""
+
+RECENT: Final = 0.1
+"""What a step counts in the loss that is told of its kind of head."""
 
 DRAW: Final = 3
 """What the candidates' random state is told apart by from that of the pictures."""
@@ -68,6 +71,7 @@ class SharedTraining:
         self.device = torch.device(device)
         self.steps, self.step = settings.steps, 0
         self.core_s = 0.0  # of all threads, those of earlier sittings too
+        self._losses: dict[str, float] = {}  # recent ones, by the kind of head
         self._load = load
         self.values = beginning.values.clone().to(self.device)
         self.average = self.values.clone()
@@ -100,6 +104,15 @@ class SharedTraining:
             )
         betas = (settings.momentum, settings.beta2)
         return torch.optim.AdamW(groups, lr=settings.lr, betas=betas, fused=True)
+
+    @property
+    def loss(self) -> float:
+        """The recent loss per image; the mean over kinds of head, whose own differ a hundredfold.
+
+        NaN before the first step.
+        """
+        own = list(self._losses.values())
+        return float(np.mean(own)) if own else float("nan")
 
     def candidate(self, step: int) -> Candidate:
         """What a step teaches."""
@@ -145,6 +158,8 @@ class SharedTraining:
         self.step += 1
         decay = 1 - 1 / (1 + self.settings.ema_share * self.step)
         self.average.lerp_(self.values, 1 - min(self.settings.ema_decay, decay))
+        kind, loss = head_kind(candidate.spec), float(losses.parts.sum())
+        self._losses[kind] = loss + (1 - RECENT) * (self._losses.get(kind, loss) - loss)
         self.core_s += time.process_time() - begin
         return losses.parts
 
@@ -202,8 +217,9 @@ def teach(
     on_step  hears of every step
     """
     while training.step < training.steps:
-        loss = float(training.one_step().sum())
-        on_step(Progress(step=training.step, steps=training.steps, loss=loss, lap=None))
+        training.one_step()
+        steps = training.step, training.steps
+        on_step(Progress(step=steps[0], steps=steps[1], loss=training.loss, lap=None))
         if training.step % keep_every == 0 and training.step < training.steps:
             keep(training)
     return training.average.cpu()

@@ -121,10 +121,13 @@ def test_heads_are_taught_each_its_own() -> None:
     settings = Recipe(epochs=None, steps=8, batch_size=4)
     beginning = begin(net, None, lambda size: load(8, size), settings, 0)
     one = SharedTraining(net, beginning, lambda size: load(8, size), settings, 0)
-    seen = set()
+    seen: set[str] = set()
+    last: dict[str, float] = {}
     for _ in range(6):
         kind, before = head_kind(one.candidate(one.step).spec), one.values.clone()
-        one.one_step()
+        own = float(one.one_step().sum())
+        last[kind] = 0.9 * last.get(kind, own) + 0.1 * own
+        assert one.loss == pytest.approx(sum(last.values()) / len(last))
         changed = one.values != before
         if kind not in seen:
             seen.add(kind)
