@@ -198,8 +198,9 @@ def ending_words(
             " graded: the same command with a larger --time-limit goes on."
         )
     if picks < all_picks:
+        taught = f"{picks} of {all_picks} picks were" if picks else "None of the picks was"
         found.append(
-            f"{picks or 'None'} of {all_picks} picks were taught to the end: the time limit left no"
-            " room for the others. A larger --time-limit teaches them."
+            f"{taught} taught to the end: the time limit left no room for"
+            f" {'the others' if picks else 'any'}. A larger --time-limit teaches them."
         )
     return (*found, f"The run has taken {duration_words(budget.spent_s())} of {limit}.")

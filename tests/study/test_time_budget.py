@@ -186,7 +186,8 @@ def test_what_was_cut_short_is_said() -> None:
     assert told(90, 20, 3) == "The run has taken 0 s of 1 min 30 s."
     assert "1 min 30 s with 7 of at most 20 graded" in told(90, 7, 3)
     assert "2 of 3 picks were taught to the end" in told(90, 20, 2)
-    assert "None of 3 picks were taught to the end" in told(90, 20, 0)
+    assert "None of the picks was taught to the end" in told(90, 20, 0)
+    assert "left no room for any." in told(90, 20, 0)
 
 
 def test_shared_weights_that_leave_no_time_are_given_up_at_once() -> None:
