@@ -585,6 +585,7 @@ def search(
         worker_count,
     )
     from nas.report.display import Display
+    from nas.report.files import silent_words
     from nas.study.after.picks import FOLDER
     from nas.study.candidates import Candidates
     from nas.study.conduct import conduct
@@ -645,7 +646,7 @@ def search(
             ),
             count,
         ) as teachers,
-        Display(Console(stderr=True)) as display,
+        Display(Console(stderr=True), functools.partial(silent_words, settings.proxy)) as display,
     ):
         return conduct(
             opened,

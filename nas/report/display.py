@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
+from typing import Final
 
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +19,9 @@ from rich.progress import (
 
 from nas.study.trial import Outcome, SearchStanding, Trial
 
+EARLY: Final = 16
+"""Gradings after which a search's best score is worth a doubt: some are of the plain grid."""
+
 
 class Display:
     """Shows what is done, what is left, the best so far and the time left, on a console.
@@ -25,8 +29,13 @@ class Display:
     A context manager. What is logged meanwhile appears above the live line.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(
+        self, console: Console, doubt: Callable[[float], str | None] = lambda best: None
+    ) -> None:
+        """`doubt` is what is to be said, once, of a best score that stands after EARLY gradings."""
         self._console = console
+        self._doubt = doubt
+        self._is_doubted = False
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=16),
@@ -62,6 +71,12 @@ class Display:
         is_graded = trial is not None and trial.outcome is Outcome.GRADED
         if not self._console.is_terminal and (trial is None or is_graded):
             self._print(f"{standing.graded}/{total}  {_result(trial)}{_note(standing)}")
+        if not self._is_doubted and EARLY <= standing.graded < total:
+            self._is_doubted = True
+            best = standing.best.score if standing.best is not None else None
+            words = self._doubt(best.score) if best is not None and best.is_map else None
+            if words is not None:
+                self._print(f"{standing.graded} of {total} are graded so far. {words}")
 
     def step(self, name: str) -> Callable[[int, int], None]:
         """What shows a further step's progress: called with (done, wanted)."""

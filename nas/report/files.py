@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from rich.table import Table
 
-from nas.accuracy import SharedWeightsSettings, ShortTrainingSettings
+from nas.accuracy import AnyProxy, SharedWeightsSettings, ShortTrainingSettings
 from nas.emit.footprint import file_bytes, memory_bytes
 from nas.files import write_whole
 from nas.latency.answer import LatencyKind
@@ -365,16 +365,19 @@ def _failures_text(report: Findings) -> str:
 def silent_lines(report: Findings) -> list[str]:
     """That the scores are too low to rank by, where they are."""
     scores = [t.score.score for t in report.ending.graded if t.score and t.score.is_map]
-    proxy = report.settings.proxy
-    if not isinstance(proxy, SharedWeightsSettings | ShortTrainingSettings):
-        return []
-    if not scores or max(scores) >= SILENT:
-        return []
-    return [
-        f"The best score is {max(scores):.4f}: after {proxy.steps} steps no detector has learnt"
+    words = silent_words(report.settings.proxy, max(scores)) if scores else None
+    return [] if words is None else [words]
+
+
+def silent_words(proxy: AnyProxy, best: float) -> str | None:
+    """That a best mAP50-95 is too low to rank by, and what to do; None where it is not."""
+    if not isinstance(proxy, SharedWeightsSettings | ShortTrainingSettings) or best >= SILENT:
+        return None
+    return (
+        f"The best score is {best:.4f}: after {proxy.steps} steps no detector has learnt"
         " enough of this data to be ranked by it. Give --proxy a YAML with"
         f" kind: {proxy.kind} and steps: {4 * proxy.steps}."
-    ]
+    )
 
 
 def taught_lines(report: Findings) -> list[str]:
