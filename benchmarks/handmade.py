@@ -14,7 +14,8 @@ beside the pick. What the CSV holds is not done again. A detector that was taugh
 seeds stands there with their mean and its number.
 
 With `--start none` all begin from scratch: hand-made ones, the picks of a search that scored so too
-(`nas search --pretrained none`), and those of the first arm's search as `pick with weights`.
+(`nas search --pretrained none`), and those of the first arm's search as `pick with weights`. Where
+1,500 steps leave scores too low to rank by, that search is the one of 6,000, as it says itself.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from nas.latency.answer import LatencyModel
 from nas.latency.device import read_device
 from nas.latency.load import load_table_model
 from nas.places import STARTER
+from nas.report.files import SILENT
 from nas.space.references import as_candidate, fits, reference_files
 from nas.space.search_space import Candidate
 from nas.space.spec import (
@@ -61,10 +63,15 @@ SIZES: Final = tuple(range(96, 673, 32))
 SCRATCH: Final = "none"
 
 SEARCHES: Final = {
-    STARTER: {"pick": "shared"},
-    SCRATCH: {"pick": "scratch", "pick with weights": "shared"},
+    STARTER: {"shared": "pick"},
+    SCRATCH: {
+        "scratch": "pick, 1,500 steps",
+        "scratch6000": "pick, 6,000 steps",
+        "shared": "pick with weights",
+    },
 }
-"""Whose picks of benchmarks/picked.csv are compared, by what all begin with and by name."""
+"""Which searches of benchmarks/picked.csv are compared, by what all begin with, and what their
+picks are called. Steps are those that the shared weights were taught for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +128,10 @@ def entrants(data: DataConfig, name: str, start: str) -> Iterator[Entrant]:
         member = pool.Member(set=name, band=band, candidate=candidate, latency_ms=latency_ms)
         return Entrant(name=name_, member=member, start=start)
 
-    for title, by in SEARCHES[SCRATCH if start == SCRATCH else STARTER].items():
-        for one in read_rows(picks.NOTED, picks.Picked):
-            if (one.set, one.by) == (name, by):
+    noted = [one for one in read_rows(picks.NOTED, picks.Picked) if one.set == name]
+    for by, title in titles(noted, start).items():
+        for one in noted:
+            if one.by == by:
                 yield of(title, one.band, candidates.rebuild(json.loads(one.choices)), STARTER)
     plain = [baseline.candidate for baseline in grid(candidates, model)]
     for band in range(len(pool.BANDS)):
@@ -135,6 +143,18 @@ def entrants(data: DataConfig, name: str, start: str) -> Iterator[Entrant]:
         best = highest_within(plain, band, model)
         if best is not None:
             yield of("grid", band, best, STARTER)
+
+
+def titles(noted: Sequence[picks.Picked], start: str) -> dict[str, str]:
+    """What the picks of each search on a set are called; `pick` are those that count.
+
+    From scratch those of the short teaching count, or of the long one where the first search says
+    that its scores are too low to rank by.
+    """
+    if start != SCRATCH:
+        return SEARCHES[STARTER]
+    best = max((one.score for one in noted if one.by == "scratch"), default=0.0)
+    return SEARCHES[SCRATCH] | {"scratch" if best >= SILENT else "scratch6000": "pick"}
 
 
 def specs() -> Iterator[tuple[str, ModelSpec]]:
