@@ -74,7 +74,6 @@ class GaussianProcess:
 
     inputs   (n, d), of any scale
     scores   (n,)
-    errors   (n,) known standard errors of the scores, beside the noise that is fitted
     settings  taken over from an earlier fit; None fits them
     start    where the fit begins
     """
@@ -83,7 +82,6 @@ class GaussianProcess:
         self,
         inputs: Array,
         scores: Array,
-        errors: Array | None = None,
         *,
         settings: Hyperparameters | None = None,
         start: Hyperparameters | None = None,
@@ -95,10 +93,10 @@ class GaussianProcess:
         self._level, deviation = float(scores.mean()), float(scores.std())
         self._unit = deviation if deviation > 1e-12 else 1.0
         self._scores = (scores - self._level) / self._unit
-        known = np.zeros(len(scores)) if errors is None else (errors / self._unit) ** 2
-        self._known = known + JITTER
         self.settings = settings or self._fit(start)
-        covariance = self._covariance(self.settings) + np.diag(self._diagonal(self.settings))
+        covariance = self._across(self._inputs, self.settings)
+        noise = math.exp(self.settings.variances[2])
+        covariance[np.diag_indices_from(covariance)] += JITTER + noise
         self._factor = cho_factor(covariance, lower=True)
         self._answer = cho_solve(self._factor, self._scores)
 
@@ -140,12 +138,6 @@ class GaussianProcess:
         whole = float(((self._scores - self._scores.mean()) ** 2).sum())
         return 1.0 - float((off**2).sum()) / whole if whole > 1e-12 else 0.0
 
-    def _diagonal(self, settings: Hyperparameters) -> Array:
-        return self._known + math.exp(settings.variances[2])
-
-    def _covariance(self, settings: Hyperparameters) -> Array:
-        return self._across(self._inputs, settings)
-
     def _across(self, scaled: Array, settings: Hyperparameters) -> Array:
         """Covariances (m, n) of scaled inputs with those observed."""
         return _covariances(scaled, self._inputs, settings)
@@ -174,7 +166,8 @@ class GaussianProcess:
         distance = _distances(self._inputs, self._inputs, np.exp(-settings.lengths))
         matern = _matern(distance)
         linear = self._inputs @ self._inputs.T / count
-        covariance = kernel * matern + line * linear + 1.0 + np.diag(self._known + noise)
+        covariance = kernel * matern + line * linear + 1.0
+        covariance[np.diag_indices_from(covariance)] += JITTER + noise
         off = (vector - means) / spreads
         try:
             factor = cho_factor(covariance, lower=True)
