@@ -48,6 +48,11 @@ class Board:
         """A module of the environment's."""
         (self.site / f"{name}.py").write_text(textwrap.dedent(text))
 
+    def first(self, text: str) -> None:
+        """What its Python runs before all else; a distribution may have a sitecustomize already."""
+        self.module("first", text)
+        (self.site / "first.pth").write_text("import first\n")
+
     def run(self, *words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """detect.py, cut off from this process's environment and from the folder it runs in."""
         command = [self.folder / "env/bin/python", "-I", self.bundle / "detect.py", *words]
@@ -434,8 +439,7 @@ def test_damaged_bundles_are_named(bundle: Path, pictures: Path, tmp_path: Path)
 def test_a_full_disk_gets_one_message(bundle: Path, pictures: Path, tmp_path: Path) -> None:
     board = Board(tmp_path, bundle, PACKAGES)
     # What the system answers where there is no room, for every file that is written.
-    board.module(
-        "sitecustomize",
+    board.first(
         """
         import pathlib
 
@@ -445,7 +449,7 @@ def test_a_full_disk_gets_one_message(bundle: Path, pictures: Path, tmp_path: Pa
                 file.flush()
 
         pathlib.Path.write_bytes = full
-    """,
+        """
     )
     picture = next(pictures.iterdir())
     told = board.refuses("--source", picture, "--out", tmp_path / "out")
