@@ -2,7 +2,7 @@
 
     python benchmarks/handmade.py --datasets ../shared/datasets --workers cpu
     python benchmarks/handmade.py --sets playing-cards --bands 1 --only yolov8n --seed 1
-    python benchmarks/handmade.py --start none --steps 3600 --workers cuda
+    python benchmarks/handmade.py --start none --steps 2400 --workers cuda
     python benchmarks/handmade.py --print
 
 Teaches hand-made detectors of search_spaces/reference/ and the plain grid of the default space,
@@ -260,14 +260,13 @@ def noise_of(name: str, from_scratch: bool) -> float:
         Path("benchmarks/pool.csv"), Path("benchmarks/pool_scratch.csv"),
         Path("benchmarks/handmade.csv"), picks.PICKED,
     )  # fmt: skip
-    gaps: list[float] = []
-    for path in paths:
-        rows = read_rows(path, pool.Result)
-        gaps += pool.seed_gaps([
-            row for row in rows
-            if row.set == name and (row.start == SCRATCH) == from_scratch
-            and row.steps == pool.STEPS
-        ])  # fmt: skip
+    rows = [row for path in paths for row in read_rows(path, pool.Result)]
+    own = {
+        row.key: row
+        for row in rows
+        if row.set == name and (row.start == SCRATCH) == from_scratch and row.steps == pool.STEPS
+    }
+    gaps = pool.seed_gaps(list(own.values()))
     return float(np.mean(gaps)) if gaps else 0.0
 
 

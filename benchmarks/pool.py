@@ -169,9 +169,10 @@ def all_jobs(arguments: Arguments) -> Iterator[Job]:
     """Every training of the pool: each member, and the first of each band once more."""
     for name in arguments.sets:
         found = members(read_data(str(arguments.datasets / name / "data.yaml")), name)
-        yield from (Job(member=one, seed=0) for one in found if one.band in arguments.bands)
-        firsts = {one.band: one for one in reversed(found)}
-        yield from (Job(member=firsts[band], seed=1) for band in sorted(arguments.bands))
+        asked = [one for one in found if one.band in arguments.bands]
+        yield from (Job(member=one, seed=0) for one in asked)
+        firsts = {one.band: one for one in reversed(asked)}
+        yield from (Job(member=firsts[band], seed=1) for band in sorted(firsts))
 
 
 def candidates_of(data: DataConfig) -> Candidates:

@@ -218,8 +218,7 @@ def teach(
     """
     while training.step < training.steps:
         training.one_step()
-        steps = training.step, training.steps
-        on_step(Progress(step=steps[0], steps=steps[1], loss=training.loss, lap=None))
+        on_step(Progress(step=training.step, steps=training.steps, loss=training.loss, lap=None))
         if training.step % keep_every == 0 and training.step < training.steps:
             keep(training)
     return training.average.cpu()
